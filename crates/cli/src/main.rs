@@ -1,0 +1,3 @@
+//! The `mmovseg` command.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The session that every shell drives: load, encode, segment, self-test.

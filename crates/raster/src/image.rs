@@ -1,0 +1,39 @@
+//! The 8-bit picture that every later room reads.
+
+/// An 8-bit, three-channel picture, row-major, channels interleaved: `[height_px, width_px, 3]`.
+///
+/// SAR tiles use it too, with three equal channels when the source has one band (spec §3.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rgb8 {
+    /// Columns.
+    pub width_px: usize,
+    /// Rows.
+    pub height_px: usize,
+    /// `height_px * width_px * 3` bytes.
+    pub data: Vec<u8>,
+}
+
+impl Rgb8 {
+    /// A picture filled with one byte.
+    #[must_use]
+    pub fn filled(width_px: usize, height_px: usize, byte: u8) -> Self {
+        Self { width_px, height_px, data: vec![byte; width_px * height_px * 3] }
+    }
+
+    /// A grey picture with the same byte in all three channels.
+    ///
+    /// # Panics
+    /// When `grey` does not hold `width_px * height_px` bytes: a bug of the caller, never of input.
+    #[must_use]
+    pub fn from_grey(width_px: usize, height_px: usize, grey: &[u8]) -> Self {
+        assert_eq!(grey.len(), width_px * height_px, "grey plane does not fill the picture");
+        Self { width_px, height_px, data: grey.iter().flat_map(|&v| [v, v, v]).collect() }
+    }
+
+    /// The three channels of the pixel at column `x_px`, row `y_px`.
+    #[must_use]
+    pub fn pixel(&self, x_px: usize, y_px: usize) -> [u8; 3] {
+        let i = (y_px * self.width_px + x_px) * 3;
+        [self.data[i], self.data[i + 1], self.data[i + 2]]
+    }
+}

@@ -1,0 +1,1 @@
+//! Training, native only: data sets, the paper's two stages, metrics.

@@ -1,0 +1,1 @@
+//! The package format: manifest, shards, hashes, quantisation, checkpoint readers.

@@ -1,0 +1,1 @@
+//! The messages that page and Worker exchange.

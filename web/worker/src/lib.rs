@@ -1,0 +1,1 @@
+//! The Worker's thin boundary around the engine.

@@ -1,0 +1,3 @@
+//! Build helper.
+
+fn main() {}
