@@ -17,7 +17,11 @@ impl Rgb8 {
     /// A picture filled with one byte.
     #[must_use]
     pub fn filled(width_px: usize, height_px: usize, byte: u8) -> Self {
-        Self { width_px, height_px, data: vec![byte; width_px * height_px * 3] }
+        Self {
+            width_px,
+            height_px,
+            data: vec![byte; width_px * height_px * 3],
+        }
     }
 
     /// A grey picture with the same byte in all three channels.
@@ -26,8 +30,16 @@ impl Rgb8 {
     /// When `grey` does not hold `width_px * height_px` bytes: a bug of the caller, never of input.
     #[must_use]
     pub fn from_grey(width_px: usize, height_px: usize, grey: &[u8]) -> Self {
-        assert_eq!(grey.len(), width_px * height_px, "grey plane does not fill the picture");
-        Self { width_px, height_px, data: grey.iter().flat_map(|&v| [v, v, v]).collect() }
+        assert_eq!(
+            grey.len(),
+            width_px * height_px,
+            "grey plane does not fill the picture"
+        );
+        Self {
+            width_px,
+            height_px,
+            data: grey.iter().flat_map(|&v| [v, v, v]).collect(),
+        }
     }
 
     /// The three channels of the pixel at column `x_px`, row `y_px`.
