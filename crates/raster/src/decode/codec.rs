@@ -39,7 +39,7 @@ pub(super) fn decompress(
                 rest = &rest[result.consumed_in..];
                 out.truncate(filled + result.consumed_out);
                 match result.status.map_err(|e| e.to_string())? {
-                    weezl::LzwStatus::Ok if result.consumed_out > 0 => {}
+                    weezl::LzwStatus::Ok if result.consumed_in + result.consumed_out > 0 => {}
                     _ => break,
                 }
                 step *= 2;
