@@ -14,8 +14,8 @@ pub enum SarScale {
     /// 8-bit data as it is; otherwise decibel when values below zero are common, else linear.
     #[default]
     Auto,
-    /// Linear power or amplitude: taken to decibel before the stretch (the two differ by a factor
-    /// that the stretch removes).
+    /// Linear: integers as amplitude (the digital numbers of a GRD product), floats as power (sigma or
+    /// gamma nought); taken to decibel before the stretch.
     Linear,
     /// Already decibel.
     Decibel,
@@ -37,6 +37,16 @@ pub struct SarOptions {
 /// Percentages of the decibel values that become 0 and 255: those of [`crate::robust_sar`], so that
 /// its stretch finds nothing left to do.
 pub(crate) const STRETCH: [f64; 2] = [0.01, 0.99];
+
+/// Least span that the stretch widens to 0..=255, in decibel: the speckle of even ground alone spans
+/// about 10 in a Sentinel-1 GRD tile; anything below is filtered, and not to become noise again.
+pub(crate) const LEAST_SPAN_DB: f32 = 8.0;
+
+/// Widens a range about its middle to at least `least`.
+pub(crate) fn at_least(low: f32, high: f32, least: f32) -> (f32, f32) {
+    let missing = (least - (high - low)).max(0.0) / 2.0;
+    (low - missing, high + missing)
+}
 
 /// Values below zero are common in a decibel tile; in a linear one only noise removal leaves a few.
 const DECIBEL_SHARE: f64 = 0.02;
@@ -95,14 +105,18 @@ pub fn sar_to_rgb(
     };
     let what = match scale {
         SarScale::Linear => {
+            let (factor, what) = match raster.samples {
+                Samples::F32(_) | Samples::F64(_) => (10.0, "linear power, taken to decibel"),
+                _ => (20.0, "linear amplitude, taken to decibel"),
+            };
             for value in &mut values {
                 *value = if *value > 0.0 {
-                    10.0 * libm::log10f(*value)
+                    factor * libm::log10f(*value)
                 } else {
                     f32::NAN
                 };
             }
-            "linear, taken to decibel"
+            what
         }
         SarScale::Decibel => "decibel",
         SarScale::AsIs | SarScale::Auto => "as it is",
@@ -114,11 +128,12 @@ pub fn sar_to_rgb(
     };
     let [low, high] = percentiles(values.iter().copied(), range).ok_or_else(empty)?;
     // A picture of one value becomes mid-grey instead of black.
-    let (low, high) = if high > low {
-        (low, high)
+    let least = if scale == SarScale::AsIs {
+        f32::EPSILON
     } else {
-        (low - 1.0, high + 1.0)
+        LEAST_SPAN_DB
     };
+    let (low, high) = at_least(low, high, least);
     notes.push(format!(
         "{name}: {} SAR values read as {what}; {low:.2} to {high:.2} were stretched to 8 bits",
         raster.samples.type_name()

@@ -1,0 +1,195 @@
+//! Normalisation of real pairs: the same ground looks the same, however the file was scaled.
+
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use mmovseg_raster::{
+    Raster, Rgb8, Samples, SarOptions, decode, optical_to_rgb, robust_rgb, robust_sar, sar_to_rgb,
+};
+
+const FOLDER: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../../../shared/data/s1s2_pairs"
+);
+
+/// Every pair's picture of one kind, in order of name; none (with a note) where the data is missing.
+fn pictures(suffix: &str, most: usize) -> Vec<Rgb8> {
+    let Ok(entries) = std::fs::read_dir(FOLDER) else {
+        eprintln!("skipped: {FOLDER} is missing");
+        return Vec::new();
+    };
+    let mut paths: Vec<_> = entries.map(|e| e.unwrap().path()).collect();
+    paths.retain(|p| p.to_string_lossy().ends_with(suffix));
+    paths.sort();
+    let step = paths.len().div_ceil(most);
+    paths
+        .iter()
+        .step_by(step)
+        .map(|path| {
+            let raster = decode(&std::fs::read(path).unwrap(), "tile").unwrap();
+            optical_to_rgb(&raster, &Default::default()).unwrap().0
+        })
+        .collect()
+}
+
+fn crop(picture: &Rgb8, x: usize, y: usize, side: usize) -> Rgb8 {
+    let rows = (y..y + side).flat_map(|row| {
+        let at = (row * picture.width_px + x) * 3;
+        picture.data[at..at + side * 3].iter().copied()
+    });
+    Rgb8 {
+        width_px: side,
+        height_px: side,
+        data: rows.collect(),
+    }
+}
+
+fn raster(picture: &Rgb8, samples: Samples) -> Raster {
+    Raster {
+        name: "made.tif".into(),
+        width_px: picture.width_px,
+        height_px: picture.height_px,
+        bands: 1,
+        samples,
+        nodata: None,
+        georef: None,
+        palette: None,
+    }
+}
+
+fn mean_difference(a: &Rgb8, b: &Rgb8) -> f64 {
+    let sum: f64 = a
+        .data
+        .iter()
+        .zip(&b.data)
+        .map(|(&a, &b)| f64::from(a.abs_diff(b)))
+        .sum();
+    sum / a.data.len() as f64
+}
+
+/// The tiles hold linear amplitude in 8 bits. The same ground as decibel, power and 16-bit amplitude
+/// must come out the same after normalisation, whole and in crops of any content.
+#[test]
+fn sar_looks_the_same_from_any_scale() {
+    let (mut wrong, mut tests) = (Vec::new(), 0);
+    for (tile, picture) in pictures("_sar_vh.jpg", 35).iter().enumerate() {
+        for (x, y, side) in [(0, 0, 1024), (0, 0, 256), (512, 512, 256), (768, 100, 192)] {
+            let linear = crop(picture, x, y, side);
+            let grey: Vec<f32> = linear
+                .data
+                .iter()
+                .step_by(3)
+                .map(|&b| f32::from(b))
+                .collect();
+            let wanted = robust_sar(&linear);
+            let files = [
+                (
+                    "dB",
+                    Samples::F32(grey.iter().map(|v| 20.0 * v.log10() - 47.0).collect()),
+                ),
+                (
+                    "power",
+                    Samples::F64(grey.iter().map(|&v| f64::from(v).powi(2) * 3e-6).collect()),
+                ),
+                (
+                    "amplitude",
+                    Samples::U16(grey.iter().map(|&v| v as u16 * 3).collect()),
+                ),
+            ];
+            for (kind, samples) in files {
+                let (picture, _) =
+                    sar_to_rgb(&raster(&linear, samples), &SarOptions::default()).unwrap();
+                let difference = mean_difference(&robust_sar(&picture), &wanted);
+                tests += 1;
+                if difference > 2.0 {
+                    wrong.push(format!(
+                        "tile {tile}, {kind}, {side} px at {x} {y}: {difference}"
+                    ));
+                }
+            }
+        }
+    }
+    // Scale is told from speckle, which a crop of bright town and dark water can hide.
+    assert!(
+        wrong.len() * 100 <= tests,
+        "{} of {tests}:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+}
+
+/// Normalising twice changes little: what is already in range stays.
+#[test]
+fn normalisation_is_stable() {
+    for picture in pictures("_sar_vh.jpg", 6) {
+        let once = robust_sar(&picture);
+        assert!(mean_difference(&robust_sar(&once), &once) < 1.0);
+    }
+    for picture in pictures("_rgb.jpg", 6) {
+        let once = robust_rgb(&picture);
+        let difference = mean_difference(&robust_rgb(&once), &once);
+        assert!(difference < 4.0, "{difference}");
+    }
+}
+
+/// A darker, flatter copy of a tile (another stretch of the same ground) comes out like the original.
+#[test]
+fn optical_looks_the_same_from_any_stretch() {
+    for picture in pictures("_rgb.jpg", 12) {
+        let mut flat = picture.clone();
+        for byte in &mut flat.data {
+            *byte = (f32::from(*byte) * 0.5 + 20.0).round() as u8;
+        }
+        let difference = mean_difference(&robust_rgb(&flat), &robust_rgb(&picture));
+        assert!(difference < 2.0, "{difference}");
+    }
+}
+
+#[test]
+fn even_tiles_do_not_become_noise() {
+    // Two levels apart: rounding noise, nothing else.
+    let bytes: Vec<u8> = (0..64 * 64)
+        .map(|i| 100 + (i * 7919 % 13 / 6) as u8)
+        .collect();
+    let even = Rgb8::from_grey(64, 64, &bytes);
+    for (name, out) in [("rgb", robust_rgb(&even)), ("sar", robust_sar(&even))] {
+        let (min, max) = (
+            out.data.iter().min().unwrap(),
+            out.data.iter().max().unwrap(),
+        );
+        assert!(max - min <= 16, "{name}: {min} to {max}");
+        assert!((100..160).contains(min), "{name}: {min} to {max}");
+    }
+    for byte in [0, 1, 255] {
+        let plain = Rgb8::filled(33, 9, byte);
+        assert_eq!(robust_rgb(&plain).data.len(), plain.data.len());
+        assert_eq!(robust_sar(&plain).data.len(), plain.data.len());
+    }
+    let nothing = Rgb8::filled(0, 0, 0);
+    assert_eq!(robust_rgb(&nothing), nothing);
+    assert_eq!(robust_sar(&nothing), nothing);
+}
+
+/// Fill (a scene's border) neither moves the stretch nor turns grey.
+#[test]
+fn fill_stays_black() {
+    let half = |fill: bool| {
+        let bytes: Vec<u8> = (0..128_u32 * 128)
+            .map(|i| {
+                if fill && i % 128 < 40 {
+                    0
+                } else {
+                    (60 + i * 2_654_435_761 % 97) as u8
+                }
+            })
+            .collect();
+        Rgb8::from_grey(128, 128, &bytes)
+    };
+    for normalise in [robust_rgb, robust_sar] {
+        let (with, without) = (normalise(&half(true)), normalise(&half(false)));
+        assert_eq!(with.pixel(3, 50), [0; 3]);
+        let difference = (40..128)
+            .map(|x| with.pixel(x, 50)[0].abs_diff(without.pixel(x, 50)[0]))
+            .max();
+        assert!(difference.unwrap() <= 6, "{difference:?}");
+    }
+}
