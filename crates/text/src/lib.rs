@@ -1,1 +1,17 @@
-//! Prompts, templates and tokenizers.
+//! Prompts, templates and tokenizers: from a class name in plain words to the token ids that the
+//! text tower reads (spec §5).
+
+mod clean;
+mod prompt;
+mod tokenizer;
+#[cfg(not(target_arch = "wasm32"))]
+mod train;
+
+pub use clean::{Cleaning, clean};
+pub use prompt::{CLIP_TEMPLATE, prompt};
+pub use tokenizer::{TextError, Tokenizer};
+
+/// OpenAI's CLIP byte-pair table, gzipped text: what [`Tokenizer::clip`] takes. Native only, so
+/// that the browser's engine, which reads its tokenizer from the package, does not carry it.
+#[cfg(not(target_arch = "wasm32"))]
+pub const CLIP_BPE_GZ: &[u8] = include_bytes!("../assets/bpe_simple_vocab_16e6.txt.gz");
