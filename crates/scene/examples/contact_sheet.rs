@@ -4,8 +4,15 @@
 
 use std::time::Instant;
 
-const COLOURS: [[u8; 3]; 7] =
-    [[20, 60, 200], [10, 90, 30], [220, 40, 40], [255, 255, 255], [240, 200, 60], [140, 220, 90], [150, 110, 80]];
+const COLOURS: [[u8; 3]; 7] = [
+    [20, 60, 200],
+    [10, 90, 30],
+    [220, 40, 40],
+    [255, 255, 255],
+    [240, 200, 60],
+    [140, 220, 90],
+    [150, 110, 80],
+];
 const ACROSS: usize = 3;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -25,7 +32,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         for (p, &label) in scene.label.iter().enumerate() {
             seen[usize::from(label)] += 1;
             let (x, y) = (p % size, p / size);
-            let pixels = [scene.rgb.pixel(x, y), scene.sar.pixel(x, y), COLOURS[usize::from(label)]];
+            let pixels = [
+                scene.rgb.pixel(x, y),
+                scene.sar.pixel(x, y),
+                COLOURS[usize::from(label)],
+            ];
             for (panel, pixel) in pixels.iter().enumerate() {
                 let column = (i % ACROSS * 3 + panel) * size + x;
                 let at = ((i / ACROSS * size + y) * width + column) * 3;
@@ -33,10 +44,20 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             }
         }
     }
-    image::save_buffer(&out, &sheet, u32::try_from(width)?, u32::try_from(height)?, image::ColorType::Rgb8)?;
+    image::save_buffer(
+        &out,
+        &sheet,
+        u32::try_from(width)?,
+        u32::try_from(height)?,
+        image::ColorType::Rgb8,
+    )?;
     println!("{:.1} ms a scene of {size} px", spent * 1e3 / count as f64);
     for (class, n) in mmovseg_scene::CLASSES.iter().zip(seen) {
-        println!("{:10} {:5.2} %", class.name, n as f64 * 100.0 / (count * size * size) as f64);
+        println!(
+            "{:10} {:5.2} %",
+            class.name,
+            n as f64 * 100.0 / (count * size * size) as f64
+        );
     }
     Ok(())
 }

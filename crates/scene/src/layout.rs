@@ -4,7 +4,7 @@
 //! diagram), the inside of each zone (parcels, city blocks, tree stands), patches and villages on
 //! top, then water, then roads. All lengths are pixels of 10 m.
 
-use crate::noise::{fbm, hash, lerp, ridged, smoothstep, uniform, unit, value1, value2};
+use crate::noise::{cell, fbm, hash, lerp, ridged, smoothstep, uniform, unit, value1, value2};
 use crate::{BARE, CITY, FARMLAND, FOREST, GRASSLAND, ROAD, WATER};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -77,12 +77,21 @@ pub(crate) struct Layout {
 
 type Rgb = [f32; 3];
 
+/// `f32::floor` without the call.
+fn floor(x: f32) -> f32 {
+    cell(x) as f32
+}
+
 fn scale(c: Rgb, k: f32) -> Rgb {
     [c[0] * k, c[1] * k, c[2] * k]
 }
 
 fn mix(a: Rgb, b: Rgb, t: f32) -> Rgb {
-    [lerp(a[0], b[0], t), lerp(a[1], b[1], t), lerp(a[2], b[2], t)]
+    [
+        lerp(a[0], b[0], t),
+        lerp(a[1], b[1], t),
+        lerp(a[2], b[2], t),
+    ]
 }
 
 /// Land use of a zone, in the order of [`Biome::zones`].
@@ -113,19 +122,68 @@ struct Biome {
 
 const BIOMES: [Biome; 7] = [
     // Temperate: woods, pastures, small fields, villages.
-    Biome { weight: 0.18, zones: [0.34, 0.12, 0.27, 0.27, 0.0], water: [0.04, 0.25, 0.5], slope: [0.01, 0.1], green: [0.5, 1.0], village: 0.3 },
+    Biome {
+        weight: 0.18,
+        zones: [0.34, 0.12, 0.27, 0.27, 0.0],
+        water: [0.04, 0.25, 0.5],
+        slope: [0.01, 0.1],
+        green: [0.5, 1.0],
+        village: 0.3,
+    },
     // Dry hills and suburbs, as around Los Angeles.
-    Biome { weight: 0.15, zones: [0.14, 0.34, 0.06, 0.16, 0.30], water: [0.08, 0.3, 0.3], slope: [0.03, 0.22], green: [0.0, 0.35], village: 0.15 },
+    Biome {
+        weight: 0.15,
+        zones: [0.14, 0.34, 0.06, 0.16, 0.30],
+        water: [0.08, 0.3, 0.3],
+        slope: [0.03, 0.22],
+        green: [0.0, 0.35],
+        village: 0.15,
+    },
     // Agricultural plain.
-    Biome { weight: 0.18, zones: [0.07, 0.08, 0.66, 0.14, 0.05], water: [0.0, 0.15, 0.45], slope: [0.0, 0.02], green: [0.1, 1.0], village: 0.25 },
+    Biome {
+        weight: 0.18,
+        zones: [0.07, 0.08, 0.66, 0.14, 0.05],
+        water: [0.0, 0.15, 0.45],
+        slope: [0.0, 0.02],
+        green: [0.1, 1.0],
+        village: 0.25,
+    },
     // Coast.
-    Biome { weight: 0.15, zones: [0.20, 0.27, 0.14, 0.22, 0.17], water: [1.0, 0.1, 0.3], slope: [0.01, 0.16], green: [0.1, 0.9], village: 0.2 },
+    Biome {
+        weight: 0.15,
+        zones: [0.20, 0.27, 0.14, 0.22, 0.17],
+        water: [1.0, 0.1, 0.3],
+        slope: [0.01, 0.16],
+        green: [0.1, 0.9],
+        village: 0.2,
+    },
     // Mountains.
-    Biome { weight: 0.13, zones: [0.44, 0.02, 0.02, 0.22, 0.30], water: [0.0, 0.45, 0.35], slope: [0.15, 0.42], green: [0.1, 0.9], village: 0.05 },
+    Biome {
+        weight: 0.13,
+        zones: [0.44, 0.02, 0.02, 0.22, 0.30],
+        water: [0.0, 0.45, 0.35],
+        slope: [0.15, 0.42],
+        green: [0.1, 0.9],
+        village: 0.05,
+    },
     // City.
-    Biome { weight: 0.12, zones: [0.06, 0.76, 0.02, 0.09, 0.07], water: [0.12, 0.15, 0.4], slope: [0.0, 0.06], green: [0.1, 0.9], village: 0.0 },
+    Biome {
+        weight: 0.12,
+        zones: [0.06, 0.76, 0.02, 0.09, 0.07],
+        water: [0.12, 0.15, 0.4],
+        slope: [0.0, 0.06],
+        green: [0.1, 0.9],
+        village: 0.0,
+    },
     // Desert and steppe, with irrigated fields.
-    Biome { weight: 0.09, zones: [0.0, 0.07, 0.17, 0.20, 0.56], water: [0.05, 0.12, 0.25], slope: [0.01, 0.25], green: [0.0, 0.2], village: 0.1 },
+    Biome {
+        weight: 0.09,
+        zones: [0.0, 0.07, 0.17, 0.20, 0.56],
+        water: [0.05, 0.12, 0.25],
+        slope: [0.01, 0.25],
+        green: [0.0, 0.2],
+        village: 0.1,
+    },
 ];
 
 /// Per-scene colours and habits, drawn once.
@@ -154,6 +212,8 @@ struct Palette {
 struct Zone {
     kind: Use,
     seed: u32,
+    /// Place of the site inside its lattice cell, each in `[0.15, 0.85)`.
+    site: [f32; 2],
     cos: f32,
     sin: f32,
     /// Free parameters in `[0, 1)`.
@@ -174,7 +234,13 @@ struct Curve {
 
 impl Curve {
     /// A curve through a random point of the scene in a random direction; pairs are ranges.
-    fn draw(dice: &mut Dice, side: f32, half: (f32, f32), bend: (f32, f32), wave: (f32, f32)) -> Self {
+    fn draw(
+        dice: &mut Dice,
+        side: f32,
+        half: (f32, f32),
+        bend: (f32, f32),
+        wave: (f32, f32),
+    ) -> Self {
         let mut curve = Self {
             cos: 1.0,
             sin: 0.0,
@@ -201,6 +267,12 @@ impl Curve {
         self.bend_px
             * (value1(self.seed, u / self.wave_px)
                 + 0.3 * value1(self.seed ^ 0x55, u * 2.7 / self.wave_px))
+    }
+
+    /// Whether a point is surely further than `reach` px from the curve: a cheap first test.
+    fn is_beyond(&self, x: f32, y: f32, reach: f32) -> bool {
+        let v = y * self.cos - x * self.sin;
+        (v - self.offset).abs() > 1.3 * self.bend_px + 2.5 * reach
     }
 
     /// Distance to the centre line, px (first order).
@@ -271,7 +343,12 @@ fn draw_palette(dice: &mut Dice, biome: &Biome) -> Palette {
         [0.020, 0.060, 0.065],
         [0.110, 0.100, 0.070],
     ];
-    let forests = [[0.022, 0.036, 0.022], [0.020, 0.044, 0.018], [0.030, 0.060, 0.024], [0.052, 0.054, 0.036]];
+    let forests = [
+        [0.022, 0.036, 0.022],
+        [0.020, 0.044, 0.018],
+        [0.030, 0.060, 0.024],
+        [0.052, 0.054, 0.036],
+    ];
     let soils = [
         [0.21, 0.135, 0.095],
         [0.25, 0.18, 0.125],
@@ -282,10 +359,18 @@ fn draw_palette(dice: &mut Dice, biome: &Biome) -> Palette {
     ];
     let jitter = |dice: &mut Dice, c: Rgb, s: f32| {
         let k = 1.0 + dice.range(-s, s);
-        [c[0] * k * (1.0 + dice.range(-s, s) * 0.4), c[1] * k, c[2] * k * (1.0 + dice.range(-s, s) * 0.4)]
+        [
+            c[0] * k * (1.0 + dice.range(-s, s) * 0.4),
+            c[1] * k,
+            c[2] * k * (1.0 + dice.range(-s, s) * 0.4),
+        ]
     };
     let water = waters[dice.pick(&[0.32, 0.2, 0.2, 0.12, 0.1, 0.06])];
-    let forest = forests[dice.pick(&if dry { [0.2, 0.1, 0.1, 0.6] } else { [0.35, 0.3, 0.25, 0.1] })];
+    let forest = forests[dice.pick(&if dry {
+        [0.2, 0.1, 0.1, 0.6]
+    } else {
+        [0.35, 0.3, 0.25, 0.1]
+    })];
     let bare = soils[dice.pick(&[0.28, 0.24, 0.16, 0.14, 0.08, 0.1])];
     let second = soils[dice.pick(&[0.2, 0.2, 0.2, 0.15, 0.1, 0.15])];
     Palette {
@@ -301,10 +386,18 @@ fn draw_palette(dice: &mut Dice, biome: &Biome) -> Palette {
         water_db: dice.range(-25.5, -21.5),
         bare_db: dice.range(-20.5, -17.5),
         forest_db: dice.range(-14.4, -12.8),
-        red_roofs: if dice.chance(0.4) { dice.range(0.2, 0.7) } else { dice.range(0.0, 0.12) },
+        red_roofs: if dice.chance(0.4) {
+            dice.range(0.2, 0.7)
+        } else {
+            dice.range(0.0, 0.12)
+        },
         street_trees: dice.range(0.08, 0.4),
         hedges: if dry { 0.0 } else { dice.unit() },
-        pivots: if dice.chance(0.3) { dice.range(0.2, 0.8) } else { 0.0 },
+        pivots: if dice.chance(0.3) {
+            dice.range(0.2, 0.8)
+        } else {
+            0.0
+        },
         irregular: dice.unit(),
     }
 }
@@ -322,7 +415,11 @@ impl World {
         let mut zones = Vec::with_capacity((columns * columns) as usize);
         for row in 0..columns {
             for column in 0..columns {
-                zones.push(Self::draw_zone(hash(base, column, row), &common, main_angle));
+                zones.push(Self::draw_zone(
+                    hash(base, column, row),
+                    &common,
+                    main_angle,
+                ));
             }
         }
         let slope_scale = dice.range(biome.slope[0], biome.slope[1]);
@@ -345,13 +442,18 @@ impl World {
             sun: [0.0, 0.0],
             slope_scale,
             hill_px: dice.range(30.0, 90.0),
-            crests: dice.unit(),
+            // One in three scenes blends the two kinds of hills.
+            crests: dice.range(-1.0, 2.0).clamp(0.0, 1.0),
             lake_share: 0.0,
             pond: None,
         };
         // The sun of the northern hemisphere's morning, sometimes of the southern one's.
         let (sun_x, sun_y) = direction(dice.range(0.02, 0.30) * TURN);
-        world.sun = if dice.chance(0.15) { [sun_x, -sun_y] } else { [sun_x, sun_y] };
+        world.sun = if dice.chance(0.15) {
+            [sun_x, -sun_y]
+        } else {
+            [sun_x, sun_y]
+        };
 
         if dice.chance(biome.water[0]) {
             let (cos, sin) = direction(dice.range(0.0, TURN));
@@ -359,10 +461,18 @@ impl World {
                 cos,
                 sin,
                 offset: dice.range(-0.42, 0.38) * side,
-                rough_px: if dice.chance(0.5) { dice.range(2.0, 8.0) } else { dice.range(10.0, 45.0) },
+                rough_px: if dice.chance(0.5) {
+                    dice.range(2.0, 8.0)
+                } else {
+                    dice.range(10.0, 45.0)
+                },
                 wave_px: dice.range(30.0, 110.0),
                 beach_px: dice.range(-2.0, 6.0),
-                surf: if dice.chance(0.5) { dice.range(0.05, 0.35) } else { 0.0 },
+                surf: if dice.chance(0.5) {
+                    dice.range(0.05, 0.35)
+                } else {
+                    0.0
+                },
             });
         }
         if dice.chance(biome.water[1]) {
@@ -378,7 +488,11 @@ impl World {
             }
         }
         if dice.chance(biome.water[2]) {
-            let width = if dice.chance(0.4) { (4.0, 13.0) } else { (0.9, 3.2) };
+            let width = if dice.chance(0.4) {
+                (4.0, 13.0)
+            } else {
+                (0.9, 3.2)
+            };
             let bend = (6.0, 26.0);
             world.river = Some(Curve::draw(&mut dice, side, width, bend, (25.0, 90.0)));
         }
@@ -386,14 +500,22 @@ impl World {
         for _ in 0..count {
             let highway = dice.chance(0.3);
             let width = if highway { (1.1, 2.2) } else { (0.55, 1.1) };
-            let bend = if slope_scale > 0.08 { (5.0, 22.0) } else { (0.0, 7.0) };
+            let bend = if slope_scale > 0.08 {
+                (5.0, 22.0)
+            } else {
+                (0.0, 7.0)
+            };
             let mut road = Curve::draw(&mut dice, side, width, bend, (60.0, 180.0));
             if dice.chance(0.5) {
                 // Half of the roads follow the main street direction of the country.
                 let turn = if dice.chance(0.5) { 0.0 } else { TURN / 4.0 };
                 road.turn(main_angle + turn, &mut dice, side);
             }
-            road.colour = if highway { dice.range(0.4, 1.0) } else { dice.range(0.0, 0.4) };
+            road.colour = if highway {
+                dice.range(0.4, 1.0)
+            } else {
+                dice.range(0.0, 0.4)
+            };
             world.roads.push(road);
         }
         world
@@ -411,53 +533,70 @@ impl World {
     fn draw_zone(seed: u32, weights: &[f32; 5], main_angle: f32) -> Zone {
         let draw = |i: i32| uniform(seed, i, 77);
         let kinds = [Use::Forest, Use::City, Use::Farm, Use::Grass, Use::Bare];
-        let angle = if draw(1) < 0.55 { main_angle } else { draw(2) * TURN / 4.0 };
+        let angle = if draw(1) < 0.55 {
+            main_angle
+        } else {
+            draw(2) * TURN / 4.0
+        };
         let (cos, sin) = direction(angle);
         let mut f = [0.0; 8];
         for (i, value) in f.iter_mut().enumerate() {
             *value = draw(3 + i as i32);
         }
-        Zone { kind: kinds[pick(weights, draw(0))], seed, cos, sin, f }
+        let site = [0.15 + 0.7 * draw(21), 0.15 + 0.7 * draw(22)];
+        Zone {
+            kind: kinds[pick(weights, draw(0))],
+            seed,
+            site,
+            cos,
+            sin,
+            f,
+        }
     }
 
     /// Terrain height in pixels (10 m).
     fn height(&self, x: f32, y: f32) -> f32 {
-        if self.slope_scale <= 0.0 {
-            return 0.0;
+        if self.slope_scale < 0.004 && self.lake_share == 0.0 {
+            return 0.0; // A plain: no relief to see.
         }
         let (u, v) = (x / self.hill_px, y / self.hill_px);
-        let soft = fbm(self.seed ^ 0x11, u, v, 5);
-        let sharp = ridged(self.seed ^ 0x12, u * 0.8, v * 0.8, 6) * 2.0 - 0.8;
-        lerp(soft, sharp, self.crests) * self.slope_scale * self.hill_px * 0.55
+        let soft = if self.crests < 1.0 {
+            fbm(self.seed ^ 0x11, u, v, 5)
+        } else {
+            0.0
+        };
+        let sharp = if self.crests > 0.0 {
+            ridged(self.seed ^ 0x12, u * 0.8, v * 0.8, 6) * 2.0 - 0.8
+        } else {
+            0.0
+        };
+        lerp(soft, sharp, self.crests) * self.slope_scale * self.hill_px * 0.7
     }
 
-    /// The zone at a point and how far, in px, the nearest other zone is.
-    fn zone(&self, x: f32, y: f32) -> (&Zone, f32) {
+    /// The zone at a point.
+    fn zone(&self, x: f32, y: f32) -> &Zone {
         let w = self.zone_warp_px;
-        let wx = x + w * fbm(self.seed ^ 0x21, x / 24.0, y / 24.0, 3);
-        let wy = y + w * fbm(self.seed ^ 0x22, x / 24.0, y / 24.0, 3);
+        let wx = x + w * fbm(self.seed ^ 0x21, x / 24.0, y / 24.0, 2);
+        let wy = y + w * fbm(self.seed ^ 0x22, x / 24.0, y / 24.0, 2);
         let (gx, gy) = (wx / self.zone_px, wy / self.zone_px);
-        let (ix, iy) = (gx.floor() as i32, gy.floor() as i32);
-        let (mut best, mut second, mut cell) = (f32::MAX, f32::MAX, (0, 0));
+        let (ix, iy) = (cell(gx), cell(gy));
+        let (mut nearest, mut found) = (f32::MAX, &self.zones[0]);
         for dy in -1..=1 {
             for dx in -1..=1 {
                 let (cx, cy) = (ix + dx, iy + dy);
-                let px = cx as f32 + 0.15 + 0.7 * uniform(self.seed ^ 0x23, cx, cy) - gx;
-                let py = cy as f32 + 0.15 + 0.7 * uniform(self.seed ^ 0x24, cx, cy) - gy;
+                let column = (cx - ZONE_FIRST).clamp(0, self.zone_columns - 1);
+                let row = (cy - ZONE_FIRST).clamp(0, self.zone_columns - 1);
+                let zone = &self.zones[(row * self.zone_columns + column) as usize];
+                let px = cx as f32 + zone.site[0] - gx;
+                let py = cy as f32 + zone.site[1] - gy;
                 let d = px * px + py * py;
-                if d < best {
-                    second = best;
-                    best = d;
-                    cell = (cx, cy);
-                } else if d < second {
-                    second = d;
+                if d < nearest {
+                    nearest = d;
+                    found = zone;
                 }
             }
         }
-        let column = (cell.0 - ZONE_FIRST).clamp(0, self.zone_columns - 1);
-        let row = (cell.1 - ZONE_FIRST).clamp(0, self.zone_columns - 1);
-        let zone = &self.zones[(row * self.zone_columns + column) as usize];
-        (zone, (second.sqrt() - best.sqrt()) * self.zone_px * 0.5)
+        found
     }
 
     fn forest(&self, x: f32, y: f32) -> Surface {
@@ -486,10 +625,13 @@ impl World {
         let green = (p.green + 0.5 * (zone.f[0] - 0.5) + 0.45 * mottle).clamp(0.0, 1.0);
         let k = 1.0 + 0.07 * fine + 0.12 * mottle + 0.2 * (zone.f[1] - 0.5);
         // Scattered shrubs: dark dots, denser in some rangelands.
-        let shrub = zone.f[2] > 0.5 && uniform(s ^ 2, x.floor() as i32, y.floor() as i32) < 0.10 * zone.f[3];
+        let shrub = zone.f[2] > 0.5 && uniform(s ^ 2, cell(x), cell(y)) < 0.10 * zone.f[3];
         Surface {
             label: GRASSLAND,
-            rgb: scale(mix(p.grass_dry, p.grass_green, green), if shrub { 0.65 * k } else { k }),
+            rgb: scale(
+                mix(p.grass_dry, p.grass_green, green),
+                if shrub { 0.65 * k } else { k },
+            ),
             db: -17.4 + 1.2 * (zone.f[4] - 0.5) + 0.6 * mottle + 0.4 * fine,
             point: 0.0,
             relief: 1.0,
@@ -503,7 +645,11 @@ impl World {
         let gully = ridged(s ^ 1, x / 16.0, y / 16.0, 4);
         let fine = value2(s ^ 2, x / 1.7, y / 1.7);
         let rough = zone.f[0];
-        let base = mix(p.bare, p.bare_second, smoothstep(-0.5, 0.7, broad + zone.f[1] - 0.5));
+        let base = mix(
+            p.bare,
+            p.bare_second,
+            smoothstep(-0.5, 0.7, broad + zone.f[1] - 0.5),
+        );
         let k = 1.0 + rough * (0.55 * gully - 0.2) + 0.05 * fine + 0.14 * broad;
         Surface {
             label: BARE,
@@ -525,7 +671,7 @@ impl World {
             irregular_parcel(zone.seed, u, v, lerp(10.0, 30.0, zone.f[0]))
         };
         // Square blocks may hold one irrigated circle; what the arm misses lies bare or fallow.
-        let (bu, bv) = ((u / block).floor(), (v / block).floor());
+        let (bu, bv) = (floor(u / block), floor(v / block));
         let circle = hash(zone.seed ^ 0x61, bu as i32, bv as i32);
         if unit(circle) < p.pivots {
             let du = u / block - bu - 0.5;
@@ -533,7 +679,11 @@ impl World {
             let r = (du * du + dv * dv).sqrt() * block;
             let radius = 0.47 * block;
             if r > radius {
-                return if unit(circle ^ 0x9E37) < 0.5 { self.bare(zone, x, y) } else { self.grass(zone, x, y) };
+                return if unit(circle ^ 0x9E37) < 0.5 {
+                    self.bare(zone, x, y)
+                } else {
+                    self.grass(zone, x, y)
+                };
             }
             return self.crop(zone, circle, u, v, x, y, radius - r);
         }
@@ -552,7 +702,7 @@ impl World {
     /// Rectangular parcels: square blocks, each cut into strips. Returns the parcel's hash, the
     /// distance to its edge (px) and whether the point is off the edge.
     fn cadastre(&self, zone: &Zone, u: f32, v: f32, block: f32) -> (u32, f32, bool) {
-        let (bu, bv) = ((u / block).floor(), (v / block).floor());
+        let (bu, bv) = (floor(u / block), floor(v / block));
         let b = hash(zone.seed ^ 0x62, bu as i32, bv as i32);
         let (mut a, mut c) = (u / block - bu, v / block - bv);
         if b & 1 == 0 {
@@ -562,7 +712,7 @@ impl World {
         let halves = if (b >> 3) & 3 == 0 { 2 } else { 1 };
         let sa = a * strips as f32;
         let sc = c * halves as f32;
-        let (ia, ic) = (sa.floor(), sc.floor());
+        let (ia, ic) = (floor(sa), floor(sc));
         let id = hash(b, ia as i32, ic as i32);
         let across = (sa - ia).min(ia + 1.0 - sa) * block / strips as f32;
         let along = (sc - ic).min(ic + 1.0 - sc) * block / halves as f32;
@@ -576,7 +726,17 @@ impl World {
         let p = &self.palette;
         let f = |i: i32| uniform(id, i, 5);
         let g = p.green;
-        let (base, db) = match pick(&[0.10 + 0.30 * g, 0.08 + 0.22 * g, 0.16, 0.24 - 0.1 * g, 0.16, 0.12], f(0)) {
+        let (base, db) = match pick(
+            &[
+                0.10 + 0.30 * g,
+                0.08 + 0.22 * g,
+                0.16,
+                0.24 - 0.1 * g,
+                0.16,
+                0.12,
+            ],
+            f(0),
+        ) {
             0 => ([0.042, 0.088, 0.034], -15.2),
             1 => ([0.026, 0.058, 0.028], -14.4),
             2 => (mix([0.24, 0.195, 0.125], [0.13, 0.135, 0.06], f(7)), -16.6),
@@ -587,12 +747,16 @@ impl World {
         let along_rows = if f(1) < 0.5 { u } else { v };
         let period = lerp(2.1, 5.0, f(2));
         let phase = along_rows / period;
-        let row = ((phase - phase.floor()) * 2.0 - 1.0).abs() * 2.0 - 1.0;
+        let row = ((phase - floor(phase)) * 2.0 - 1.0).abs() * 2.0 - 1.0;
         let patchy = fbm(id ^ 0x63, x / 11.0, y / 11.0, 2);
         let fine = value2(self.seed ^ 0x64, x / 1.5, y / 1.5);
         let k = (0.8 + 0.4 * f(3))
             * (1.0 + 0.06 * f(4) * row + (0.05 + 0.15 * f(5) * f(5)) * patchy + 0.035 * fine);
-        let lane = if edge < 0.6 && zone.f[5] > 0.35 { 0.45 } else { 0.0 };
+        let lane = if edge < 0.6 && zone.f[5] > 0.35 {
+            0.45
+        } else {
+            0.0
+        };
         let rgb = mix(scale(base, k), scale(p.grass_dry, 1.1), lane);
         Surface {
             label: FARMLAND,
@@ -619,14 +783,18 @@ impl World {
     fn city(&self, zone: &Zone, x: f32, y: f32, village: bool) -> Surface {
         let p = &self.palette;
         let s = zone.seed;
-        let curvy = if zone.f[0] < 0.35 || village { 3.0 + 5.0 * zone.f[1] } else { 0.0 };
+        let curvy = if zone.f[0] < 0.35 || village {
+            3.0 + 5.0 * zone.f[1]
+        } else {
+            0.0
+        };
         let (mut u, mut v) = (x * zone.cos + y * zone.sin, y * zone.cos - x * zone.sin);
         if curvy > 0.0 {
             u += curvy * value2(s ^ 0x81, x / 23.0, y / 23.0);
             v += curvy * value2(s ^ 0x82, x / 23.0, y / 23.0);
         }
         let (au, av) = (lerp(26.0, 70.0, zone.f[2]), lerp(22.0, 56.0, zone.f[3]));
-        let (iu, iv) = ((u / au).floor(), (v / av).floor());
+        let (iu, iv) = (floor(u / au), floor(v / av));
         let (pu, pv) = (u - iu * au, v - iv * av);
         let half = 0.55 + 0.55 * zone.f[4];
         if !village {
@@ -639,7 +807,11 @@ impl World {
         let d = |i: i32| uniform(district, i, 3);
         let industry = 0.12 + 0.5 * zone.f[6] * zone.f[6];
         let tower = if zone.f[7] > 0.75 { 0.35 } else { 0.03 };
-        let kind = if village { 0 } else { pick(&[1.0, industry, tower, 0.06, 0.05], d(0)) };
+        let kind = if village {
+            0
+        } else {
+            pick(&[1.0, industry, tower, 0.06, 0.05], d(0))
+        };
         match kind {
             3 => return self.grass(zone, x, y),
             4 => return self.bare(zone, x, y),
@@ -647,13 +819,13 @@ impl World {
         }
         // Streets and lots.
         let (bu, bv) = match kind {
-            0 => (lerp(7.0, 16.0, d(1)), lerp(4.6, 7.0, d(2))),
+            0 => (lerp(7.0, 18.0, d(1)), lerp(4.6, 8.0, d(2))),
             1 => (lerp(12.0, 24.0, d(1)), lerp(10.0, 18.0, d(2))),
             _ => (lerp(7.0, 11.0, d(1)), lerp(6.0, 10.0, d(2))),
         };
-        let (nu, nv) = ((au / bu).floor().max(1.0), (av / bv).floor().max(1.0));
+        let (nu, nv) = (floor(au / bu).max(1.0), floor(av / bv).max(1.0));
         let (bu, bv) = (au / nu, av / nv);
-        let (cu, cv) = ((u / bu).floor(), (v / bv).floor());
+        let (cu, cv) = (floor(u / bu), floor(v / bv));
         let (qu, qv) = (u - cu * bu, v - cv * bv);
         let street = qu.min(qv) < 0.9;
         let (lot_u, lot_v) = match kind {
@@ -661,35 +833,49 @@ impl World {
             1 => (lerp(4.0, 13.0, d(3)), lerp(4.0, 11.0, d(4))),
             _ => (lerp(2.4, 4.6, d(3)), lerp(2.4, 4.6, d(4))),
         };
-        let (lu, lv) = ((u / lot_u).floor(), (v / lot_v).floor());
+        let (lu, lv) = (floor(u / lot_u), floor(v / lot_v));
         let lot = hash(s ^ 0x84, lu as i32, lv as i32);
         let l = |i: i32| uniform(lot, i, 9);
-        let grain = uniform(self.seed ^ 0x85, x.floor() as i32, y.floor() as i32);
-        let spark = uniform(self.seed ^ 0x86, x.floor() as i32, y.floor() as i32);
-        let strength = |r: f32, lo_db: f32, hi_db: f32| libm::exp2f(lerp(lo_db, hi_db, r) * 0.332_192_8);
+        let grain = uniform(self.seed ^ 0x85, cell(x), cell(y));
+        let spark = uniform(self.seed ^ 0x86, cell(x), cell(y));
+        let strength =
+            |r: f32, lo_db: f32, hi_db: f32| libm::exp2f(lerp(lo_db, hi_db, r) * 0.332_192_8);
         // Streets square to the radar's track return more (the cardinal effect).
         let facing = (zone.cos * zone.cos - zone.sin * zone.sin).abs();
         let cardinal = 3.2 * (facing * facing - 0.45);
         let paved = scale(p.asphalt, 0.95 + 0.35 * grain);
         if street {
-            return Surface { label: CITY, rgb: paved, db: -17.0 + cardinal * 0.4, point: 0.0, relief: 0.5 };
+            return Surface {
+                label: CITY,
+                rgb: paved,
+                db: -17.0 + cardinal * 0.4,
+                point: 0.0,
+                relief: 0.5,
+            };
         }
         let (rgb, db, point) = match kind {
             0 => {
                 let trees = p.street_trees * (0.5 + zone.f[5]);
                 let colour = if l(0) < trees {
-                    scale(p.forest, 1.2 + 0.5 * l(1))
+                    scale(p.forest, 1.4 + 0.6 * l(1))
                 } else if l(0) < trees + 0.12 {
                     mix(p.grass_dry, p.grass_green, 0.3 + 0.7 * p.green)
                 } else if l(2) < p.red_roofs {
                     scale([0.20, 0.118, 0.088], 0.7 + 0.6 * l(3))
                 } else {
                     let r = l(3);
-                    scale([1.0, 0.985, 0.96], 0.075 + 0.13 * r + 0.26 * r * r * r * r)
+                    scale(
+                        [0.98, 0.985, 0.98],
+                        0.075 + 0.085 * r + 0.17 * r * r * r * r * r * r,
+                    )
                 };
                 let colour = scale(colour, 0.82 + 0.36 * grain);
-                let dense = if village { 0.07 } else { 0.055 + 0.05 * d(5) };
-                let point = if spark < dense { strength(l(4), -7.0, 1.0) } else { 0.0 };
+                let dense = if village { 0.07 } else { 0.09 + 0.08 * d(5) };
+                let point = if spark < dense {
+                    strength(l(4), -10.0, -1.0)
+                } else {
+                    0.0
+                };
                 (colour, -12.6 + cardinal + 2.4 * (l(5) - 0.5), point)
             }
             1 | 2 => {
@@ -699,10 +885,15 @@ impl World {
                 // The neighbour towards the sun throws a shadow across the gap.
                 let to_sun_u = self.sun[0] * zone.cos + self.sun[1] * zone.sin;
                 let to_sun_v = self.sun[1] * zone.cos - self.sun[0] * zone.sin;
-                let gap_in_shadow = (to_sun_u < -0.3 && fu < margin) || (to_sun_v < -0.3 && fv < margin);
+                let gap_in_shadow =
+                    (to_sun_u < -0.3 && fu < margin) || (to_sun_v < -0.3 && fv < margin);
                 if built {
                     let r = l(1);
-                    let bright = if kind == 1 { 0.14 + 0.5 * r * r } else { 0.07 + 0.3 * r * r };
+                    let bright = if kind == 1 {
+                        0.14 + 0.5 * r * r
+                    } else {
+                        0.07 + 0.3 * r * r
+                    };
                     let tint = if l(2) < 0.08 {
                         [0.55, 0.8, 1.2]
                     } else if l(2) < 0.08 + 0.4 * p.red_roofs {
@@ -714,7 +905,11 @@ impl World {
                     let colour = scale(colour, 0.94 + 0.12 * grain);
                     let wall = fu < margin + 1.1 || fv < margin + 1.1;
                     let dense = if wall { 0.30 } else { 0.10 };
-                    let point = if spark < dense { strength(l(4), -5.0, 3.5) } else { 0.0 };
+                    let point = if spark < dense {
+                        strength(l(4), -5.0, 3.5)
+                    } else {
+                        0.0
+                    };
                     (colour, -12.0 + cardinal + 4.0 * (l(5) - 0.5), point)
                 } else {
                     let dark = if gap_in_shadow { 0.5 } else { 1.0 };
@@ -723,7 +918,13 @@ impl World {
             }
             _ => (paved, -16.0, 0.0),
         };
-        Surface { label: CITY, rgb, db, point, relief: 0.5 }
+        Surface {
+            label: CITY,
+            rgb,
+            db,
+            point,
+            relief: 0.5,
+        }
     }
 
     fn water(&self, shallow: f32, x: f32, y: f32) -> Surface {
@@ -742,22 +943,34 @@ impl World {
 
     /// Land at a point, before villages, water and roads.
     fn land(&self, x: f32, y: f32, slope: [f32; 2]) -> Surface {
-        let (zone, _) = self.zone(x, y);
-        let woods = fbm(self.seed ^ 0xA1, x / self.woods_px, y / self.woods_px, 4) + self.woods_bias;
+        let zone = self.zone(x, y);
+        if zone.kind == Use::City && slope[0] * slope[0] + slope[1] * slope[1] < 0.35 {
+            return self.city(zone, x, y, false);
+        }
+        let woods =
+            fbm(self.seed ^ 0xA1, x / self.woods_px, y / self.woods_px, 4) + self.woods_bias;
         // Slopes away from the sun keep moisture and trees.
         let shade = -(slope[0] * self.sun[0] + slope[1] * self.sun[1]);
         let aspect = 0.8 * (-shade).clamp(-0.5, 0.5);
         let steep = (slope[0] * slope[0] + slope[1] * slope[1]).sqrt();
         match zone.kind {
             Use::Forest => {
-                if woods < -0.34 { self.grass(zone, x, y) } else { self.forest(x, y) }
+                if woods < -0.34 {
+                    self.grass(zone, x, y)
+                } else {
+                    self.forest(x, y)
+                }
             }
-            Use::City if steep > 0.45 => self.grass(zone, x, y),
-            Use::City => self.city(zone, x, y, false),
+            // Too steep to build on.
+            Use::City => self.grass(zone, x, y),
             Use::Farm if steep > 0.35 || woods > 0.42 => self.forest(x, y),
             Use::Farm => self.farm(zone, x, y),
             Use::Grass => {
-                if woods + aspect > 0.30 { self.forest(x, y) } else { self.grass(zone, x, y) }
+                if woods + aspect > 0.30 {
+                    self.forest(x, y)
+                } else {
+                    self.grass(zone, x, y)
+                }
             }
             Use::Bare => {
                 if self.palette.green > 0.1 && woods + 1.3 * aspect > 0.42 {
@@ -772,7 +985,7 @@ impl World {
     /// The village at a point, if any: a zone to draw its houses with.
     fn village(&self, x: f32, y: f32) -> Option<Zone> {
         const CELL_PX: f32 = 58.0;
-        let (cx, cy) = ((x / CELL_PX).floor(), (y / CELL_PX).floor());
+        let (cx, cy) = (floor(x / CELL_PX), floor(y / CELL_PX));
         let seed = hash(self.seed ^ 0xB1, cx as i32, cy as i32);
         let f = |i: i32| uniform(seed, i, 1);
         if f(0) >= self.village {
@@ -781,12 +994,23 @@ impl World {
         let radius = 4.0 + 11.0 * f(1);
         let dx = x - (cx + 0.3 + 0.4 * f(2)) * CELL_PX;
         let dy = y - (cy + 0.3 + 0.4 * f(3)) * CELL_PX;
+        let square = dx * dx + dy * dy;
+        if square > 2.2 * radius * radius {
+            return None;
+        }
         let rough = 1.0 + 0.45 * value2(seed, x / 5.0, y / 5.0);
-        if dx * dx + dy * dy > radius * radius * rough * rough {
+        if square > radius * radius * rough * rough {
             return None;
         }
         let (cos, sin) = direction(f(4) * TURN / 4.0);
-        Some(Zone { kind: Use::City, seed, cos, sin, f: [0.2, f(5), f(6), f(7), f(8), f(9), 0.0, 0.0] })
+        Some(Zone {
+            kind: Use::City,
+            seed,
+            site: [0.5, 0.5],
+            cos,
+            sin,
+            f: [0.2, f(5), f(6), f(7), f(8), f(9), 0.0, 0.0],
+        })
     }
 
     /// The material at a point, everything painted. `level` is the height of the lakes' surface.
@@ -795,14 +1019,18 @@ impl World {
         let mut sand = false;
         if let Some(sea) = &self.sea {
             let d = x * sea.cos + y * sea.sin - sea.offset
-                + sea.rough_px * fbm(self.seed ^ 0xC1, x / sea.wave_px, y / sea.wave_px, 5);
+                + sea.rough_px * fbm(self.seed ^ 0xC1, x / sea.wave_px, y / sea.wave_px, 4);
             if d < 0.0 {
-                let surf = if d > -4.0 && value2(self.seed ^ 0xC2, x / 4.0, y / 4.0) > 0.1 { sea.surf } else { 0.0 };
+                let surf = if d > -4.0 && value2(self.seed ^ 0xC2, x / 4.0, y / 4.0) > 0.1 {
+                    sea.surf
+                } else {
+                    0.0
+                };
                 let mut w = self.water((1.0 + d / 14.0).clamp(0.0, 1.0), x, y);
                 w.rgb = [w.rgb[0] + surf, w.rgb[1] + surf, w.rgb[2] + surf];
                 // Ships: a few bright points on open water.
-                let ship = uniform(self.seed ^ 0xC3, x.floor() as i32, y.floor() as i32);
-                if d < -8.0 && ship < 0.0003 {
+                let ship = uniform(self.seed ^ 0xC3, cell(x), cell(y));
+                if d < -8.0 && ship < 0.00006 {
                     w.rgb = [0.3, 0.3, 0.3];
                     w.point = 1.5;
                 }
@@ -828,7 +1056,13 @@ impl World {
             return w;
         }
         let mut bank = f32::MAX;
-        if let Some(river) = &self.river {
+        if let Some(river) = &self.river
+            && !river.is_beyond(
+                x,
+                y,
+                1.35 * river.half_px + self.bank_px.max(0.0) + 1.5 * self.river_warp_px,
+            )
+        {
             let w = self.river_warp_px;
             let wx = x + w * fbm(self.seed ^ 0xC5, x / 48.0, y / 48.0, 2);
             let wy = y + w * fbm(self.seed ^ 0xC6, x / 48.0, y / 48.0, 2);
@@ -856,6 +1090,9 @@ impl World {
             self.land(x, y, slope)
         };
         for road in &self.roads {
+            if road.is_beyond(x, y, road.half_px + 1.0) {
+                continue;
+            }
             let d = road.distance(x, y);
             let cover = (road.half_px + 0.5 - d).clamp(0.0, 1.0);
             if cover > 0.0 {
@@ -878,7 +1115,7 @@ impl World {
 /// parcel's hash, the distance to its edge (px) and whether the point is off the edge.
 fn irregular_parcel(seed: u32, u: f32, v: f32, cell_px: f32) -> (u32, f32, bool) {
     let (gu, gv) = (u / (1.5 * cell_px), v / cell_px);
-    let (iu, iv) = (gu.floor() as i32, gv.floor() as i32);
+    let (iu, iv) = (cell(gu), cell(gv));
     let (mut best, mut second, mut id) = (f32::MAX, f32::MAX, 0);
     for dv in -1..=1 {
         for du in -1..=1 {
@@ -933,5 +1170,10 @@ pub(crate) fn paint(seed: u64, size_px: usize) -> Layout {
             surface.push(world.paint(at(column + 1), at(row + 1), height[here], grad, level));
         }
     }
-    Layout { side_px, surface, slope, sun: world.sun }
+    Layout {
+        side_px,
+        surface,
+        slope,
+        sun: world.sun,
+    }
 }

@@ -35,36 +35,88 @@ pub const CLASSES: &[SceneClass] = &[
     SceneClass {
         name: "water",
         seen: true,
-        synonyms: &["lake", "river", "sea", "ocean", "reservoir", "pond", "water body", "open water", "coastal water"],
+        synonyms: &[
+            "lake",
+            "river",
+            "sea",
+            "ocean",
+            "reservoir",
+            "pond",
+            "water body",
+            "open water",
+            "coastal water",
+        ],
     },
     SceneClass {
         name: "forest",
         seen: true,
-        synonyms: &["woodland", "trees", "tree cover", "woods", "forested area", "dense vegetation"],
+        synonyms: &[
+            "woodland",
+            "trees",
+            "tree cover",
+            "woods",
+            "forested area",
+            "dense vegetation",
+        ],
     },
     SceneClass {
         name: "city",
         seen: true,
         synonyms: &[
-            "urban area", "buildings", "built-up area", "residential area", "town", "houses", "village", "settlement",
-            "industrial area", "building",
+            "urban area",
+            "buildings",
+            "built-up area",
+            "residential area",
+            "town",
+            "houses",
+            "village",
+            "settlement",
+            "industrial area",
+            "building",
         ],
     },
-    SceneClass { name: "road", seen: true, synonyms: &["highway", "street", "motorway", "paved road", "roadway"] },
+    SceneClass {
+        name: "road",
+        seen: true,
+        synonyms: &["highway", "street", "motorway", "paved road", "roadway"],
+    },
     SceneClass {
         name: "farmland",
         seen: true,
-        synonyms: &["cropland", "agricultural field", "fields", "crops", "agriculture", "cultivated land", "arable land"],
+        synonyms: &[
+            "cropland",
+            "agricultural field",
+            "fields",
+            "crops",
+            "agriculture",
+            "cultivated land",
+            "arable land",
+        ],
     },
     SceneClass {
         name: "grassland",
         seen: true,
-        synonyms: &["meadow", "pasture", "rangeland", "grass", "herbaceous vegetation", "lawn"],
+        synonyms: &[
+            "meadow",
+            "pasture",
+            "rangeland",
+            "grass",
+            "herbaceous vegetation",
+            "lawn",
+        ],
     },
     SceneClass {
         name: "bare land",
         seen: true,
-        synonyms: &["bare soil", "desert", "sand", "rock", "barren land", "bare ground", "beach"],
+        synonyms: &[
+            "bare soil",
+            "desert",
+            "sand",
+            "rock",
+            "barren land",
+            "bare ground",
+            "beach",
+        ],
     },
 ];
 
@@ -92,14 +144,28 @@ pub fn generate(seed: u64, size_px: usize) -> Scene {
     let size_px = size_px.max(1);
     let layout = layout::paint(seed, size_px);
     let mut dice = Dice::new(seed ^ 0x5EA5_0A11_C0FF_EE00);
-    let rgb = Rgb8 { width_px: size_px, height_px: size_px, data: render::optical(&layout, &mut dice) };
+    let rgb = Rgb8 {
+        width_px: size_px,
+        height_px: size_px,
+        data: render::optical(&layout, &mut dice),
+    };
     let (grey, sar_db) = render::radar(&layout, &mut dice);
     let mut label = Vec::with_capacity(size_px * size_px);
     for row in PAD_PX..PAD_PX + size_px {
         let start = row * layout.side_px + PAD_PX;
-        label.extend(layout.surface[start..start + size_px].iter().map(|m| m.label));
+        label.extend(
+            layout.surface[start..start + size_px]
+                .iter()
+                .map(|m| m.label),
+        );
     }
-    Scene { rgb, sar: Rgb8::from_grey(size_px, size_px, &grey), sar_db, label, size_px }
+    Scene {
+        rgb,
+        sar: Rgb8::from_grey(size_px, size_px, &grey),
+        sar_db,
+        label,
+        size_px,
+    }
 }
 
 /// How much of the ground clouds hide.
@@ -124,5 +190,9 @@ pub fn cloud_for(seed: u64, kind: CloudKind) -> Option<Cloud> {
     };
     let low = u64::from(dice.bits());
     let high = u64::from(dice.bits());
-    Some(Cloud { seed: high << 32 | low, opacity, cover })
+    Some(Cloud {
+        seed: high << 32 | low,
+        opacity,
+        cover,
+    })
 }
