@@ -1,3 +1,155 @@
-//! Build helper.
+//! The project's helper: `cargo xtask serve`, `cargo xtask test` and the parts they are made of.
 
-fn main() {}
+mod checks;
+mod run;
+mod setup;
+mod web;
+
+use std::env;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use xtask::paths;
+use xtask::server::{Mount, StaticServer};
+
+use crate::run::Toolchain;
+
+/// Sets up, builds, serves and tests mmovseg.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Set up what is missing, build the page and serve it on 127.0.0.1
+    Serve {
+        /// Port to listen on; 0 takes a free one
+        #[arg(long, default_value_t = 8080)]
+        port: u16,
+        /// Serve dist/ as it is
+        #[arg(long)]
+        no_build: bool,
+        /// Also serve this model package, at models/FOLDER-NAME; may be repeated
+        #[arg(long, value_name = "FOLDER")]
+        model: Vec<PathBuf>,
+    },
+    /// Set up what is missing and run every test, in Chromium too
+    Test,
+    /// The cheap part of `test`: formatting and lints
+    Check,
+    /// Install every tool: wasm32 std, wasm-bindgen, wasm-opt, Trunk, Chromium, Vulkan
+    Setup,
+    /// Build the page into dist/
+    BuildWeb,
+    /// Build the engine and the default model into dist/ (Trunk's hook)
+    BuildEngine,
+    /// The golden tests of the model in Chromium
+    TestWasm,
+    /// The tests of the page in Chromium
+    TestBrowser {
+        /// Test dist/ as it is
+        #[arg(long)]
+        no_build: bool,
+    },
+    /// Run Trunk with the tools and the toolchain of this project, as in `trunk serve`
+    #[command(disable_help_flag = true)]
+    Trunk {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    match dispatch(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(task: Task) -> Result<()> {
+    match task {
+        Task::Serve {
+            port,
+            no_build,
+            model,
+        } => serve(port, no_build, &model),
+        Task::Test => checks::test(),
+        Task::Check => checks::check(),
+        Task::Setup => {
+            let tools = setup::web_tools()?;
+            setup::vulkan();
+            setup::browser()?;
+            setup::trunk()?;
+            println!("all tools are there");
+            if let Toolchain::Named(name) = tools.toolchain {
+                println!("wasm32 builds use `cargo +{name}`");
+            }
+            Ok(())
+        }
+        Task::BuildWeb => web::build(&setup::web_tools()?, &paths::dist()),
+        Task::BuildEngine => {
+            let folder = env::var_os("TRUNK_STAGING_DIR").map_or_else(paths::dist, PathBuf::from);
+            web::build_engine(&setup::web_tools()?, &folder)
+        }
+        Task::TestWasm => checks::test_wasm(),
+        Task::TestBrowser { no_build } => checks::test_browser(!no_build),
+        Task::Trunk { arguments } => trunk(&arguments),
+    }
+}
+
+fn serve(port: u16, no_build: bool, models: &[PathBuf]) -> Result<()> {
+    let mut mounts = vec![Mount {
+        prefix: "/".into(),
+        folder: paths::dist(),
+    }];
+    for folder in models {
+        let folder = folder
+            .canonicalize()
+            .with_context(|| format!("no model package at {}", folder.display()))?;
+        let name = folder
+            .file_name()
+            .and_then(|name| name.to_str())
+            .with_context(|| format!("{} has no usable name", folder.display()))?;
+        mounts.push(Mount {
+            prefix: format!("/models/{name}/"),
+            folder,
+        });
+    }
+    if !no_build {
+        web::build(&setup::web_tools()?, &paths::dist())?;
+    }
+    let server = StaticServer::with_mounts(mounts, port)?;
+    println!("mmovseg is served at {}  (stop with Ctrl+C)", server.url());
+    server.wait();
+    Ok(())
+}
+
+/// Trunk finds wasm-bindgen and wasm-opt on the `PATH` and calls `cargo`, so both are prepared.
+fn trunk(arguments: &[String]) -> Result<()> {
+    let tools = setup::web_tools()?;
+    let mut folders: Vec<PathBuf> = [Some(&tools.wasm_bindgen), tools.wasm_opt.as_ref()]
+        .into_iter()
+        .flatten()
+        .filter_map(|program| program.parent().map(PathBuf::from))
+        .collect();
+    folders.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
+    let mut command = Command::new(setup::trunk()?);
+    command
+        .args(arguments)
+        .current_dir(paths::project())
+        .env("PATH", env::join_paths(folders)?)
+        .env("CARGO_TARGET_DIR", paths::target())
+        .env_remove("RUSTFLAGS");
+    if let Toolchain::Named(name) = tools.toolchain {
+        command.env("RUSTUP_TOOLCHAIN", name).env_remove("CARGO");
+    }
+    run::run(&mut command)
+}

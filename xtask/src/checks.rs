@@ -1,0 +1,288 @@
+//! The checks, cheapest first, and the table at the end.
+
+use std::fs;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use xtask::{chrome, paths};
+
+use crate::run::{Counts, Toolchain, cargo, output, run, run_tests, wasm_cargo};
+use crate::setup::{self, Browser, WebTools};
+use crate::web::{self, wasm_packages};
+
+const BROWSER_TESTS: &str = "mmovseg-browser-tests";
+
+/// Native packages without Burn that are kept out of [`heavy`], because their dependencies would
+/// switch on features that make cargo build Burn a second time.
+const LIGHT: &[&str] = &[
+    "-p",
+    "mmovseg-page",
+    "-p",
+    "mmovseg-protocol",
+    "-p",
+    "xtask",
+];
+
+/// The selection for everything else native. Each native build uses this very selection, since
+/// cargo unites features over what is selected.
+pub const HEAVY: &[&str] = &[
+    "--workspace",
+    "--exclude",
+    "mmovseg-page",
+    "--exclude",
+    "mmovseg-worker",
+    "--exclude",
+    BROWSER_TESTS,
+    "--exclude",
+    "xtask",
+];
+
+struct Step {
+    name: &'static str,
+    result: Result<Counts>,
+    took: Duration,
+}
+
+/// Steps that ran so far. A failed one does not stop the rest: one run shows everything.
+#[derive(Default)]
+struct Report {
+    steps: Vec<Step>,
+}
+
+impl Report {
+    /// Runs a step that passes or fails as a whole.
+    fn gate(&mut self, name: &'static str, work: impl FnOnce() -> Result<()>) -> bool {
+        self.step(name, || {
+            work().map(|()| Counts {
+                passed: 1,
+                failed: 0,
+            })
+        })
+    }
+
+    /// Runs a test runner.
+    fn tests(&mut self, name: &'static str, command: impl FnOnce() -> Result<Command>) -> bool {
+        self.step(name, || {
+            let (fine, mut counts) = run_tests(&mut command()?)?;
+            if !fine && counts.failed == 0 {
+                // It did not compile, or ended before its summary.
+                counts.failed = 1;
+            }
+            Ok(counts)
+        })
+    }
+
+    fn step(&mut self, name: &'static str, work: impl FnOnce() -> Result<Counts>) -> bool {
+        eprintln!("\n=== {name}");
+        let start = Instant::now();
+        let result = work();
+        if let Err(error) = &result {
+            eprintln!("{name}: {error:#}");
+        }
+        let fine = matches!(&result, Ok(counts) if counts.failed == 0);
+        self.steps.push(Step {
+            name,
+            result,
+            took: start.elapsed(),
+        });
+        fine
+    }
+
+    fn skip(&mut self, name: &'static str, why: &'static str) {
+        self.step(name, || bail!("{why}"));
+    }
+
+    /// Prints the table; its last line is `N passed, N failed`.
+    fn finish(self) -> Result<()> {
+        let mut total = Counts::default();
+        println!("\n=== summary");
+        for step in &self.steps {
+            let counts = match &step.result {
+                Ok(counts) => *counts,
+                Err(_) => Counts {
+                    passed: 0,
+                    failed: 1,
+                },
+            };
+            total.passed += counts.passed;
+            total.failed += counts.failed;
+            println!(
+                "{:6} {:32} {:4} passed {:4} failed {:7.1} s",
+                if counts.failed == 0 { "ok" } else { "FAILED" },
+                step.name,
+                counts.passed,
+                counts.failed,
+                step.took.as_secs_f64()
+            );
+        }
+        println!("{} passed, {} failed", total.passed, total.failed);
+        if total.failed > 0 {
+            bail!("some checks failed");
+        }
+        Ok(())
+    }
+}
+
+/// Formatting and lints only.
+///
+/// # Errors
+/// When one fails.
+pub fn check() -> Result<()> {
+    let mut report = Report::default();
+    lints(&mut report);
+    report.finish()
+}
+
+/// Everything: lints, native tests, the page, the golden tests and the page in Chromium.
+///
+/// # Errors
+/// When anything fails.
+pub fn test() -> Result<()> {
+    let mut report = Report::default();
+    lints(&mut report);
+    native(&mut report);
+
+    let mut tools = None;
+    let mut found = None;
+    report.gate("set up wasm and the browser", || {
+        setup::vulkan();
+        tools = Some(setup::web_tools()?);
+        found = Some(setup::browser()?);
+        Ok(())
+    });
+    if let (Some(tools), Some(browser)) = (&tools, &found) {
+        let built = report.gate("build the page", || web::build(tools, &paths::dist()));
+        if has_golden_tests() {
+            report.tests("golden tests in Chromium", || golden(tools, browser));
+        }
+        if built {
+            report.tests("page in Chromium", || Ok(in_browser(browser)));
+        } else {
+            report.skip("page in Chromium", "there is no page to test");
+        }
+    }
+    report.finish()
+}
+
+/// The golden tests of the model in Chromium, alone.
+///
+/// # Errors
+/// When the set-up or a test fails.
+pub fn test_wasm() -> Result<()> {
+    let (tools, browser) = (setup::web_tools()?, setup::browser()?);
+    let mut report = Report::default();
+    report.tests("golden tests in Chromium", || golden(&tools, &browser));
+    report.finish()
+}
+
+/// The tests of the page in Chromium, alone, on a fresh build.
+///
+/// # Errors
+/// When the set-up, the build or a test fails.
+pub fn test_browser(build: bool) -> Result<()> {
+    let browser = setup::browser()?;
+    if build {
+        web::build(&setup::web_tools()?, &paths::dist())?;
+    }
+    let mut report = Report::default();
+    report.tests("page in Chromium", || Ok(in_browser(&browser)));
+    report.finish()
+}
+
+fn lints(report: &mut Report) {
+    report.gate("rustfmt", || {
+        run(cargo(&Toolchain::Active).args(["fmt", "--all", "--check"]))
+    });
+    // In the release profile, for its build scripts and macros are shared with the real build.
+    report.gate("clippy, page and tools", || {
+        run(cargo(&Toolchain::Active)
+            .args(["clippy", "--release", "--all-targets"])
+            .args(LIGHT)
+            .args(["-p", BROWSER_TESTS, "--", "-D", "warnings"]))
+    });
+    report.gate("clippy, native", || {
+        run(cargo(&Toolchain::Active)
+            .args(["clippy", "--release", "--all-targets"])
+            .args(HEAVY)
+            .args(["--", "-D", "warnings"]))
+    });
+}
+
+fn native(report: &mut Report) {
+    report.tests("tests of page and tools", || Ok(runner(LIGHT)));
+    report.tests("native tests", || Ok(runner(HEAVY)));
+    report.tests("doc tests", || {
+        let mut command = cargo(&Toolchain::Active);
+        command.args(["test", "--release", "--doc"]).args(HEAVY);
+        Ok(command)
+    });
+}
+
+/// `cargo nextest` where it is installed, else `cargo test`.
+fn runner(selection: &[&str]) -> Command {
+    let mut command = cargo(&Toolchain::Active);
+    if has_nextest() {
+        command
+            .args(["nextest", "run", "--release", "--no-fail-fast"])
+            .args(["--no-tests", "pass", "--config-file"])
+            .arg(paths::project().join("xtask/assets/nextest.toml"));
+    } else {
+        command.args(["test", "--release", "--no-fail-fast"]);
+        command.args(["--lib", "--bins", "--tests"]);
+    }
+    command.args(selection);
+    command
+}
+
+fn has_nextest() -> bool {
+    output(cargo(&Toolchain::Active).args(["nextest", "--version"])).is_some()
+}
+
+fn in_browser(browser: &Browser) -> Command {
+    let mut command = runner(&["-p", BROWSER_TESTS]);
+    if has_nextest() {
+        // One Chromium already keeps two cores busy when its GPU is emulated.
+        command.args(["--test-threads", "1"]);
+    } else {
+        command.env("RUST_TEST_THREADS", "1");
+    }
+    command
+        .env("CHROME", &browser.chromium)
+        .env("CHROMEDRIVER", &browser.driver)
+        .env("MMOVSEG_DIST_DIR", paths::dist());
+    command
+}
+
+fn has_golden_tests() -> bool {
+    wasm_packages().contains(&web::GOLDEN_TESTS)
+}
+
+/// The integration tests of the golden crate, built for wasm32 and run by wasm-bindgen's runner.
+fn golden(tools: &WebTools, browser: &Browser) -> Result<Command> {
+    if !has_golden_tests() {
+        bail!("there is no tests/golden");
+    }
+    let file = paths::cache().join("webdriver.json");
+    fs::create_dir_all(paths::cache())?;
+    fs::write(&file, chrome::capabilities(&[]).to_string())
+        .with_context(|| format!("cannot write {}", file.display()))?;
+    let mut command = wasm_cargo(&tools.toolchain);
+    // All wasm packages are selected (see `wasm_packages`); only the golden crate has
+    // integration tests.
+    command.args(["test", "--release", "--target", "wasm32-unknown-unknown"]);
+    for package in wasm_packages() {
+        command.args(["-p", package]);
+    }
+    command
+        .args(["--test", "*"])
+        .env(
+            "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER",
+            setup::wasm_test_runner(tools)?,
+        )
+        .env("CHROMEDRIVER", &browser.driver)
+        .env("WASM_BINDGEN_TEST_WEBDRIVER_JSON", file)
+        .env("WASM_BINDGEN_TEST_DRIVER_TIMEOUT", "60")
+        .env("WASM_BINDGEN_TEST_TIMEOUT", "1800");
+    Ok(command)
+}

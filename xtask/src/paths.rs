@@ -1,0 +1,56 @@
+//! Where the project and everything built from it lie on disk.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+/// The folder of the workspace's `Cargo.toml`.
+#[must_use]
+pub fn project() -> PathBuf {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.parent().unwrap_or(own).to_path_buf()
+}
+
+/// The folder for what outlives a checkout: `$MMOVSEG_CACHE_DIR`, else `~/.cache/mmovseg`.
+#[must_use]
+pub fn cache() -> PathBuf {
+    if let Some(dir) = env::var_os("MMOVSEG_CACHE_DIR") {
+        return PathBuf::from(dir);
+    }
+    match env::home_dir() {
+        Some(home) => home.join(".cache").join("mmovseg"),
+        None => project().join("target").join("cache"),
+    }
+}
+
+/// The one target directory of every cargo that is started here, so that a fresh clone does not
+/// build Burn again: `$MMOVSEG_TARGET_DIR`, else `target` in [`cache`].
+#[must_use]
+pub fn target() -> PathBuf {
+    env::var_os("MMOVSEG_TARGET_DIR").map_or_else(|| cache().join("target"), PathBuf::from)
+}
+
+/// Tools that were installed for this project alone.
+#[must_use]
+pub fn tools() -> PathBuf {
+    cache().join("tools")
+}
+
+/// The finished web page: `$MMOVSEG_DIST_DIR`, else `dist` in the project.
+#[must_use]
+pub fn dist() -> PathBuf {
+    env::var_os("MMOVSEG_DIST_DIR").map_or_else(|| project().join("dist"), PathBuf::from)
+}
+
+/// The first of `names` that is a file in a folder of `PATH`.
+#[must_use]
+pub fn find_program(names: &[&str]) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    let folders: Vec<PathBuf> = env::split_paths(&path).collect();
+    names.iter().find_map(|name| {
+        let file = format!("{name}{}", env::consts::EXE_SUFFIX);
+        folders
+            .iter()
+            .map(|folder| folder.join(&file))
+            .find(|candidate| candidate.is_file())
+    })
+}

@@ -1,0 +1,192 @@
+//! Starting other programs: cargo with the shared target directory and the right toolchain, and
+//! test runners whose counts are read from their output as it passes.
+
+use std::env;
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use xtask::paths;
+
+/// Which cargo builds for the browser.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Toolchain {
+    /// The one that is active in this folder.
+    Active,
+    /// A toolchain that rustup knows by this name.
+    Named(String),
+}
+
+/// A cargo command in the project's folder, with the shared target directory.
+pub fn cargo(toolchain: &Toolchain) -> Command {
+    let mut command = match toolchain {
+        Toolchain::Active => Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into())),
+        Toolchain::Named(name) => {
+            let mut command = Command::new("rustup");
+            command.args(["run", name, "cargo"]);
+            // Set by the cargo that started this program, for its own toolchain.
+            command.env_remove("CARGO").env_remove("RUSTUP_TOOLCHAIN");
+            command
+        }
+    };
+    command
+        .current_dir(paths::project())
+        .env("CARGO_TARGET_DIR", paths::target());
+    command
+}
+
+/// Like [`cargo`], for wasm32. `RUSTFLAGS` would silently replace the flags in
+/// `.cargo/config.toml`, and the CPU tier would lose its SIMD.
+pub fn wasm_cargo(toolchain: &Toolchain) -> Command {
+    let mut command = cargo(toolchain);
+    command.env_remove("RUSTFLAGS");
+    command
+}
+
+/// The folder of wasm files after a release build.
+pub fn wasm_output() -> PathBuf {
+    paths::target()
+        .join("wasm32-unknown-unknown")
+        .join("release")
+}
+
+/// Runs to the end with this terminal's input and output.
+///
+/// # Errors
+/// When the program cannot be started or does not end with status 0.
+pub fn run(command: &mut Command) -> Result<()> {
+    let text = describe(command);
+    let status = command
+        .status()
+        .with_context(|| format!("cannot start `{text}`"))?;
+    if !status.success() {
+        bail!("`{text}` failed ({status})");
+    }
+    Ok(())
+}
+
+/// Runs without showing anything and tells whether it ended with status 0.
+pub fn succeeds(command: &mut Command) -> bool {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+/// Standard output as text, when the program ended with status 0.
+pub fn output(command: &mut Command) -> Option<String> {
+    let out = command.stdin(Stdio::null()).stderr(Stdio::null()).output();
+    let out = out.ok().filter(|out| out.status.success())?;
+    Some(String::from_utf8_lossy(&out.stdout).trim().to_owned())
+}
+
+/// The command line as a person would type it.
+pub fn describe(command: &Command) -> String {
+    std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(OsStr::to_string_lossy)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// What a test runner reported.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// Tests that passed.
+    pub passed: usize,
+    /// Tests that failed or ran out of time.
+    pub failed: usize,
+}
+
+impl Counts {
+    /// Adds the numbers of a summary line of `cargo nextest` or of libtest; other lines add
+    /// nothing.
+    fn read(&mut self, line: &str) {
+        let text = line.trim_start();
+        let nextest = text.starts_with("Summary [");
+        if !nextest && !text.starts_with("test result:") {
+            return;
+        }
+        let words: Vec<&str> = text
+            .split(|c: char| c.is_whitespace() || c == ',' || c == ';')
+            .filter(|word| !word.is_empty())
+            .collect();
+        for pair in words.windows(2) {
+            let Ok(count) = pair[0].parse::<usize>() else {
+                continue;
+            };
+            match pair[1] {
+                "passed" => self.passed += count,
+                "failed" | "timed" => self.failed += count,
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Runs a test runner, shows its output and counts its tests.
+///
+/// # Errors
+/// When the program cannot be started; failed tests are no error here but `false`.
+pub fn run_tests(command: &mut Command) -> Result<(bool, Counts)> {
+    let text = describe(command);
+    // nextest writes its summary to stderr, libtest to stdout: one pipe for each.
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start `{text}`"))?;
+    let stderr = child.stderr.take().context("no pipe for stderr")?;
+    let stdout = child.stdout.take().context("no pipe for stdout")?;
+    let errors = std::thread::spawn(move || pass_on(stderr, std::io::stderr()));
+    let mut counts = pass_on(stdout, std::io::stdout());
+    if let Ok(more) = errors.join() {
+        counts.passed += more.passed;
+        counts.failed += more.failed;
+    }
+    Ok((child.wait()?.success(), counts))
+}
+
+fn pass_on(from: impl std::io::Read, mut to: impl Write) -> Counts {
+    let mut counts = Counts::default();
+    let mut lines = BufReader::new(from);
+    let mut line = Vec::new();
+    while lines.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
+        // A closed terminal must not stop the tests.
+        let _closed = to.write_all(&line).and_then(|()| to.flush());
+        counts.read(&String::from_utf8_lossy(&line));
+        line.clear();
+    }
+    counts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Counts;
+
+    fn read(line: &str) -> (usize, usize) {
+        let mut counts = Counts::default();
+        counts.read(line);
+        (counts.passed, counts.failed)
+    }
+
+    #[test]
+    fn summaries_are_counted_and_other_lines_are_not() {
+        assert_eq!(
+            read(
+                "     Summary [   0.004s] 10 tests run: 8 passed (1 slow), 1 failed, 1 timed out, 3 skipped"
+            ),
+            (8, 2)
+        );
+        assert_eq!(
+            read("test result: FAILED. 3 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out"),
+            (3, 1)
+        );
+        assert_eq!(read("12 passed in the log of a test"), (0, 0));
+    }
+}

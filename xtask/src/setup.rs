@@ -1,0 +1,416 @@
+//! Set-up: for each tool a check, an installation where the system allows one, and otherwise a
+//! sentence that names the tool and the way to get it.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+use xtask::{chrome, paths};
+
+use crate::run::{Toolchain, cargo, output, run, succeeds};
+
+const WASM: &str = "wasm32-unknown-unknown";
+const TRUNK_VERSION: &str = "0.21.14";
+const BINARYEN_VERSION: &str = "132.0.0";
+/// The oldest wasm-opt on the `PATH` that understands what rustc 1.95 writes.
+const OLDEST_BINARYEN: u32 = 120;
+/// Debian's compiler with the sources of its standard library, and the linker it names.
+const DEBIAN_RUST: &[&str] = &[
+    "rustc-web",
+    "cargo-web",
+    "rust-web-src",
+    "rust-web-llvm",
+    "lld-22",
+];
+const DEBIAN_TOOLCHAIN: &str = "debian";
+
+/// What building the page needs.
+#[derive(Debug, Clone)]
+pub struct WebTools {
+    /// The cargo that has a standard library for wasm32.
+    pub toolchain: Toolchain,
+    /// A wasm-bindgen of the very version in `Cargo.lock`.
+    pub wasm_bindgen: PathBuf,
+    /// Shrinks the release wasm; the page also works without.
+    pub wasm_opt: Option<PathBuf>,
+}
+
+/// What the browser tests need.
+#[derive(Debug, Clone)]
+pub struct Browser {
+    /// Chromium or Chrome.
+    pub chromium: PathBuf,
+    /// ChromeDriver.
+    pub driver: PathBuf,
+}
+
+fn say(text: &str) {
+    eprintln!("[setup] {text}");
+}
+
+/// Everything that building the page needs, installed where missing.
+///
+/// # Errors
+/// Names the first tool that is missing and cannot be installed, with the way to get it.
+pub fn web_tools() -> Result<WebTools> {
+    Ok(WebTools {
+        toolchain: wasm_toolchain()?,
+        wasm_bindgen: wasm_bindgen()?,
+        wasm_opt: wasm_opt(),
+    })
+}
+
+// ---- Rust's standard library for wasm32 ----
+
+/// Finds or installs a cargo that can build for wasm32. `$MMOVSEG_WASM_TOOLCHAIN` names a rustup
+/// toolchain to use instead of the search.
+fn wasm_toolchain() -> Result<Toolchain> {
+    if let Some(name) = env::var("MMOVSEG_WASM_TOOLCHAIN")
+        .ok()
+        .filter(|n| !n.is_empty())
+    {
+        let toolchain = Toolchain::Named(name.clone());
+        ensure!(
+            builds_wasm(&toolchain),
+            "MMOVSEG_WASM_TOOLCHAIN names `{name}`, which cannot build for {WASM}; \
+             install its target or unset the variable"
+        );
+        return Ok(toolchain);
+    }
+    let debian = Toolchain::Named(DEBIAN_TOOLCHAIN.into());
+    for toolchain in [Toolchain::Active, debian.clone()] {
+        if builds_wasm(&toolchain) {
+            return Ok(toolchain);
+        }
+    }
+    say(&format!("Rust's standard library for {WASM} is missing"));
+    // rustup retries for long when it is offline, hence the limit on retries.
+    if run(Command::new("rustup")
+        .args(["target", "add", WASM])
+        .env("RUSTUP_MAX_RETRIES", "1"))
+    .is_ok()
+        && builds_wasm(&Toolchain::Active)
+    {
+        return Ok(Toolchain::Active);
+    }
+    say("rustup cannot fetch it; building it from Debian's sources");
+    debian_wasm_std().context(
+        "Rust has no standard library for wasm32-unknown-unknown. \
+         Run `rustup target add wasm32-unknown-unknown` where rustup has a network, or on Debian \
+         as root `apt-get install rustc-web cargo-web rust-web-src rust-web-llvm lld-22`, \
+         then try again",
+    )?;
+    ensure!(
+        builds_wasm(&debian),
+        "the standard library built from Debian's sources does not link; \
+         remove /usr/lib/rustlib/{WASM}/lib and try again"
+    );
+    Ok(debian)
+}
+
+/// Whether a tiny program compiles and links: more than a look at folders, since a library left
+/// by another compiler version, or a missing linker, fails only then.
+fn builds_wasm(toolchain: &Toolchain) -> bool {
+    let mut command = match toolchain {
+        Toolchain::Active => Command::new("rustc"),
+        Toolchain::Named(name) => {
+            let mut command = Command::new("rustup");
+            command.args(["run", name, "rustc"]);
+            command.env_remove("RUSTUP_TOOLCHAIN");
+            command
+        }
+    };
+    let Ok(folder) = scratch("probe") else {
+        return false;
+    };
+    let source = folder.join("probe.rs");
+    if fs::write(&source, "fn main() { println!(\"{}\", 1); }").is_err() {
+        return false;
+    }
+    let fine = succeeds(
+        command
+            .args(["--target", WASM, "--out-dir"])
+            .arg(&folder)
+            .arg(&source),
+    );
+    // Left-overs in the cache harm nobody.
+    let _kept = fs::remove_dir_all(folder);
+    fine
+}
+
+/// An empty folder in the cache.
+fn scratch(name: &str) -> Result<PathBuf> {
+    let folder = paths::cache().join(format!("{name}-{}", std::process::id()));
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    Ok(folder)
+}
+
+/// Debian ships the sources of std but no std for wasm32: build it once, next to the native one.
+fn debian_wasm_std() -> Result<()> {
+    let library = Path::new("/usr/lib/rustlib").join(WASM).join("lib");
+    apt_install(DEBIAN_RUST)?;
+    let toolchain = Toolchain::Named(DEBIAN_TOOLCHAIN.into());
+    if !succeeds(Command::new("rustup").args(["run", DEBIAN_TOOLCHAIN, "rustc", "--version"])) {
+        run(Command::new("rustup").args(["toolchain", "link", DEBIAN_TOOLCHAIN, "/usr"]))?;
+    }
+    say("building std for wasm32 (about a minute)");
+    let folder = scratch("wasm-std")?;
+    fs::create_dir(folder.join("src"))?;
+    fs::write(
+        folder.join("Cargo.toml"),
+        "[package]\nname = \"empty\"\nedition = \"2024\"\n[workspace]\n",
+    )?;
+    fs::write(folder.join("src/lib.rs"), "")?;
+    run(cargo(&toolchain)
+        .current_dir(&folder)
+        .env("CARGO_TARGET_DIR", folder.join("target"))
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env_remove("RUSTFLAGS")
+        .args(["build", "--release", "--quiet", "--target", WASM])
+        .arg("-Zbuild-std=std,panic_abort"))?;
+
+    let built = folder.join("target").join(WASM).join("release/deps");
+    let mut files: Vec<PathBuf> = Vec::new();
+    for entry in fs::read_dir(&built)? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or("");
+        if name.ends_with(".rlib") && !name.starts_with("libempty-") {
+            files.push(path);
+        }
+    }
+    ensure!(!files.is_empty(), "no library came out of building std");
+    // Two versions of one library side by side would be ambiguous to the compiler.
+    run(as_root("rm")?.arg("-rf").arg(&library))?;
+    run(as_root("mkdir")?.arg("-p").arg(&library))?;
+    run(as_root("cp")?.args(&files).arg(&library))?;
+    fs::remove_dir_all(folder)?;
+    Ok(())
+}
+
+// ---- wasm-bindgen, wasm-opt, Trunk ----
+
+/// The version of a package in `Cargo.lock`.
+fn locked_version(package: &str) -> Result<String> {
+    let lock = fs::read_to_string(paths::project().join("Cargo.lock"))
+        .context("cannot read Cargo.lock")?;
+    let name = format!("name = \"{package}\"");
+    let mut lines = lock.lines().skip_while(|line| *line != name).skip(1);
+    lines
+        .next()
+        .and_then(|line| line.strip_prefix("version = \"")?.strip_suffix('"'))
+        .map(str::to_owned)
+        .with_context(|| format!("Cargo.lock has no {package}"))
+}
+
+/// Whether the second word of `program --version` is `version`.
+fn has_version(program: &Path, version: &str) -> bool {
+    output(Command::new(program).arg("--version"))
+        .is_some_and(|text| text.split_whitespace().nth(1) == Some(version))
+}
+
+fn wasm_bindgen() -> Result<PathBuf> {
+    let version = locked_version("wasm-bindgen")?;
+    let own = paths::tools().join("bin/wasm-bindgen");
+    for found in [paths::find_program(&["wasm-bindgen"]), Some(own.clone())] {
+        let Some(found) = found else { continue };
+        if has_version(&found, &version) {
+            return Ok(found);
+        }
+    }
+    say(&format!(
+        "installing wasm-bindgen {version} (about four minutes)"
+    ));
+    // Without --locked: its lock file may name crates that a mirror does not carry yet.
+    install("wasm-bindgen-cli", &version, &[]).with_context(|| {
+        format!(
+            "wasm-bindgen {version} is missing; get it with \
+                 `cargo install wasm-bindgen-cli --version {version}`"
+        )
+    })?;
+    Ok(own)
+}
+
+/// wasm-bindgen's test runner, which lies next to wasm-bindgen.
+pub fn wasm_test_runner(tools: &WebTools) -> Result<PathBuf> {
+    let runner = tools.wasm_bindgen.with_file_name(format!(
+        "wasm-bindgen-test-runner{}",
+        env::consts::EXE_SUFFIX
+    ));
+    ensure!(
+        runner.is_file(),
+        "wasm-bindgen-test-runner is missing next to {}; reinstall wasm-bindgen-cli",
+        tools.wasm_bindgen.display()
+    );
+    Ok(runner)
+}
+
+/// Trunk, for those who work on the page: `cargo xtask trunk serve`.
+///
+/// # Errors
+/// When it is missing and cannot be built.
+pub fn trunk() -> Result<PathBuf> {
+    let own = paths::tools().join("bin/trunk");
+    if let Some(found) = paths::find_program(&["trunk"]) {
+        return Ok(found);
+    }
+    if !own.is_file() {
+        say(&format!(
+            "installing Trunk {TRUNK_VERSION} (about five minutes)"
+        ));
+        install("trunk", TRUNK_VERSION, &["--locked"]).with_context(|| {
+            format!(
+                "Trunk is missing; get it with \
+                 `cargo install trunk --version {TRUNK_VERSION} --locked`"
+            )
+        })?;
+    }
+    Ok(own)
+}
+
+/// `cargo install` into the project's own tools, lightly optimised: these programs run for
+/// seconds, and would compile for minutes longer.
+fn install(package: &str, version: &str, extra: &[&str]) -> Result<()> {
+    let build = paths::cache().join("tools-build");
+    fs::create_dir_all(&build)?;
+    run(cargo(&Toolchain::Active)
+        .current_dir(&build)
+        .env("CARGO_TARGET_DIR", &build)
+        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
+        .env("CARGO_PROFILE_RELEASE_LTO", "off")
+        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
+        .args(["install", "--quiet", package, "--version", version])
+        .args(extra)
+        .arg("--root")
+        .arg(paths::tools()))?;
+    fs::remove_dir_all(build)?;
+    Ok(())
+}
+
+/// A current wasm-opt, when there is one or npm can fetch it.
+fn wasm_opt() -> Option<PathBuf> {
+    let own = paths::tools().join("node_modules/.bin/wasm-opt");
+    if own.is_file() {
+        return Some(own);
+    }
+    if let Some(found) = paths::find_program(&["wasm-opt"]) {
+        let version = output(Command::new(&found).arg("--version")).unwrap_or_default();
+        let number = version
+            .split_whitespace()
+            .find_map(|word| word.parse::<u32>().ok());
+        if number.is_some_and(|number| number >= OLDEST_BINARYEN) {
+            return Some(found);
+        }
+    }
+    if let Some(npm) = paths::find_program(&["npm"]) {
+        say("fetching wasm-opt with npm");
+        let package = format!("binaryen@{BINARYEN_VERSION}");
+        let fetched = run(Command::new(npm)
+            .args(["install", "--silent", "--no-audit", "--no-fund", "--prefix"])
+            .arg(paths::tools())
+            .arg(package)
+            .stdout(Stdio::null()));
+        if fetched.is_ok() && own.is_file() {
+            return Some(own);
+        }
+    }
+    say(
+        "no wasm-opt: the page will work, but be larger and slower to start \
+         (install Node.js with npm, or binaryen, to change that)",
+    );
+    None
+}
+
+// ---- the browser and Vulkan ----
+
+/// Chromium with ChromeDriver, installed where missing.
+///
+/// # Errors
+/// When either is missing and apt cannot install it.
+pub fn browser() -> Result<Browser> {
+    if chrome::find_browser().is_none() || chrome::find_driver().is_none() {
+        say("installing Chromium and ChromeDriver");
+        apt_install(&["chromium", "chromium-driver"]).context(
+            "the browser tests need Chromium (or Chrome) and a ChromeDriver of the same version; \
+             install both, or set CHROME and CHROMEDRIVER to their paths",
+        )?;
+    }
+    Ok(Browser {
+        chromium: chrome::find_browser().context("no Chromium on the PATH; set CHROME")?,
+        driver: chrome::find_driver().context("no chromedriver on the PATH; set CHROMEDRIVER")?,
+    })
+}
+
+/// A Vulkan loader and a driver for the native GPU path: Mesa's lavapipe where no GPU driver is
+/// installed. Not fatal: without Vulkan the CPU path is what is tested.
+pub fn vulkan() {
+    if !cfg!(target_os = "linux") || has_vulkan() {
+        return;
+    }
+    say("installing a Vulkan loader and Mesa's software driver");
+    if let Err(error) = apt_install(&["libvulkan1", "mesa-vulkan-drivers"]) {
+        say(&format!(
+            "no Vulkan ({error:#}): native GPU tests are skipped; \
+             install libvulkan1 and a driver, such as mesa-vulkan-drivers"
+        ));
+    }
+}
+
+fn has_vulkan() -> bool {
+    let driver = env::var_os("VK_DRIVER_FILES").is_some()
+        || env::var_os("VK_ICD_FILENAMES").is_some()
+        || ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d"]
+            .iter()
+            .filter_map(|folder| fs::read_dir(folder).ok())
+            .any(|mut entries| entries.next().is_some());
+    let loader = ["/sbin/ldconfig", "ldconfig"].iter().any(|program| {
+        output(Command::new(program).arg("-p")).is_some_and(|list| list.contains("libvulkan.so.1"))
+    });
+    driver && loader
+}
+
+// ---- packages ----
+
+/// `program`, with the rights to change the system.
+fn as_root(program: &str) -> Result<Command> {
+    if output(Command::new("id").arg("-u")).as_deref() == Some("0") {
+        return Ok(Command::new(program));
+    }
+    if succeeds(Command::new("sudo").args(["-n", "true"])) {
+        let mut command = Command::new("sudo");
+        command.args(["-n", "env", "DEBIAN_FRONTEND=noninteractive", program]);
+        return Ok(command);
+    }
+    bail!("not root, and sudo asks for a password")
+}
+
+/// Installs Debian packages without their recommendations.
+fn apt_install(packages: &[&str]) -> Result<()> {
+    let names = packages.join(" ");
+    ensure!(
+        paths::find_program(&["apt-get"]).is_some(),
+        "this system has no apt-get; get {names} with its own package manager"
+    );
+    let hint = || format!("run `apt-get install --no-install-recommends {names}` as root");
+    let install = || -> Result<()> {
+        run(as_root("apt-get")?
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .args(["install", "--yes", "--quiet", "--no-install-recommends"])
+            .args(packages)
+            .stdout(Stdio::null()))
+    };
+    as_root("true").with_context(hint)?;
+    // A package list that is old or empty fails first and works after an update.
+    if install().is_ok() {
+        return Ok(());
+    }
+    run(as_root("apt-get")?
+        .args(["update", "--quiet"])
+        .stdout(Stdio::null()))
+    .with_context(hint)?;
+    install().with_context(hint)
+}
