@@ -1,1 +1,26 @@
-//! The session that every shell drives: load, encode, segment, self-test.
+//! The session that every shell drives: load a package, encode a tile pair, segment it, test itself.
+//!
+//! Shells (command line, Worker, training's evaluation) see tiles, class names, labels and events;
+//! the model sees normalised pixels and tokens; this room is what stands between. Everything that
+//! may wait is `async`, since a browser's GPU answers only asynchronously; native shells block on it.
+
+mod device;
+mod error;
+mod labels;
+mod package;
+mod pixels;
+mod session;
+
+pub use device::{DeviceChoice, DeviceInfo, Tier, open_device};
+pub use error::EngineError;
+pub use labels::labels;
+#[cfg(not(target_arch = "wasm32"))]
+pub use package::FolderSource;
+pub use package::PackageSource;
+pub use pixels::{model_pixels, normalise_pixels};
+pub use session::{
+    Event, SegmentRequest, Segmentation, SelfTestReport, Session, Stage, StageTiming,
+};
+
+pub use mmovseg_model::Modality;
+pub use mmovseg_raster::{Preprocess, TilePair};

@@ -1,0 +1,95 @@
+//! Opening a device and saying honestly what it is.
+
+use std::sync::Mutex;
+
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+
+use crate::EngineError;
+
+/// What a user asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeviceChoice {
+    /// A hardware GPU when there is one, else the CPU: a software GPU is slower than our CPU code.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// Any GPU, a software one included.
+    Gpu,
+}
+
+/// Capability tiers, lowest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tier {
+    /// CPU kernels.
+    Cpu,
+    /// A GPU interface served by the CPU (SwiftShader, lavapipe).
+    SoftwareGpu,
+    /// A hardware GPU.
+    Gpu,
+}
+
+/// What a session runs on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceInfo {
+    /// Tier.
+    pub tier: Tier,
+    /// Name for people, such as the adapter's.
+    pub name: String,
+}
+
+/// Burn keeps one GPU runtime a process and refuses to start it twice, so the first one opened
+/// serves all sessions.
+static GPU: Mutex<Option<(Device, DeviceInfo)>> = Mutex::new(None);
+
+/// Opens a device.
+///
+/// # Errors
+/// [`EngineError::NoGpu`] when a GPU was asked for and none answers.
+pub async fn open_device(choice: DeviceChoice) -> Result<(Device, DeviceInfo), EngineError> {
+    match choice {
+        DeviceChoice::Cpu => Ok(cpu()),
+        DeviceChoice::Gpu => gpu().await,
+        DeviceChoice::Auto => match gpu().await {
+            Ok((device, info)) if info.tier == Tier::Gpu => Ok((device, info)),
+            Ok((_, info)) => {
+                log::info!("{} is a software GPU; the CPU is faster", info.name);
+                Ok(cpu())
+            }
+            Err(error) => {
+                log::info!("{error}");
+                Ok(cpu())
+            }
+        },
+    }
+}
+
+fn cpu() -> (Device, DeviceInfo) {
+    (Device::flex(), DeviceInfo { tier: Tier::Cpu, name: "CPU".into() })
+}
+
+async fn gpu() -> Result<(Device, DeviceInfo), EngineError> {
+    // A poisoned lock only means that another thread panicked while opening; the value is whole.
+    let known = GPU.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+    if let Some(known) = known {
+        return Ok(known);
+    }
+    let (device, setup) = Device::wgpu_options()
+        .init_with_setup_async()
+        .await
+        .map_err(|error| EngineError::NoGpu(error.to_string()))?;
+    let adapter = setup.adapter.get_info();
+    // A browser does not say what kind of device an adapter is; known software adapters are told
+    // by name, and the Worker checks `isFallbackAdapter` besides.
+    let name = adapter.name.to_lowercase();
+    let software = format!("{:?}", adapter.device_type) == "Cpu"
+        || ["swiftshader", "llvmpipe", "lavapipe"].iter().any(|known| name.contains(known));
+    let tier = if software { Tier::SoftwareGpu } else { Tier::Gpu };
+    let label = if adapter.name.is_empty() { format!("{:?}", setup.backend) } else { adapter.name };
+    let opened = (device, DeviceInfo { tier, name: label });
+    *GPU.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(opened.clone());
+    Ok(opened)
+}

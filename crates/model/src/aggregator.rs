@@ -1,0 +1,302 @@
+//! The cost aggregator: window attention over cells, then linear attention over classes (spec §10).
+
+use burn::module::{Module, Param};
+use burn::tensor::activation::relu;
+use burn::tensor::{Device, Tensor, TensorData};
+
+use crate::attention::{Mask, attend, merge_heads, split_heads};
+use crate::config::HeadConfig;
+use crate::dino::Mlp;
+use crate::layers::{LayerNorm, Linear, normal};
+use crate::observe::{Observer, see};
+use crate::resample::{Kernel, resample};
+
+#[derive(Module, Debug)]
+struct WindowAttention {
+    q: Linear,
+    k: Linear,
+    v: Linear,
+    proj: Linear,
+    heads: usize,
+}
+
+#[derive(Module, Debug)]
+struct WindowBlock {
+    norm1: LayerNorm,
+    attn: WindowAttention,
+    norm2: LayerNorm,
+    mlp: Mlp,
+    window: usize,
+}
+
+impl WindowBlock {
+    fn new(config: &HeadConfig, device: &Device) -> Self {
+        let c = config.hidden;
+        let guided = c + config.appearance_guidance;
+        Self {
+            norm1: LayerNorm::new(c, 1e-5, device),
+            attn: WindowAttention {
+                q: Linear::new(guided, c, device),
+                k: Linear::new(guided, c, device),
+                v: Linear::new(c, c, device),
+                proj: Linear::new(c, c, device),
+                heads: config.heads,
+            },
+            norm2: LayerNorm::new(c, 1e-5, device),
+            mlp: Mlp::new(c, device),
+            window: config.window,
+        }
+    }
+
+    /// `x [M, g², C]`, `guidance [M, g², G]`; `shift` in cells, 0 for the first block of a layer.
+    fn forward(&self, x: Tensor<3>, guidance: Tensor<3>, shift: usize) -> Tensor<3> {
+        let [_, cells, _] = x.dims();
+        let grid = 2 * self.window;
+        let n = self.norm1.forward(x.clone());
+        let guided = Tensor::cat(vec![n.clone(), guidance], 2);
+        let guided = self.partition(guided, shift);
+        let values = self.partition(n, shift);
+        let heads = self.attn.heads;
+        let mask = if shift == 0 {
+            Mask::None
+        } else {
+            Mask::Bias(shift_mask(grid, self.window, shift, &x.device()))
+        };
+        let mixed = attend(
+            split_heads(self.attn.q.forward(guided.clone()), heads),
+            split_heads(self.attn.k.forward(guided), heads),
+            split_heads(self.attn.v.forward(values), heads),
+            &mask,
+        );
+        let mixed = self.attn.proj.forward(merge_heads(mixed));
+        let x = x + self.merge(mixed, cells, shift);
+        let mlp = self.mlp.forward(self.norm2.forward(x.clone()));
+        x + mlp
+    }
+
+    /// `[M, g², C]` to `[M·4, w², C]`, after a cyclic shift; windows and tokens row-major.
+    fn partition(&self, x: Tensor<3>, shift: usize) -> Tensor<3> {
+        let [m, _, c] = x.dims();
+        let w = self.window;
+        let map = x.reshape([m, 2 * w, 2 * w, c]);
+        let map = if shift == 0 { map } else { roll(map, shift) };
+        map.reshape([m, 2, w, 2, w, c]).permute([0, 1, 3, 2, 4, 5]).reshape([m * 4, w * w, c])
+    }
+
+    /// The inverse of [`WindowBlock::partition`].
+    fn merge(&self, x: Tensor<3>, cells: usize, shift: usize) -> Tensor<3> {
+        let [m4, _, c] = x.dims();
+        let w = self.window;
+        let map = x
+            .reshape([m4 / 4, 2, 2, w, w, c])
+            .permute([0, 1, 3, 2, 4, 5])
+            .reshape([m4 / 4, 2 * w, 2 * w, c]);
+        let map = if shift == 0 { map } else { roll(map, 2 * w - shift) };
+        map.reshape([m4 / 4, cells, c])
+    }
+}
+
+/// Moves `[M, g, g, C]` by `-by` rows and columns, cyclically.
+fn roll(map: Tensor<4>, by: usize) -> Tensor<4> {
+    let [_, h, w, _] = map.dims();
+    let rows = Tensor::cat(vec![map.clone().narrow(1, by, h - by), map.narrow(1, 0, by)], 1);
+    Tensor::cat(vec![rows.clone().narrow(2, by, w - by), rows.narrow(2, 0, by)], 2)
+}
+
+/// 0 between cells of one region of the shifted map, −100 between regions: `[4, 1, w², w²]`.
+fn shift_mask(grid: usize, window: usize, shift: usize, device: &Device) -> Tensor<4> {
+    let band = |i: usize| if i < grid - window { 0 } else if i < grid - shift { 1 } else { 2 };
+    let cells = window * window;
+    let mut mask = Vec::with_capacity(4 * cells * cells);
+    for win in 0..4 {
+        let region = |cell: usize| {
+            let row = win / 2 * window + cell / window;
+            let col = win % 2 * window + cell % window;
+            3 * band(row) + band(col)
+        };
+        for q in 0..cells {
+            mask.extend((0..cells).map(|k| if region(q) == region(k) { 0.0f32 } else { -100.0 }));
+        }
+    }
+    Tensor::from_data(TensorData::new(mask, [4, 1, cells, cells]), device)
+}
+
+#[derive(Module, Debug)]
+struct SwinPair {
+    block_1: WindowBlock,
+    block_2: WindowBlock,
+    guidance_norm: LayerNorm,
+}
+
+#[derive(Module, Debug)]
+struct LinearAttention {
+    q: Linear,
+    k: Linear,
+    v: Linear,
+    heads: usize,
+}
+
+#[derive(Module, Debug)]
+struct ClassAttention {
+    padding_tokens: Param<Tensor<3>>,
+    padding_guidance: Param<Tensor<3>>,
+    attention: LinearAttention,
+    mlp_in: Linear,
+    mlp_out: Linear,
+    norm1: LayerNorm,
+    norm2: LayerNorm,
+    class_pad: usize,
+}
+
+impl ClassAttention {
+    fn new(config: &HeadConfig, device: &Device) -> Self {
+        let c = config.hidden;
+        let guided = c + config.text_guidance;
+        Self {
+            padding_tokens: normal([1, 1, c], 0.02, device),
+            padding_guidance: normal([1, 1, config.text_guidance], 0.02, device),
+            attention: LinearAttention {
+                q: Linear::new(guided, c, device),
+                k: Linear::new(guided, c, device),
+                v: Linear::new(c, c, device),
+                heads: config.heads,
+            },
+            mlp_in: Linear::new(c, 4 * c, device),
+            mlp_out: Linear::new(4 * c, c, device),
+            norm1: LayerNorm::new(c, 1e-5, device),
+            norm2: LayerNorm::new(c, 1e-5, device),
+            class_pad: config.class_pad,
+        }
+    }
+
+    /// One sequence of classes a location: `s [M, T, C]`, `text [1, T, G]`.
+    ///
+    /// The reference pads the class axis to 256 with one learned row. All pads are equal, so one
+    /// row weighted `256 − T` gives the same sums (spec §10.2, exact shortcut); the pad row is
+    /// also the same at every location, so its key and value are computed once.
+    fn forward(&self, s: Tensor<3>, text: Tensor<3>, name: &str, observer: &mut dyn Observer) -> Tensor<3> {
+        let [m, classes, c] = s.dims();
+        let attn = &self.attention;
+        let heads = attn.heads;
+        let n = self.norm1.forward(s.clone());
+        let guided = Tensor::cat(vec![n.clone(), text.expand([m as i64, -1, -1])], 2);
+        let q = split_heads(feature(attn.q.forward(guided.clone())), heads);
+        let k = split_heads(feature(attn.k.forward(guided)), heads);
+        let v = split_heads(attn.v.forward(n), heads);
+        // Σₛ φ(kₛ) vₛᵀ and Σₛ φ(kₛ): [M, heads, d, d] and [M, heads, 1, d].
+        let mut sum_kv = k.clone().swap_dims(2, 3).matmul(v);
+        let mut sum_k = k.sum_dim(2);
+        if classes < self.class_pad {
+            let weight = (self.class_pad - classes) as f64;
+            let n = self.norm1.forward(self.padding_tokens.val());
+            let guided = Tensor::cat(vec![n.clone(), self.padding_guidance.val()], 2);
+            let k = split_heads(feature(attn.k.forward(guided)), heads) * weight;
+            let v = split_heads(attn.v.forward(n), heads);
+            sum_kv = sum_kv + k.clone().swap_dims(2, 3).matmul(v);
+            sum_k = sum_k + k;
+        }
+        let below = q.clone().matmul(sum_k.swap_dims(2, 3)) + 1e-6;
+        let out = merge_heads(q.matmul(sum_kv) / below).reshape([m, classes, c]);
+        see(observer, &format!("{name}.class_attn_valid"), &out);
+        let s = s + out;
+        let hidden = relu(self.mlp_in.forward(self.norm2.forward(s.clone())));
+        s + self.mlp_out.forward(hidden)
+    }
+}
+
+/// `elu(z) + 1`: `z + 1` above zero, `eᶻ` below.
+fn feature(z: Tensor<3>) -> Tensor<3> {
+    relu(z.clone()) + z.clamp_max(0.0).exp()
+}
+
+/// One aggregator layer.
+#[derive(Module, Debug)]
+pub(crate) struct AggregatorLayer {
+    swin_block: SwinPair,
+    attention: ClassAttention,
+    grid: usize,
+    window: usize,
+}
+
+/// What guides every layer.
+pub(crate) struct Guidance {
+    /// `[N, g², G]`, not normalised.
+    pub appearance: Tensor<3>,
+    /// `[1, T, G]`.
+    pub text: Tensor<3>,
+}
+
+impl AggregatorLayer {
+    pub fn new(config: &HeadConfig, device: &Device) -> Self {
+        Self {
+            swin_block: SwinPair {
+                block_1: WindowBlock::new(config, device),
+                block_2: WindowBlock::new(config, device),
+                guidance_norm: LayerNorm::new(config.appearance_guidance, 1e-5, device),
+            },
+            attention: ClassAttention::new(config, device),
+            grid: config.grid,
+            window: config.window,
+        }
+    }
+
+    /// `x [N·T, g², C]` to the same shape.
+    pub fn forward(&self, x: Tensor<3>, guidance: &Guidance, name: &str, observer: &mut dyn Observer) -> Tensor<3> {
+        let [nt, cells, c] = x.dims();
+        let [n, _, width] = guidance.appearance.dims();
+        let classes = nt / n;
+        let appearance = self.swin_block.guidance_norm.forward(guidance.appearance.clone());
+        see(observer, &format!("{name}.guidance_norm"), &appearance);
+        let appearance = appearance
+            .reshape([n, 1, cells, width])
+            .expand([n, classes, cells, width])
+            .reshape([nt, cells, width]);
+        let x = self.swin_block.block_1.forward(x, appearance.clone(), 0);
+        see(observer, &format!("{name}.swin1"), &x);
+        let x = self.swin_block.block_2.forward(x, appearance, self.window / 2);
+        see(observer, &format!("{name}.swin2"), &x);
+        self.see_volume(observer, &format!("{name}.swin"), &x, n);
+        let x = x.clone() + self.across_classes(x, n, guidance, name, observer);
+        self.see_volume(observer, &format!("{name}.out"), &x, n);
+        x
+    }
+
+    /// The class part with its pooling and upsampling; the upsampled branch holds its own
+    /// residual (spec §10.2 step 5).
+    fn across_classes(
+        &self,
+        x: Tensor<3>,
+        n: usize,
+        guidance: &Guidance,
+        name: &str,
+        observer: &mut dyn Observer,
+    ) -> Tensor<3> {
+        let [nt, cells, c] = x.dims();
+        let classes = nt / n;
+        let half = self.grid / 2;
+        let pooled = x
+            .reshape([nt * half, 2, half, 2, c])
+            .mean_dim(1)
+            .mean_dim(3)
+            .reshape([n, classes, half * half, c]);
+        let sequences = pooled.swap_dims(1, 2).reshape([n * half * half, classes, c]);
+        let mixed = self.attention.forward(sequences, guidance.text.clone(), name, observer);
+        let map = mixed
+            .reshape([n, half * half, classes, c])
+            .swap_dims(1, 2)
+            .reshape([nt, half, half, c]);
+        resample(map, &Kernel::bilinear_corners(half, self.grid)).reshape([nt, cells, c])
+    }
+
+    /// Shows `[N·T, g², C]` as the authors keep it, `[N, C, T, g, g]`.
+    fn see_volume(&self, observer: &mut dyn Observer, name: &str, x: &Tensor<3>, n: usize) {
+        if observer.wants_tensors() {
+            let [nt, _, c] = x.dims();
+            let volume = x
+                .clone()
+                .reshape([n, nt / n, self.grid, self.grid, c])
+                .permute([0, 4, 1, 2, 3]);
+            see(observer, name, &volume);
+        }
+    }
+}

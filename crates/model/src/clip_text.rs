@@ -1,0 +1,96 @@
+//! CLIP's text tower (spec §5).
+
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+use crate::attention::Mask;
+use crate::clip_visual::ClipBlock;
+use crate::config::TextConfig;
+use crate::layers::{LayerNorm, linear, normal};
+use crate::observe::{Observer, see};
+
+#[derive(Module, Debug)]
+struct TokenTable {
+    weight: Param<Tensor<2>>,
+}
+
+/// CLIP's text tower: token ids in, one unit vector a prompt out.
+#[derive(Module, Debug)]
+pub struct TextTower {
+    token_embedding: TokenTable,
+    positional_embedding: Param<Tensor<2>>,
+    resblocks: Vec<ClipBlock>,
+    ln_final: LayerNorm,
+    text_projection: Param<Tensor<2>>,
+    #[module(skip)]
+    config: TextConfig,
+}
+
+impl TextTower {
+    /// A tower with random weights.
+    #[must_use]
+    pub fn new(config: &TextConfig, device: &Device) -> Self {
+        let width = config.width;
+        Self {
+            token_embedding: TokenTable { weight: normal([config.vocab, width], 0.02, device) },
+            positional_embedding: normal([config.context, width], 0.01, device),
+            resblocks: (0..config.layers)
+                .map(|_| ClipBlock::new(width, config.heads, false, device))
+                .collect(),
+            ln_final: LayerNorm::new(width, 1e-5, device),
+            text_projection: normal([width, config.embed], (width as f64).powf(-0.5), device),
+            config: config.clone(),
+        }
+    }
+
+    /// Longest sequence that the position table holds.
+    #[must_use]
+    pub fn context(&self) -> usize {
+        self.config.context
+    }
+
+    /// Embeds prompts: each is `SOT + ids + EOT`, at most [`TextTower::context`] long.
+    /// Gives unit vectors `[T, E]`.
+    ///
+    /// Sequences are padded with 0 to the longest of the call only: the mask is causal, so what
+    /// stands after the end mark cannot reach it (spec §5, checked to 3e-6). The end mark is the
+    /// row of the largest id.
+    pub fn forward(&self, prompts: &[Vec<u32>], observer: &mut dyn Observer) -> Tensor<2> {
+        let device = self.positional_embedding.val().device();
+        let length = prompts.iter().map(Vec::len).max().unwrap_or(1).clamp(1, self.config.context);
+        let count = prompts.len();
+        let mut ids = vec![0i32; count * length];
+        let mut pick = vec![0.0f32; count * length];
+        for (t, prompt) in prompts.iter().enumerate() {
+            let prompt = &prompt[..prompt.len().min(length)];
+            for (i, &id) in prompt.iter().enumerate() {
+                ids[t * length + i] = id as i32;
+            }
+            let end = prompt.iter().enumerate().fold((0, 0), |best, (i, &id)| {
+                if id > best.1 { (i, id) } else { best }
+            });
+            pick[t * length + end.0] = 1.0;
+        }
+        let ids: Tensor<1, Int> = Tensor::from_data(TensorData::new(ids, [count * length]), &device);
+        let pick: Tensor<3> = Tensor::from_data(TensorData::new(pick, [count, 1, length]), &device);
+
+        let width = self.config.width;
+        let tokens = self.token_embedding.weight.val().select(0, ids).reshape([count, length, width]);
+        let positions = self.positional_embedding.val().narrow(0, 0, length).unsqueeze::<3>();
+        let mut x = tokens + positions;
+        for (i, block) in self.resblocks.iter().enumerate() {
+            x = block.forward(x, &Mask::Causal);
+            see(observer, &format!("text.block{i:02}"), &x);
+            observer.block(i + 1, self.config.layers);
+        }
+        let x = self.ln_final.forward(x);
+        see(observer, "text.ln_final", &x);
+        let ends = pick.matmul(x).reshape([count, width]);
+        let projected = linear(ends, self.text_projection.val().transpose(), None);
+        see(observer, "text.eot_projected", &projected);
+        let norm = projected.clone().square().sum_dim(1).sqrt();
+        let text = projected / norm;
+        see(observer, "text.embeddings", &text.clone().reshape([count, 1, self.config.embed]));
+        text
+    }
+}

@@ -1,0 +1,198 @@
+//! CLIP's visual tower in the dense mode of spec §4.
+
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor};
+
+use crate::attention::{Mask, attend, merge_heads, split_heads};
+use crate::config::ClipVisualConfig;
+use crate::layers::{Conv, LayerNorm, Linear, constant, linear, normal, quick_gelu};
+use crate::observe::{Observer, see};
+use crate::resample::{Kernel, resample};
+
+/// Queries, keys and values with the checkpoint's split weights and joint bias.
+///
+/// Query and key weights are absent where only values are read: in the last visual block.
+#[derive(Module, Debug)]
+pub(crate) struct ClipAttention {
+    q_proj_weight: Option<Param<Tensor<2>>>,
+    k_proj_weight: Option<Param<Tensor<2>>>,
+    v_proj_weight: Param<Tensor<2>>,
+    in_proj_bias: Param<Tensor<1>>,
+    out_proj: Linear,
+    heads: usize,
+}
+
+#[derive(Module, Debug)]
+struct ClipMlp {
+    c_fc: Linear,
+    c_proj: Linear,
+}
+
+/// A pre-norm CLIP block, visual or text.
+#[derive(Module, Debug)]
+pub(crate) struct ClipBlock {
+    ln_1: LayerNorm,
+    attn: ClipAttention,
+    ln_2: LayerNorm,
+    mlp: ClipMlp,
+}
+
+impl ClipBlock {
+    pub fn new(width: usize, heads: usize, values_only: bool, device: &Device) -> Self {
+        let std = (1.0 / width as f64).sqrt();
+        Self {
+            ln_1: LayerNorm::new(width, 1e-5, device),
+            attn: ClipAttention {
+                q_proj_weight: (!values_only).then(|| normal([width, width], std, device)),
+                k_proj_weight: (!values_only).then(|| normal([width, width], std, device)),
+                v_proj_weight: normal([width, width], std, device),
+                in_proj_bias: constant([3 * width], 0.0, device),
+                out_proj: Linear::new(width, width, device),
+                heads,
+            },
+            ln_2: LayerNorm::new(width, 1e-5, device),
+            mlp: ClipMlp {
+                c_fc: Linear::new(width, 4 * width, device),
+                c_proj: Linear::new(4 * width, width, device),
+            },
+        }
+    }
+
+    /// `[N, L, W]` to `[N, L, W]`.
+    pub fn forward(&self, x: Tensor<3>, mask: &Mask) -> Tensor<3> {
+        let n = self.ln_1.forward(x.clone());
+        let width = n.dims()[2];
+        let bias = self.attn.in_proj_bias.val();
+        let project = |weight: &Param<Tensor<2>>, third: usize| {
+            let bias = bias.clone().narrow(0, third * width, width);
+            split_heads(linear(n.clone(), weight.val(), Some(bias)), self.attn.heads)
+        };
+        let x = match (&self.attn.q_proj_weight, &self.attn.k_proj_weight) {
+            (Some(q), Some(k)) => {
+                let mixed = attend(project(q, 0), project(k, 1), project(&self.attn.v_proj_weight, 2), mask);
+                x + self.attn.out_proj.forward(merge_heads(mixed))
+            }
+            // A block without queries can only be used densely.
+            _ => return self.forward_dense(x),
+        };
+        self.feed_forward(x)
+    }
+
+    /// The dense form of the last block: no attention, and the residual that is added is the
+    /// block's *input CLS token*, for every token (spec §4).
+    pub fn forward_dense(&self, x: Tensor<3>) -> Tensor<3> {
+        let [_, _, width] = x.dims();
+        let cls = x.clone().narrow(1, 0, 1);
+        let bias = self.attn.in_proj_bias.val().narrow(0, 2 * width, width);
+        let v = linear(self.ln_1.forward(x), self.attn.v_proj_weight.val(), Some(bias));
+        self.feed_forward(self.attn.out_proj.forward(v) + cls)
+    }
+
+    fn feed_forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let hidden = quick_gelu(self.mlp.c_fc.forward(self.ln_2.forward(x.clone())));
+        x + self.mlp.c_proj.forward(hidden)
+    }
+}
+
+/// CLIP's visual tower.
+#[derive(Module, Debug)]
+pub struct ClipVisual {
+    class_embedding: Param<Tensor<1>>,
+    positional_embedding: Param<Tensor<2>>,
+    conv1: Conv,
+    ln_pre: LayerNorm,
+    resblocks: Vec<ClipBlock>,
+    ln_post: LayerNorm,
+    proj: Param<Tensor<2>>,
+    #[module(skip)]
+    config: ClipVisualConfig,
+}
+
+/// What the visual tower gives.
+#[derive(Clone)]
+pub struct ClipFeatures {
+    /// Dense features, not normalised, `[N, g·g, E]`.
+    pub dense: Tensor<3>,
+    /// Residual stream after the two tapped blocks without CLS, `[N, g·g, W]` each.
+    pub taps: [Tensor<3>; 2],
+}
+
+impl ClipVisual {
+    pub(crate) fn new(config: &ClipVisualConfig, device: &Device) -> Self {
+        let width = config.width;
+        let std = (width as f64).powf(-0.5);
+        let tokens = config.table_grid * config.table_grid + 1;
+        Self {
+            class_embedding: normal([width], std, device),
+            positional_embedding: normal([tokens, width], std, device),
+            conv1: Conv::new(3, width, config.patch_px, false, device),
+            ln_pre: LayerNorm::new(width, 1e-5, device),
+            resblocks: (0..config.layers)
+                .map(|i| ClipBlock::new(width, config.heads, i + 1 == config.layers, device))
+                .collect(),
+            ln_post: LayerNorm::new(width, 1e-5, device),
+            proj: normal([width, config.embed], std, device),
+            config: config.clone(),
+        }
+    }
+
+    /// Normalised pixels `[N, 3, S, S]` to features.
+    pub fn forward(&self, pixels: Tensor<4>, observer: &mut dyn Observer) -> ClipFeatures {
+        let config = &self.config;
+        let [n, _, side, _] = pixels.dims();
+        let pixels = if side == config.input_px {
+            pixels
+        } else {
+            let kernel = Kernel::bilinear(side, config.input_px);
+            let planes = resample(pixels.reshape([n * 3, side, side, 1]), &kernel);
+            planes.reshape([n, 3, config.input_px, config.input_px])
+        };
+        let grid = config.input_px / config.patch_px;
+        let width = config.width;
+
+        let patches = self.conv1.patches(pixels);
+        if observer.wants_tensors() {
+            let map = patches.clone().swap_dims(1, 2).reshape([n, width, grid, grid]);
+            see(observer, "clip.patch_conv", &map);
+        }
+        let cls = self.class_embedding.val().reshape([1, 1, width]).expand([n, 1, width]);
+        let table = self.positions(grid);
+        see(observer, "clip.pos_embed_used", &table);
+        let x = Tensor::cat(vec![cls, patches], 1) + table.unsqueeze::<3>();
+        let mut x = self.ln_pre.forward(x);
+        see(observer, "clip.ln_pre", &x);
+
+        let mut taps = Vec::with_capacity(2);
+        let last = config.layers - 1;
+        for (i, block) in self.resblocks.iter().enumerate() {
+            x = if i == last { block.forward_dense(x) } else { block.forward(x, &Mask::None) };
+            let suffix = if i == last { "_dense" } else { "" };
+            see(observer, &format!("clip.block{i:02}{suffix}"), &x);
+            if config.taps.contains(&i) {
+                taps.push(x.clone().narrow(1, 1, grid * grid));
+            }
+            observer.block(i + 1, config.layers);
+        }
+        let x = self.ln_post.forward(x);
+        see(observer, "clip.ln_post", &x);
+        let dense = linear(x, self.proj.val().transpose(), None);
+        see(observer, "clip.dense_features", &dense);
+        let fine = taps.pop().unwrap_or_else(|| dense.clone());
+        let coarse = taps.pop().unwrap_or_else(|| fine.clone());
+        ClipFeatures { dense: dense.narrow(1, 1, grid * grid), taps: [coarse, fine] }
+    }
+
+    /// The position table for a `grid × grid` input, `[1 + grid², W]` (spec §4: by target size).
+    fn positions(&self, grid: usize) -> Tensor<2> {
+        let stored = self.config.table_grid;
+        let table = self.positional_embedding.val();
+        if stored == grid {
+            return table;
+        }
+        let width = self.config.width;
+        let cls = table.clone().narrow(0, 0, 1);
+        let patches = table.narrow(0, 1, stored * stored).reshape([1, stored, stored, width]);
+        let kernel = Kernel::bicubic(stored, grid, grid as f64 / stored as f64);
+        Tensor::cat(vec![cls, resample(patches, &kernel).reshape([grid * grid, width])], 0)
+    }
+}

@@ -1,0 +1,54 @@
+//! Cost volumes of text against pixels and their fusion, `query_guided` (spec §8).
+
+use burn::tensor::Tensor;
+use burn::tensor::activation::sigmoid;
+
+use crate::layers::{Conv, normalise};
+use crate::observe::{Observer, see};
+
+/// Cosine of every class with every cell: `[N, g², E]` and `[T, E]` to `[N, T, g²]`.
+pub(crate) fn cosine(features: Tensor<3>, text: Tensor<2>) -> Tensor<3> {
+    let features = normalise(features, 2);
+    let text = normalise(text, 1);
+    let [n, cells, width] = features.dims();
+    let [classes, _] = text.dims();
+    features
+        .reshape([n * cells, width])
+        .matmul(text.transpose())
+        .reshape([n, cells, classes])
+        .swap_dims(1, 2)
+}
+
+/// The first cost volume, `[N·T, C, g, g]`, from the two correlations `[N, T, g²]`.
+///
+/// Zero padding of the fusion convolution comes after the sigmoid, so it means 0, not ½.
+pub(crate) fn fuse(
+    clip: Tensor<3>,
+    dino: Tensor<3>,
+    grid: usize,
+    [conv1, conv2, fusion]: [&Conv; 3],
+    observer: &mut dyn Observer,
+) -> Tensor<4> {
+    let [n, classes, _] = clip.dims();
+    let shape = [n, 1, classes, grid, grid];
+    see(observer, "corr.clip", &clip.clone().reshape(shape));
+    see(observer, "corr.dino", &dino.clone().reshape(shape));
+    let map = [n * classes, 1, grid, grid];
+    let a = sigmoid(conv1.forward(clip.reshape(map)));
+    let d = sigmoid(conv2.forward(dino.reshape(map)));
+    see_volume(observer, "corr.clip_embed_sigmoid", &a, n);
+    see_volume(observer, "corr.dino_embed_sigmoid", &d, n);
+    let fused = sigmoid(fusion.forward(Tensor::cat(vec![a.clone(), d], 1)));
+    see_volume(observer, "corr.fused_sigmoid", &fused, n);
+    let volume = fused + a;
+    see_volume(observer, "corr.embed", &volume, n);
+    volume
+}
+
+/// Shows `[N·T, C, g, g]` as the authors keep it, `[N, C, T, g, g]`.
+fn see_volume(observer: &mut dyn Observer, name: &str, volume: &Tensor<4>, n: usize) {
+    if observer.wants_tensors() {
+        let [nt, c, h, w] = volume.dims();
+        see(observer, name, &volume.clone().reshape([n, nt / n, c, h, w]).swap_dims(1, 2));
+    }
+}

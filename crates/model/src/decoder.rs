@@ -1,0 +1,58 @@
+//! The decoder's two stages, each doubling the resolution with guidance from both kinds of
+//! towers (spec §11).
+
+use burn::module::Module;
+use burn::tensor::activation::relu;
+use burn::tensor::{Device, Tensor};
+
+use crate::layers::{Conv, GroupNorm, Upsample};
+use crate::observe::{Observer, see};
+
+/// One stage: upsample, concatenate, two convolutions with group norm.
+#[derive(Module, Debug)]
+pub(crate) struct DecoderStage {
+    up: Upsample,
+    conv1: Conv,
+    norm1: GroupNorm,
+    conv2: Conv,
+    norm2: GroupNorm,
+}
+
+impl DecoderStage {
+    /// `input` channels in, `output` out, `guidance` from each of CLIP and DINO. The upsampled
+    /// part gives up `guidance` channels so that the concatenation keeps the released widths.
+    pub fn new(input: usize, output: usize, guidance: usize, groups: usize, device: &Device) -> Self {
+        let up = input - guidance;
+        Self {
+            up: Upsample::new(input, up, 2, device),
+            conv1: Conv::new(up + 2 * guidance, output, 3, false, device),
+            norm1: GroupNorm::new(output, groups, device),
+            conv2: Conv::new(output, output, 3, false, device),
+            norm2: GroupNorm::new(output, groups, device),
+        }
+    }
+
+    /// `x [N·T, C, h, w]`, guidance `[N, G, 2h, 2w]` each, to `[N·T, output, 2h, 2w]`.
+    pub fn forward(
+        &self,
+        x: Tensor<4>,
+        clip: Tensor<4>,
+        dino: Tensor<4>,
+        name: &str,
+        observer: &mut dyn Observer,
+    ) -> Tensor<4> {
+        let up = self.up.forward(x);
+        see(observer, &format!("{name}.up"), &up);
+        let [nt, _, h, w] = up.dims();
+        let repeat = |guidance: Tensor<4>| {
+            let [n, g, _, _] = guidance.dims();
+            guidance.reshape([n, 1, g, h * w]).expand([n, nt / n, g, h * w]).reshape([nt, g, h, w])
+        };
+        let x = Tensor::cat(vec![up, repeat(clip), repeat(dino)], 1);
+        let x = self.norm1.forward(self.conv1.forward(x));
+        see(observer, &format!("{name}.gn1"), &x);
+        let x = relu(self.norm2.forward(self.conv2.forward(relu(x))));
+        see(observer, &format!("{name}.out"), &x);
+        x
+    }
+}

@@ -1,0 +1,326 @@
+//! The whole network, stage by stage, so that a caller can cache what does not change: features
+//! per tile pair, text per class name, the head alone when a class is added (spec §1, §16.2).
+
+use burn::module::{Module, Param};
+use burn::tensor::activation::relu;
+use burn::tensor::{Device, Tensor};
+
+use crate::aggregator::{AggregatorLayer, Guidance};
+use crate::clip_text::TextTower;
+use crate::clip_visual::ClipVisual;
+use crate::config::ModelConfig;
+use crate::correlation::{cosine, fuse};
+use crate::decoder::DecoderStage;
+use crate::dino::{Dino, DinoTaps};
+use crate::layers::{Conv, Linear, Upsample, constant, normal, patches, to_map, upsample};
+use crate::observe::{Observer, see};
+
+/// Which tiles a run listens to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Modality {
+    /// Both, the model as trained.
+    #[default]
+    Fused,
+    /// The optical tile alone: the SAR tower's term is dropped from the sum.
+    Optical,
+    /// The SAR tile alone: the optical tower's term is dropped and CLIP sees a blank tile.
+    Sar,
+}
+
+/// One of the six convolutions between a DINO tap and the head. Kernel and stride are equal;
+/// whether it shrinks or enlarges follows from the variant (spec §6, §7).
+#[derive(Module, Debug)]
+struct Projection {
+    weight: Param<Tensor<4>>,
+    bias: Param<Tensor<1>>,
+    enlarges: bool,
+}
+
+impl Projection {
+    fn new(input: usize, output: usize, kernel: usize, enlarges: bool, device: &Device) -> Self {
+        let std = (1.0 / (input * if enlarges { 1 } else { kernel * kernel }) as f64).sqrt();
+        let shape = if enlarges { [input, output, kernel, kernel] } else { [output, input, kernel, kernel] };
+        Self { weight: normal(shape, std, device), bias: constant([output], 0.0, device), enlarges }
+    }
+
+    /// Row-major tokens `[N, g², W]` to a map `[N, out, g′, g′]`.
+    fn forward(&self, x: Tensor<3>, grid: usize) -> Tensor<4> {
+        if self.enlarges {
+            return upsample(x, grid, grid, self.weight.val(), self.bias.val());
+        }
+        let kernel = self.weight.val().dims()[2];
+        let y = patches(to_map(x, grid, grid), self.weight.val(), Some(self.bias.val()));
+        to_map(y, grid / kernel, grid / kernel)
+    }
+}
+
+/// What CLIP gives to the head.
+#[derive(Clone)]
+pub struct ClipMaps {
+    /// Dense features, not normalised, `[N, g², E]`.
+    pub dense: Tensor<3>,
+    /// Guidance for the first decoder stage, `[N, 256, 2g, 2g]` (widths of the released models).
+    pub coarse: Tensor<4>,
+    /// Guidance for the second, `[N, 128, 4g, 4g]`.
+    pub fine: Tensor<4>,
+}
+
+/// What one DINO tower, or the sum of both, gives to the head.
+#[derive(Clone)]
+pub struct DinoMaps {
+    /// Features for the correlation, `[N, E, g, g]`.
+    pub down: Tensor<4>,
+    /// Guidance for the first decoder stage, `[N, 256, 2g, 2g]`.
+    pub coarse: Tensor<4>,
+    /// Guidance for the second, `[N, 128, 4g, 4g]`.
+    pub fine: Tensor<4>,
+}
+
+impl DinoMaps {
+    /// The fusion of the modalities: a plain sum (spec §6).
+    #[must_use]
+    pub fn add(self, other: Self) -> Self {
+        Self {
+            down: self.down + other.down,
+            coarse: self.coarse + other.coarse,
+            fine: self.fine + other.fine,
+        }
+    }
+}
+
+#[derive(Module, Debug)]
+struct Clip {
+    visual: ClipVisual,
+    text: TextTower,
+}
+
+/// Correlation, aggregator and decoder: what the authors call the predictor's transformer.
+#[derive(Module, Debug)]
+struct Head {
+    conv1: Conv,
+    conv2: Conv,
+    fusion_corr: Conv,
+    guidance_projection: Conv,
+    text_guidance_projection: Linear,
+    clip_decoder_guidance_projection: Vec<Conv>,
+    dino_decoder_guidance_projection: Vec<Conv>,
+    layers: Vec<AggregatorLayer>,
+    decoder1: DecoderStage,
+    decoder2: DecoderStage,
+    head: Conv,
+}
+
+/// The network.
+#[derive(Module, Debug)]
+pub struct MmOvSeg {
+    dino_model: Dino,
+    dino_sarmodel: Dino,
+    dino_decod_proj1: Projection,
+    dino_decod_proj2: Projection,
+    dino_down_sample: Projection,
+    dino_sardecod_proj1: Projection,
+    dino_sardecod_proj2: Projection,
+    dino_sardown_sample: Projection,
+    upsample1: Upsample,
+    upsample2: Upsample,
+    clip: Clip,
+    fusion: Head,
+    #[module(skip)]
+    config: ModelConfig,
+}
+
+impl MmOvSeg {
+    /// A network whose weights are drawn at random on first use. Nothing is allocated before a
+    /// parameter is read or loaded.
+    ///
+    /// # Errors
+    /// When the configuration does not fit together.
+    pub fn new(config: &ModelConfig, device: &Device) -> Result<Self, crate::config::ConfigError> {
+        config.validate()?;
+        let head = &config.head;
+        let [coarse, fine] = head.decoder_guidance;
+        let embed = config.clip.embed;
+        let ratio = config.dino_grid() / head.grid;
+        let width = config.dino.width;
+        // The DINO grid is once (L, nano) or twice (B) the feature grid; the maps the head wants
+        // are g, 2g and 4g wide, so each projection shrinks, keeps or enlarges accordingly.
+        let proj1 = || Projection::new(width, coarse, 2 / ratio, ratio == 1, device);
+        let proj2 = || Projection::new(width, fine, 4 / ratio, true, device);
+        let down = || Projection::new(width, embed, ratio, false, device);
+        let [g0, g1] = head.projected_guidance;
+        let guides = || vec![Conv::new(coarse, g0, 3, true, device), Conv::new(fine, g1, 3, true, device)];
+        Ok(Self {
+            dino_model: Dino::new(&config.dino, device),
+            dino_sarmodel: Dino::new(&config.dino, device),
+            dino_decod_proj1: proj1(),
+            dino_decod_proj2: proj2(),
+            dino_down_sample: down(),
+            dino_sardecod_proj1: proj1(),
+            dino_sardecod_proj2: proj2(),
+            dino_sardown_sample: down(),
+            upsample1: Upsample::new(config.clip.width, coarse, 2, device),
+            upsample2: Upsample::new(config.clip.width, fine, 4, device),
+            clip: Clip {
+                visual: ClipVisual::new(&config.clip, device),
+                text: TextTower::new(&config.text, device),
+            },
+            fusion: Head {
+                conv1: Conv::new(1, head.hidden, 7, true, device),
+                conv2: Conv::new(1, head.hidden, 7, true, device),
+                fusion_corr: Conv::new(2 * head.hidden, head.hidden, 7, true, device),
+                guidance_projection: Conv::new(embed, head.appearance_guidance, 3, true, device),
+                text_guidance_projection: Linear::new(embed, head.text_guidance, device),
+                clip_decoder_guidance_projection: guides(),
+                dino_decoder_guidance_projection: guides(),
+                layers: (0..head.layers).map(|_| AggregatorLayer::new(head, device)).collect(),
+                decoder1: DecoderStage::new(head.hidden, head.decoder[0], g0, head.groups[0], device),
+                decoder2: DecoderStage::new(head.decoder[0], head.decoder[1], g1, head.groups[1], device),
+                head: Conv::new(head.decoder[1], 1, 3, true, device),
+            },
+            config: config.clone(),
+        })
+    }
+
+    /// The sizes this network was made with.
+    #[must_use]
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// Prompts (`SOT + ids + EOT` each) to unit vectors `[T, E]`.
+    pub fn encode_text(&self, prompts: &[Vec<u32>], observer: &mut dyn Observer) -> Tensor<2> {
+        self.clip.text.forward(prompts, observer)
+    }
+
+    /// The text tower, for training it alone.
+    #[must_use]
+    pub fn text_tower(&self) -> &TextTower {
+        &self.clip.text
+    }
+
+    /// Normalised optical pixels `[N, 3, S, S]` through CLIP.
+    pub fn encode_clip(&self, pixels: Tensor<4>, observer: &mut dyn Observer) -> ClipMaps {
+        let grid = self.config.head.grid;
+        let features = self.clip.visual.forward(pixels, observer);
+        let [tap_a, tap_b] = features.taps;
+        let coarse = self.upsample1.forward_tokens(tap_a, grid, grid);
+        see(observer, "proj.upsample1", &coarse);
+        let fine = self.upsample2.forward_tokens(tap_b, grid, grid);
+        see(observer, "proj.upsample2", &fine);
+        ClipMaps { dense: features.dense, coarse, fine }
+    }
+
+    /// The taps of the optical DINO (`sar == false`) or the SAR DINO, `[N, g², W]` each, after
+    /// the final norm: what the cross-modal unification of stage 1 compares.
+    pub fn dino_taps(&self, pixels: Tensor<4>, sar: bool, observer: &mut dyn Observer) -> DinoTaps {
+        if sar {
+            self.dino_sarmodel.forward(pixels, "dino_sar", observer)
+        } else {
+            self.dino_model.forward(pixels, "dino_rgb", observer)
+        }
+    }
+
+    /// Normalised pixels `[N, 3, S, S]` through the optical or the SAR DINO and its projections.
+    pub fn encode_dino(&self, pixels: Tensor<4>, sar: bool, observer: &mut dyn Observer) -> DinoMaps {
+        let taps = self.dino_taps(pixels, sar, observer);
+        self.project_dino(taps, sar, observer)
+    }
+
+    /// Taps of one DINO through its three projections.
+    pub fn project_dino(&self, taps: DinoTaps, sar: bool, observer: &mut dyn Observer) -> DinoMaps {
+        let grid = self.config.dino_grid();
+        let (proj1, proj2, down, name) = if sar {
+            (&self.dino_sardecod_proj1, &self.dino_sardecod_proj2, &self.dino_sardown_sample, "sar")
+        } else {
+            (&self.dino_decod_proj1, &self.dino_decod_proj2, &self.dino_down_sample, "")
+        };
+        let [first, second, third] = taps;
+        let maps = DinoMaps {
+            down: down.forward(third, grid),
+            coarse: proj1.forward(first, grid),
+            fine: proj2.forward(second, grid),
+        };
+        see(observer, &format!("proj.dino_{name}down_sample"), &maps.down);
+        see(observer, &format!("proj.dino_{name}decod_proj1"), &maps.coarse);
+        see(observer, &format!("proj.dino_{name}decod_proj2"), &maps.fine);
+        maps
+    }
+
+    /// Features and text `[T, E]` to logits `[N, T, 4g, 4g]`.
+    pub fn head(&self, clip: &ClipMaps, dino: &DinoMaps, text: Tensor<2>, observer: &mut dyn Observer) -> Tensor<4> {
+        let config = &self.config.head;
+        let (grid, hidden) = (config.grid, config.hidden);
+        let head = &self.fusion;
+        let [n, cells, embed] = clip.dense.dims();
+        let [classes, _] = text.dims();
+        see(observer, "dino.down_fused", &dino.down);
+        see(observer, "dino.guid0_fused", &dino.coarse);
+        see(observer, "dino.guid1_fused", &dino.fine);
+
+        let down = dino.down.clone().reshape([n, embed, cells]).swap_dims(1, 2);
+        let volume = fuse(
+            cosine(clip.dense.clone(), text.clone()),
+            cosine(down, text.clone()),
+            grid,
+            [&head.conv1, &head.conv2, &head.fusion_corr],
+            observer,
+        );
+
+        let appearance = relu(head.guidance_projection.forward(to_map(clip.dense.clone(), grid, grid)));
+        see(observer, "guid.appearance", &appearance);
+        let width = config.appearance_guidance;
+        let text_guidance = relu(head.text_guidance_projection.forward(unit(text)));
+        let text_guidance = text_guidance.reshape([1, classes, config.text_guidance]);
+        see(observer, "guid.text", &text_guidance);
+        let guidance = Guidance {
+            appearance: appearance.reshape([n, width, cells]).swap_dims(1, 2),
+            text: text_guidance,
+        };
+        let mut guide = |conv: &Conv, map: &Tensor<4>, name: &str| {
+            let map = relu(conv.forward(map.clone()));
+            see(observer, name, &map);
+            map
+        };
+        let clip0 = guide(&head.clip_decoder_guidance_projection[0], &clip.coarse, "guid.clip_dec0");
+        let clip1 = guide(&head.clip_decoder_guidance_projection[1], &clip.fine, "guid.clip_dec1");
+        let dino0 = guide(&head.dino_decoder_guidance_projection[0], &dino.coarse, "guid.dino_dec0");
+        let dino1 = guide(&head.dino_decoder_guidance_projection[1], &dino.fine, "guid.dino_dec1");
+
+        let mut x = volume.reshape([n * classes, hidden, cells]).swap_dims(1, 2);
+        for (i, layer) in head.layers.iter().enumerate() {
+            x = layer.forward(x, &guidance, &format!("agg{i}"), observer);
+        }
+        let x = to_map(x, grid, grid);
+        let decode = |x: Tensor<4>, observer: &mut dyn Observer| {
+            let x = head.decoder1.forward(x, clip0.clone(), dino0.clone(), "dec1", observer);
+            let x = head.decoder2.forward(x, clip1.clone(), dino1.clone(), "dec2", observer);
+            head.head.forward(x)
+        };
+        let logits = if n == 1 && classes > DECODED_CLASSES_MAX && !observer.wants_tensors() {
+            let parts = (0..classes)
+                .step_by(DECODED_CLASSES_MAX)
+                .map(|start| {
+                    let count = DECODED_CLASSES_MAX.min(classes - start);
+                    decode(x.clone().narrow(0, start, count), observer)
+                })
+                .collect();
+            Tensor::cat(parts, 0)
+        } else {
+            decode(x, observer)
+        };
+        let logits = logits.reshape([n, classes, 4 * grid, 4 * grid]);
+        see(observer, "logits", &logits);
+        logits
+    }
+}
+
+/// Classes decoded at once for one tile pair. The decoder treats classes apart, so cutting the list
+/// is exact; 16 keep the widest buffer of the released models below 48 MB (spec §16.2).
+const DECODED_CLASSES_MAX: usize = 16;
+
+/// Rows to unit length, without an epsilon (spec §9).
+fn unit(x: Tensor<2>) -> Tensor<2> {
+    let norm = x.clone().square().sum_dim(1).sqrt();
+    x / norm
+}

@@ -1,0 +1,219 @@
+//! Parameters by the names of the released checkpoints (spec §15): loading, exporting, and saying
+//! in one go what is missing, unknown or misshapen.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Device, Tensor, TensorData};
+
+use crate::network::MmOvSeg;
+
+/// Checkpoint entries that inference never reads (spec §15, "what may be dropped").
+const UNUSED: [&str; 4] = ["logit_scale", "attn_mask", "mask_token", "local_cls_norm"];
+
+/// Module path to checkpoint name: the first matching prefix or infix of each group is replaced.
+const RENAMES: [(&str, &str); 15] = [
+    ("clip.visual.resblocks.", "sem_seg_head.predictor.clip_model.visual.transformer.resblocks."),
+    ("clip.visual.", "sem_seg_head.predictor.clip_model.visual."),
+    ("clip.text.resblocks.", "sem_seg_head.predictor.clip_model.transformer.resblocks."),
+    ("clip.text.", "sem_seg_head.predictor.clip_model."),
+    ("fusion.guidance_projection.", "sem_seg_head.predictor.transformer.guidance_projection.0."),
+    ("fusion.text_guidance_projection.", "sem_seg_head.predictor.transformer.text_guidance_projection.0."),
+    ("fusion.clip_decoder_guidance_projection.0.", "sem_seg_head.predictor.transformer.CLIP_decoder_guidance_projection.0.0."),
+    ("fusion.clip_decoder_guidance_projection.1.", "sem_seg_head.predictor.transformer.CLIP_decoder_guidance_projection.1.0."),
+    ("fusion.dino_decoder_guidance_projection.0.", "sem_seg_head.predictor.transformer.DINO_decoder_guidance_projection.0.0."),
+    ("fusion.dino_decoder_guidance_projection.1.", "sem_seg_head.predictor.transformer.DINO_decoder_guidance_projection.1.0."),
+    ("fusion.decoder1.up.", "sem_seg_head.predictor.transformer.Fusiondecoder1.up."),
+    ("fusion.decoder2.up.", "sem_seg_head.predictor.transformer.Fusiondecoder2.up."),
+    ("fusion.decoder1.", "sem_seg_head.predictor.transformer.Fusiondecoder1.conv.double_conv."),
+    ("fusion.decoder2.", "sem_seg_head.predictor.transformer.Fusiondecoder2.conv.double_conv."),
+    ("fusion.", "sem_seg_head.predictor.transformer."),
+];
+
+/// The checkpoint name of the parameter at a module path such as `fusion.decoder1.conv2.weight`.
+fn checkpoint_name(path: &str) -> String {
+    let name = RENAMES
+        .iter()
+        .find_map(|(from, to)| path.strip_prefix(from).map(|rest| format!("{to}{rest}")))
+        .unwrap_or_else(|| path.to_owned());
+    if name.contains("double_conv") {
+        // Positions in the authors' Sequential: conv, norm, ReLU, conv, norm, ReLU.
+        for (from, to) in [(".conv1.", ".0."), (".norm1.", ".1."), (".conv2.", ".3."), (".norm2.", ".4.")] {
+            if name.contains(from) {
+                return name.replace(from, to);
+            }
+        }
+    }
+    name.replace(".attention.mlp_in.", ".attention.MLP.0.").replace(".attention.mlp_out.", ".attention.MLP.2.")
+}
+
+/// What a set of tensors lacks or has too much of. Empty lists mean that it fits.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mismatch {
+    /// Parameters that no tensor was given for.
+    pub missing: Vec<String>,
+    /// Tensors that belong to no parameter and are not known to be unused.
+    pub unknown: Vec<String>,
+    /// Tensors of another shape: name, wanted, found.
+    pub misshapen: Vec<(String, Vec<usize>, Vec<usize>)>,
+}
+
+impl Mismatch {
+    /// Whether everything fits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.missing.is_empty() && self.unknown.is_empty() && self.misshapen.is_empty()
+    }
+}
+
+impl std::fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut parts = Vec::new();
+        if !self.missing.is_empty() {
+            parts.push(format!("missing {}", self.missing.join(", ")));
+        }
+        if !self.unknown.is_empty() {
+            parts.push(format!("unknown {}", self.unknown.join(", ")));
+        }
+        for (name, wanted, found) in &self.misshapen {
+            parts.push(format!("{name} has shape {found:?} instead of {wanted:?}"));
+        }
+        write!(f, "{}", parts.join("; "))
+    }
+}
+
+/// Names and shapes of all parameters of a module tree, in checkpoint spelling.
+struct Shapes {
+    path: Vec<String>,
+    shapes: BTreeMap<String, Vec<usize>>,
+}
+
+impl ModuleVisitor for Shapes {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let name = checkpoint_name(&self.path.join("."));
+        self.shapes.insert(name, param.lazy_shape().to_vec());
+    }
+
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+}
+
+/// Replaces the parameters it holds a tensor for.
+struct Load<'a> {
+    path: Vec<String>,
+    device: Device,
+    tensors: &'a mut BTreeMap<String, (Vec<usize>, Vec<f32>)>,
+}
+
+impl ModuleMapper for Load<'_> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let name = checkpoint_name(&self.path.join("."));
+        let Some((shape, data)) = self.tensors.remove(&name) else {
+            return param;
+        };
+        let trains = param.is_require_grad();
+        let tensor = Tensor::from_data(TensorData::new(data, shape), &self.device);
+        Param::initialized(param.id, tensor).set_require_grad(trains)
+    }
+
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+}
+
+/// Collects parameters with their values.
+struct Export {
+    path: Vec<String>,
+    tensors: Vec<(String, Vec<usize>, Tensor<1>)>,
+}
+
+impl ModuleVisitor for Export {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let value = param.val();
+        let shape = value.dims();
+        let len = shape.iter().product();
+        self.tensors.push((checkpoint_name(&self.path.join(".")), shape.to_vec(), value.reshape([len])));
+    }
+
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+}
+
+impl MmOvSeg {
+    /// Every parameter's checkpoint name and shape.
+    #[must_use]
+    pub fn parameter_shapes(&self) -> BTreeMap<String, Vec<usize>> {
+        let mut visitor = Shapes { path: Vec::new(), shapes: BTreeMap::new() };
+        self.visit(&mut visitor);
+        visitor.shapes
+    }
+
+    /// Compares the names and shapes of a checkpoint with what this network reads. Entries that
+    /// inference never reads are passed over.
+    #[must_use]
+    pub fn compare<'a>(&self, given: impl IntoIterator<Item = (&'a str, &'a [usize])>) -> Mismatch {
+        let wanted = self.parameter_shapes();
+        let mut seen = BTreeSet::new();
+        let mut mismatch = Mismatch::default();
+        for (name, shape) in given {
+            match wanted.get(name) {
+                Some(expected) if expected != shape => {
+                    mismatch.misshapen.push((name.to_owned(), expected.clone(), shape.to_vec()));
+                }
+                Some(_) => {}
+                None if is_unused(name, self.config().clip.layers) => {}
+                None => mismatch.unknown.push(name.to_owned()),
+            }
+            seen.insert(name.to_owned());
+        }
+        mismatch.missing = wanted.into_keys().filter(|name| !seen.contains(name)).collect();
+        mismatch
+    }
+
+    /// Puts tensors in place by checkpoint name, uploading each to `device`; names without a
+    /// parameter are left in the map. Call [`MmOvSeg::compare`] first: shapes are taken on trust.
+    #[must_use]
+    pub fn load(self, tensors: &mut BTreeMap<String, (Vec<usize>, Vec<f32>)>, device: &Device) -> Self {
+        self.map(&mut Load { path: Vec::new(), device: device.clone(), tensors })
+    }
+
+    /// Every parameter as checkpoint name, shape and flat values, still on the device.
+    #[must_use]
+    pub fn export(&self) -> Vec<(String, Vec<usize>, Tensor<1>)> {
+        export(self)
+    }
+}
+
+/// [`MmOvSeg::export`] for any module; names follow the same rules relative to its own root.
+#[must_use]
+pub fn export<M: Module>(module: &M) -> Vec<(String, Vec<usize>, Tensor<1>)> {
+    let mut visitor = Export { path: Vec::new(), tensors: Vec::new() };
+    module.visit(&mut visitor);
+    visitor.tensors
+}
+
+/// Whether a checkpoint entry is one that inference never reads: known leftovers, and queries and
+/// keys of the last visual CLIP block (spec §15).
+#[must_use]
+pub fn is_unused(name: &str, clip_layers: usize) -> bool {
+    let leaf = |part: &str| name.split('.').any(|piece| piece == part);
+    let last = format!("visual.transformer.resblocks.{}.attn.", clip_layers.saturating_sub(1));
+    UNUSED.iter().any(|part| leaf(part))
+        || name
+            .split_once(last.as_str())
+            .is_some_and(|(_, rest)| rest == "q_proj_weight" || rest == "k_proj_weight")
+}

@@ -1,0 +1,73 @@
+//! Grid resampling as two small matrix products, with PyTorch's coordinate rules in f64.
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+/// Weights of a one-dimensional resampling, `[output, input]`, row-major.
+pub(crate) struct Kernel {
+    weights: Vec<f32>,
+    input: usize,
+    output: usize,
+}
+
+impl Kernel {
+    /// PyTorch bicubic (A = −0.75), source `(o + ½) / scale − ½`, indices clamped to the edge
+    /// (spec §4, §6).
+    pub fn bicubic(input: usize, output: usize, scale: f64) -> Self {
+        const A: f64 = -0.75;
+        let near = |t: f64| ((A + 2.0) * t - (A + 3.0)) * t * t + 1.0;
+        let far = |t: f64| ((A * t - 5.0 * A) * t + 8.0 * A) * t - 4.0 * A;
+        Self::from_taps(input, output, |o| {
+            let source = (o as f64 + 0.5) / scale - 0.5;
+            let base = source.floor();
+            let t = source - base;
+            let taps = [far(t + 1.0), near(t), near(1.0 - t), far(2.0 - t)];
+            let base = base as i64;
+            (0..4).map(|i| (base - 1 + i as i64, taps[i])).collect()
+        })
+    }
+
+    /// PyTorch half-pixel bilinear (spec §3.2).
+    pub fn bilinear(input: usize, output: usize) -> Self {
+        let ratio = input as f64 / output as f64;
+        Self::from_taps(input, output, |o| {
+            let source = ((o as f64 + 0.5) * ratio - 0.5).max(0.0);
+            let t = source - source.floor();
+            vec![(source.floor() as i64, 1.0 - t), (source.floor() as i64 + 1, t)]
+        })
+    }
+
+    /// Bilinear with the corners of both grids aligned (spec §10.2).
+    pub fn bilinear_corners(input: usize, output: usize) -> Self {
+        let ratio = (input - 1) as f64 / (output - 1).max(1) as f64;
+        Self::from_taps(input, output, |o| {
+            let source = o as f64 * ratio;
+            let t = source - source.floor();
+            vec![(source.floor() as i64, 1.0 - t), (source.floor() as i64 + 1, t)]
+        })
+    }
+
+    fn from_taps(input: usize, output: usize, taps: impl Fn(usize) -> Vec<(i64, f64)>) -> Self {
+        let mut weights = vec![0.0f64; input * output];
+        for o in 0..output {
+            for (index, weight) in taps(o) {
+                let index = index.clamp(0, input as i64 - 1) as usize;
+                weights[o * input + index] += weight;
+            }
+        }
+        Self { weights: weights.into_iter().map(|w| w as f32).collect(), input, output }
+    }
+
+    fn tensor(&self, device: &Device) -> Tensor<3> {
+        Tensor::from_data(TensorData::new(self.weights.clone(), [1, self.output, self.input]), device)
+    }
+}
+
+/// Applies `kernel` along both axes of `[N, h, w, C]`.
+pub(crate) fn resample(x: Tensor<4>, kernel: &Kernel) -> Tensor<4> {
+    let [n, h, w, c] = x.dims();
+    let matrix = kernel.tensor(&x.device());
+    let out = kernel.output;
+    let rows = matrix.clone().expand([n, out, h]).matmul(x.reshape([n, h, w * c]));
+    let cols = matrix.expand([n * out, out, w]).matmul(rows.reshape([n * out, w, c]));
+    cols.reshape([n, out, out, c])
+}

@@ -1,0 +1,157 @@
+//! The network against the authors' outputs (spec §20): one body that runs on the CPU, on native
+//! wgpu and in the browser.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use mmovseg_model::{MmOvSeg, ModelConfig, Observer, PIXEL_MEAN, PIXEL_STD, Silent, Trace};
+use safetensors::{Dtype, SafeTensors};
+
+/// One tiny checkpoint and its golden stages.
+pub struct Case {
+    /// For messages.
+    pub name: &'static str,
+    weights: &'static [u8],
+    golden: &'static [u8],
+}
+
+/// The tiny B.
+pub const B: Case = Case {
+    name: "b_tiny",
+    weights: include_bytes!("../fixtures/b_tiny.safetensors"),
+    golden: include_bytes!("../fixtures/b_tiny_golden.safetensors"),
+};
+
+/// The tiny L.
+pub const L: Case = Case {
+    name: "l_tiny",
+    weights: include_bytes!("../fixtures/l_tiny.safetensors"),
+    golden: include_bytes!("../fixtures/l_tiny_golden.safetensors"),
+};
+
+/// Largest absolute difference allowed for any feature or logit.
+pub const TOLERANCE: f32 = 1e-4;
+/// Share of labels that must agree.
+pub const LABEL_AGREEMENT: f64 = 0.999;
+
+/// Runs the case on `device` and compares every golden stage.
+///
+/// # Panics
+/// When a stage is missing or off by more than the tolerance, or too many labels flip; the
+/// message lists every stage that fails.
+pub async fn check(case: &Case, device: Device) {
+    let weights = SafeTensors::deserialize(case.weights).expect("weights are safetensors");
+    let golden = SafeTensors::deserialize(case.golden).expect("golden stages are safetensors");
+
+    let config = ModelConfig::from_shapes(|name| weights.tensor(name).ok().map(|t| t.shape().to_vec()))
+        .expect("the tiny checkpoint tells its sizes");
+    let model = MmOvSeg::new(&config, &device).expect("the sizes fit");
+    let names: Vec<(String, Vec<usize>)> =
+        weights.iter().map(|(name, view)| (name.to_owned(), view.shape().to_vec())).collect();
+    let mismatch = model.compare(names.iter().map(|(n, s)| (n.as_str(), s.as_slice())));
+    assert!(mismatch.is_empty(), "{}: {mismatch}", case.name);
+    let mut tensors: BTreeMap<_, _> = weights
+        .iter()
+        .map(|(name, view)| (name.to_owned(), (view.shape().to_vec(), floats(view.data()))))
+        .collect();
+    let model = model.load(&mut tensors, &device);
+
+    let rgb = golden.tensor("input.rgb_u8_hwc").expect("golden input").data();
+    let grey = golden.tensor("input.sar_u8_hw").expect("golden input").data();
+    let sar: Vec<u8> = grey.iter().flat_map(|&v| [v, v, v]).collect();
+    let tokens: Vec<Vec<u32>> = golden
+        .tensor("text.tokens")
+        .expect("golden tokens")
+        .data()
+        .chunks_exact(8)
+        .map(|c| i64::from_le_bytes(c.try_into().expect("eight bytes")) as u32)
+        .collect::<Vec<_>>()
+        .chunks_exact(77)
+        .map(<[u32]>::to_vec)
+        .collect();
+
+    let rgb = pixels(rgb, config.input_px, &device);
+    let sar = pixels(&sar, config.input_px, &device);
+    let mut trace = Trace::default();
+    let text = model.encode_text(&tokens, &mut trace);
+    let clip = model.encode_clip(rgb.clone(), &mut trace);
+    let optical = model.encode_dino(rgb, false, &mut trace);
+    let radar = model.encode_dino(sar, true, &mut trace);
+    let dino = optical.add(radar);
+    let logits = model.head(&clip, &dino, text.clone(), &mut trace);
+
+    // What ends at the end mark must not depend on the padding after it.
+    let cut: Vec<Vec<u32>> = tokens.iter().map(|t| t.iter().copied().take_while(|&id| id != 0).collect()).collect();
+    let short = model.encode_text(&cut, &mut Silent as &mut dyn Observer);
+    let drift = values((short - text).abs().max().reshape([1])).await[0];
+    assert!(drift < 1e-5, "{}: truncation at the end mark moved the text by {drift}", case.name);
+
+    let mut stages = BTreeMap::new();
+    for stage in trace.stages {
+        stages.insert(stage.name.clone(), (stage.shape, values(stage.flat).await));
+    }
+    let mut failures = Vec::new();
+    let mut compared = 0;
+    for (name, view) in golden.iter() {
+        if view.dtype() != Dtype::F32 || name.starts_with("prob") {
+            continue;
+        }
+        let (stage, stride) = match name.split_once('@') {
+            Some((stage, stride)) => (stage, stride.parse().expect("a stride")),
+            None => (name, 1),
+        };
+        let Some((_, got)) = stages.get(stage) else {
+            failures.push(format!("{stage} was not observed"));
+            continue;
+        };
+        let want = floats(view.data());
+        let sampled: Vec<f32> = got.iter().copied().step_by(stride).collect();
+        if sampled.len() != want.len() {
+            failures.push(format!("{stage} has {} samples instead of {}", sampled.len(), want.len()));
+            continue;
+        }
+        let (mut worst, mut scale) = (0.0f32, 0.0f32);
+        for (g, w) in sampled.iter().zip(&want) {
+            // NaN must fail too, so the comparison is written the other way round below.
+            let error = (g - w).abs();
+            if !(error <= worst) {
+                worst = error;
+            }
+            scale = scale.max(w.abs());
+        }
+        compared += 1;
+        if !(worst <= TOLERANCE) {
+            failures.push(format!("{stage} is off by {worst:e} (largest value {scale})"));
+        }
+    }
+    assert!(compared > 50, "{}: only {compared} stages were compared", case.name);
+    assert!(failures.is_empty(), "{}: {}", case.name, failures.join("; "));
+
+    let label = golden.tensor("label").expect("golden labels");
+    let (shape, logits) = (logits.dims(), values(logits.reshape([-1])).await);
+    let [_, classes, h, w] = shape;
+    let [height, width] = [label.shape()[0], label.shape()[1]];
+    let labels = mmovseg_engine::labels(&logits, [classes, h, w], width, height);
+    let same = labels.iter().zip(label.data()).filter(|(a, b)| a == b).count();
+    let agreement = same as f64 / labels.len() as f64;
+    assert!(agreement >= LABEL_AGREEMENT, "{}: only {agreement} of the labels agree", case.name);
+}
+
+/// Interleaved bytes to normalised pixels `[1, 3, S, S]`.
+fn pixels(hwc: &[u8], side: usize, device: &Device) -> Tensor<4> {
+    let mut planes = vec![0.0f32; 3 * side * side];
+    for (i, pixel) in hwc.chunks_exact(3).enumerate() {
+        for c in 0..3 {
+            planes[c * side * side + i] = (f32::from(pixel[c]) - PIXEL_MEAN[c]) / PIXEL_STD[c];
+        }
+    }
+    Tensor::from_data(TensorData::new(planes, [1, 3, side, side]), device)
+}
+
+async fn values(flat: Tensor<1>) -> Vec<f32> {
+    flat.into_data_async().await.expect("the device answers").into_vec().expect("f32 values")
+}
+
+fn floats(bytes: &[u8]) -> Vec<f32> {
+    bytes.chunks_exact(4).map(|c| f32::from_le_bytes(c.try_into().expect("four bytes"))).collect()
+}

@@ -1,0 +1,26 @@
+//! The golden cases in a browser's Worker, on WebGPU and on the CPU.
+#![cfg(target_arch = "wasm32")]
+
+use burn::tensor::Device;
+use mmovseg_engine::{DeviceChoice, open_device};
+use mmovseg_golden_tests::{B, L, check};
+use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
+
+wasm_bindgen_test_configure!(run_in_dedicated_worker);
+
+#[wasm_bindgen_test]
+async fn b_on_cpu() {
+    check(&B, Device::flex()).await;
+}
+
+#[wasm_bindgen_test]
+async fn l_on_cpu() {
+    check(&L, Device::flex()).await;
+}
+
+#[wasm_bindgen_test]
+async fn both_on_webgpu() {
+    let (device, _) = open_device(DeviceChoice::Gpu).await.expect("WebGPU in this browser");
+    check(&L, device.clone()).await;
+    check(&B, device).await;
+}

@@ -1,0 +1,32 @@
+//! The golden cases on the CPU and on native wgpu (lavapipe where there is no GPU).
+#![cfg(not(target_arch = "wasm32"))]
+
+use burn::tensor::Device;
+use mmovseg_golden_tests::{B, L, check};
+
+#[test]
+fn b_on_cpu() {
+    pollster::block_on(check(&B, Device::flex()));
+}
+
+#[test]
+fn l_on_cpu() {
+    pollster::block_on(check(&L, Device::flex()));
+}
+
+#[test]
+fn b_on_wgpu() {
+    pollster::block_on(check(&B, wgpu()));
+}
+
+#[test]
+fn l_on_wgpu() {
+    pollster::block_on(check(&L, wgpu()));
+}
+
+fn wgpu() -> Device {
+    let (device, info) = pollster::block_on(mmovseg_engine::open_device(mmovseg_engine::DeviceChoice::Gpu))
+        .expect("a Vulkan device; lavapipe (mesa-vulkan-drivers) will do");
+    eprintln!("running on {}", info.name);
+    device
+}
