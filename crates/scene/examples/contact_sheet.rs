@@ -44,13 +44,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             }
         }
     }
-    image::save_buffer(
-        &out,
-        &sheet,
-        u32::try_from(width)?,
-        u32::try_from(height)?,
-        image::ColorType::Rgb8,
-    )?;
+    let sheet = mmovseg_raster::Rgb8 {
+        width_px: width,
+        height_px: height,
+        data: sheet,
+    };
+    std::fs::write(&out, mmovseg_raster::write_rgb_png(&sheet)?)?;
     println!("{:.1} ms a scene of {size} px", spent * 1e3 / count as f64);
     for (class, n) in mmovseg_scene::CLASSES.iter().zip(seen) {
         println!(

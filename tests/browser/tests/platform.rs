@@ -15,7 +15,7 @@ fn site() -> PathBuf {
     fs::create_dir_all(&folder).unwrap();
     fs::write(
         folder.join("index.html"),
-        r#"<!doctype html><title>platform</title><p data-testid="out">waiting</p>
+        r#"<!doctype html><title>platform</title><link rel="icon" href="data:,"><p data-testid="out">waiting</p>
 <input type="file" data-testid="file"><button data-testid="go">go</button>
 <script type="module">
   const out = document.querySelector("[data-testid=out]");
@@ -88,11 +88,11 @@ fn webgpu_computes_in_a_worker_on_an_isolated_page() -> Result<()> {
 
 #[test]
 fn a_failing_test_reports_the_console() -> Result<()> {
-    let folder = std::env::temp_dir().join(format!("mmovseg-console-{}", std::process::id()));
+    let folder = std::env::temp_dir().join(format!("mmovseg-console-site-{}", std::process::id()));
     fs::create_dir_all(&folder)?;
     fs::write(
         folder.join("index.html"),
-        "<!doctype html><script>console.error('a word from the page')</script>",
+        "<!doctype html><link rel=icon href=data:,><script>console.error('a word from the page')</script>",
     )?;
     let result = with_page("console", &folder, async |page| {
         let thrown = page.execute_async("throw new Error('on purpose')").await;
