@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use mmovseg_model::network::{ClipMaps, DinoMaps};
 use mmovseg_model::{MmOvSeg, Modality, ModelConfig, Observer, Trace};
 use mmovseg_raster::{Preprocess, TilePair};
-use mmovseg_text::{Tokenizer, prompt};
+use mmovseg_text::{TextError, Tokenizer, prompt};
 use mmovseg_weights::{Assembler, HostTensor, MANIFEST_FILE, Manifest, Probe, SelfTest, decode_shard, parse_manifest};
 use serde::{Deserialize, Serialize};
 use web_time::Instant;
@@ -250,9 +250,14 @@ impl Session {
         request: &SegmentRequest,
         trace: &mut Trace,
     ) -> Result<Segmentation, EngineError> {
+        self.forget();
+        self.run(pair, request, &mut |_| {}, Some(trace)).await
+    }
+
+    /// Drops what is remembered of tiles and class names, so that the next run computes every stage.
+    pub fn forget(&mut self) {
         self.pair = None;
         self.text.clear();
-        self.run(pair, request, &mut |_| {}, Some(trace)).await
     }
 
     async fn run(
@@ -391,8 +396,12 @@ impl Session {
         let template = &self.manifest.prompt_template;
         let prompts = new
             .iter()
-            .map(|class| self.tokenizer.encode(&prompt(template, class), context))
-            .collect::<Result<Vec<_>, _>>()?;
+            .map(|class| {
+                let mut ids = self.tokenizer.encode(&prompt(template, class), context)?;
+                fit_ids(&mut ids, self.tokenizer.eot_id(), self.config.text.vocab);
+                Ok(ids)
+            })
+            .collect::<Result<Vec<_>, TextError>>()?;
         let embeddings = {
             let mut observer = Relay { stage, on, trace: trace.as_deref_mut() };
             self.model.encode_text(&prompts, &mut observer)
@@ -498,8 +507,7 @@ impl Session {
             preprocess: Preprocess::Aligned,
         };
         // The test must compute, not remember.
-        self.pair = None;
-        self.text.clear();
+        self.forget();
         let logits = self.segment(&pair, &request, &mut |_| {}).await?.logits;
         let count = logits.len() as f64;
         let mean = logits.iter().map(|&v| f64::from(v)).sum::<f64>() / count;
@@ -572,6 +580,24 @@ impl Observer for Relay<'_, '_> {
     }
 }
 
+/// Maps token ids into a token table of `vocab` rows that is smaller than the tokenizer's, as those of
+/// test checkpoints are: the end mark becomes the last row (the tower finds it as the largest id),
+/// the start mark the row before it, any other id its remainder by `vocab − 2`. A table that holds
+/// every id leaves them as they are.
+fn fit_ids(ids: &mut [u32], end_id: u32, vocab: usize) {
+    let Ok(rows) = u32::try_from(vocab) else { return };
+    if end_id < rows {
+        return;
+    }
+    for id in ids {
+        *id = match end_id - (*id).min(end_id) {
+            0 => rows.saturating_sub(1),
+            1 => rows.saturating_sub(2),
+            _ => *id % rows.saturating_sub(2).max(1),
+        };
+    }
+}
+
 fn device_error(stage: Stage, reason: impl ToString) -> EngineError {
     EngineError::Device { stage: stage.name(), reason: reason.to_string() }
 }
@@ -585,4 +611,25 @@ async fn read(flat: Tensor<1>, stage: Stage) -> Result<Vec<f32>, EngineError> {
 /// failing device is noticed at the stage where it fails.
 async fn await_map(map: &Tensor<4>, stage: Stage) -> Result<(), EngineError> {
     read(map.clone().slice([0..1, 0..1, 0..1, 0..1]).reshape([1]), stage).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fit_ids;
+
+    #[test]
+    fn ids_fit_a_smaller_table_and_stay_in_one_that_is_large_enough() {
+        let clip = [49406, 320, 1125, 49405, 49407];
+        let mut ids = clip;
+        fit_ids(&mut ids, 49407, 49408);
+        assert_eq!(ids, clip);
+        fit_ids(&mut ids, 49407, 512);
+        assert_eq!(ids, [510, 320, 105, 445, 511]);
+        // A damaged package may claim a table of any size.
+        for vocab in 0..4 {
+            let mut ids = clip;
+            fit_ids(&mut ids, 49407, vocab);
+            assert!(ids.iter().all(|&id| (id as usize) < vocab.max(1)), "{ids:?}");
+        }
+    }
 }

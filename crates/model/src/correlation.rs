@@ -7,7 +7,7 @@ use crate::layers::{Conv, normalise};
 use crate::observe::{Observer, see};
 
 /// Cosine of every class with every cell: `[N, g², E]` and `[T, E]` to `[N, T, g²]`.
-pub(crate) fn cosine(features: Tensor<3>, text: Tensor<2>) -> Tensor<3> {
+pub fn cosine(features: Tensor<3>, text: Tensor<2>) -> Tensor<3> {
     let features = normalise(features, 2);
     let text = normalise(text, 1);
     let [n, cells, width] = features.dims();

@@ -30,6 +30,7 @@ pub mod params;
 mod resample;
 
 pub use config::ModelConfig;
+pub use correlation::cosine;
 pub use network::{MmOvSeg, Modality};
 pub use observe::{Observer, Silent, Trace, TracedTensor};
 

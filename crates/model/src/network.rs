@@ -227,6 +227,15 @@ impl MmOvSeg {
         self.project_dino(taps, sar, observer)
     }
 
+    /// Deepest tap of one DINO, `[N, g², W]`, as what the correlation compares with text,
+    /// `[N, g², E]` on the feature grid.
+    pub fn dino_embedding(&self, deepest: Tensor<3>, sar: bool) -> Tensor<3> {
+        let down = if sar { &self.dino_sardown_sample } else { &self.dino_down_sample };
+        let map = down.forward(deepest, self.config.dino_grid());
+        let [n, embed, h, w] = map.dims();
+        map.reshape([n, embed, h * w]).swap_dims(1, 2)
+    }
+
     /// Taps of one DINO through its three projections.
     pub fn project_dino(&self, taps: DinoTaps, sar: bool, observer: &mut dyn Observer) -> DinoMaps {
         let grid = self.config.dino_grid();

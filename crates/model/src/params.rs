@@ -130,6 +130,27 @@ impl ModuleMapper for Load<'_> {
     }
 }
 
+/// Chooses which parameters learn.
+struct Choose<F> {
+    path: Vec<String>,
+    learns: F,
+}
+
+impl<F: Fn(&str) -> bool> ModuleMapper for Choose<F> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let learns = (self.learns)(&checkpoint_name(&self.path.join(".")));
+        param.set_require_grad(learns)
+    }
+
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+}
+
 /// Collects parameters with their values.
 struct Export {
     path: Vec<String>,
@@ -189,6 +210,12 @@ impl MmOvSeg {
     #[must_use]
     pub fn load(self, tensors: &mut BTreeMap<String, (Vec<usize>, Vec<f32>)>, device: &Device) -> Self {
         self.map(&mut Load { path: Vec::new(), device: device.clone(), tensors })
+    }
+
+    /// Lets the parameters learn whose checkpoint name passes, and freezes the others.
+    #[must_use]
+    pub fn learn_only(self, learns: impl Fn(&str) -> bool) -> Self {
+        self.map(&mut Choose { path: Vec::new(), learns })
     }
 
     /// Every parameter as checkpoint name, shape and flat values, still on the device.

@@ -1,0 +1,171 @@
+//! The book-keeping of one stage: resume, schedule, loss log, checkpoints.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use burn::module::Module;
+use burn::optim::{AdamWConfig, ModuleOptimizer};
+use serde::{Deserialize, Serialize};
+
+use crate::TrainError;
+
+/// What every vision stage is told.
+#[derive(Clone)]
+pub struct StageOptions {
+    /// Folder with `eurosat_rgb` and `s1s2_pairs`.
+    pub data: PathBuf,
+    /// Folder of the run; the stages find one another's results in it.
+    pub run: PathBuf,
+    /// Optimiser steps.
+    pub steps: usize,
+    /// Samples a step.
+    pub batch: usize,
+    /// Highest learning rate.
+    pub learning_rate: f64,
+    /// Seed of weights and data.
+    pub seed: u64,
+    /// Where to compute, without gradients.
+    pub device: burn::tensor::Device,
+    /// Hears what is going on, one line at a time.
+    pub progress: fn(&str),
+}
+
+#[derive(Serialize, Deserialize)]
+struct State {
+    step: usize,
+    steps: usize,
+    seed: u64,
+}
+
+/// Steps between two checkpoints.
+const CHECKPOINT_STEPS: usize = 100;
+/// Share of the steps with a rising learning rate.
+const WARM_UP: f64 = 0.04;
+
+/// A stage under way.
+pub struct Run {
+    folder: PathBuf,
+    options: StageOptions,
+    losses: File,
+    started: Instant,
+    first: usize,
+}
+
+impl Run {
+    /// Starts the stage `name`, or goes on where it stopped: the module and the optimiser are
+    /// replaced by the last checkpoint's.
+    ///
+    /// # Errors
+    /// When the folder cannot be written, or holds a run of another length or seed.
+    pub fn start<M: Module>(
+        name: &str,
+        options: &StageOptions,
+        module: M,
+    ) -> Result<(Self, M, ModuleOptimizer), TrainError> {
+        let folder = options.run.join(name);
+        std::fs::create_dir_all(&folder).map_err(file(&folder))?;
+        let mut optimizer =
+            AdamWConfig::new().with_beta_2(0.98).with_epsilon(1e-8).with_weight_decay(0.02).init();
+        let mut module = module;
+        let mut first = 0;
+        let path = folder.join("state.json");
+        if path.exists() {
+            let bytes = std::fs::read(&path).map_err(file(&path))?;
+            let state: State = serde_json::from_slice(&bytes).map_err(content(&path))?;
+            if (state.steps, state.seed) != (options.steps, options.seed) {
+                let what = format!("it belongs to a run of {} steps with seed {}", state.steps, state.seed);
+                return Err(TrainError::Content { path, what });
+            }
+            module = module.try_load_file(folder.join("model.bpk")).map_err(content(&folder))?;
+            optimizer = optimizer.load(folder.join("optimizer.bpk")).map_err(content(&folder))?;
+            first = state.step;
+        }
+        let path = folder.join("losses.jsonl");
+        let losses = std::fs::OpenOptions::new().create(true).append(true).open(&path).map_err(file(&path))?;
+        let run = Self { folder, options: options.clone(), losses, started: Instant::now(), first };
+        Ok((run, module, optimizer))
+    }
+
+    /// The step to go on with.
+    #[must_use]
+    pub fn first(&self) -> usize {
+        self.first
+    }
+
+    /// Linear warm-up, then half a cosine down to a hundredth.
+    #[must_use]
+    pub fn learning_rate(&self, step: usize) -> f64 {
+        let at = (step + 1) as f64 / self.options.steps.max(1) as f64;
+        let factor = if at < WARM_UP {
+            at / WARM_UP
+        } else {
+            0.505 + 0.495 * (std::f64::consts::PI * (at - WARM_UP) / (1.0 - WARM_UP)).cos()
+        };
+        self.options.learning_rate * factor
+    }
+
+    /// Logs named losses of a step.
+    ///
+    /// # Errors
+    /// When the log cannot be written.
+    pub fn log(&mut self, step: usize, losses: &[(&str, f32)]) -> Result<(), TrainError> {
+        let mut line = serde_json::Map::new();
+        line.insert("step".into(), step.into());
+        line.insert("seconds".into(), self.started.elapsed().as_secs_f64().into());
+        for (name, value) in losses {
+            line.insert((*name).into(), (*value).into());
+        }
+        let path = self.folder.join("losses.jsonl");
+        writeln!(self.losses, "{}", serde_json::Value::Object(line)).map_err(file(&path))?;
+        let text: Vec<String> = losses.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
+        (self.options.progress)(&format!("step {step} of {}: {}", self.options.steps, text.join(", ")));
+        Ok(())
+    }
+
+    /// Saves when it is time to, and at the end.
+    ///
+    /// # Errors
+    /// When the checkpoint cannot be written.
+    pub fn checkpoint<M: Module>(&self, step: usize, module: &M, optimizer: &ModuleOptimizer) -> Result<(), TrainError> {
+        let done = step + 1;
+        if !done.is_multiple_of(CHECKPOINT_STEPS) && done != self.options.steps {
+            return Ok(());
+        }
+        // The state file is written last: without it a half-written checkpoint is not picked up.
+        let path = self.folder.join("state.json");
+        if path.exists() {
+            std::fs::remove_file(&path).map_err(file(&path))?;
+        }
+        module.valid().save_file(self.folder.join("model.bpk")).map_err(content(&self.folder))?;
+        optimizer.save(self.folder.join("optimizer.bpk")).map_err(content(&self.folder))?;
+        let state = State { step: done, steps: self.options.steps, seed: self.options.seed };
+        let text = serde_json::to_vec(&state).map_err(content(&path))?;
+        std::fs::write(&path, text).map_err(file(&path))
+    }
+}
+
+/// The module that the stage `name` of a run ended with, in place of `module`'s own weights.
+///
+/// # Errors
+/// When the stage has not been run.
+pub fn result<M: Module>(run: &Path, name: &str, module: M) -> Result<M, TrainError> {
+    let path = run.join(name).join("model.bpk");
+    if !path.exists() {
+        return Err(TrainError::Content { path, what: format!("it is missing: run the stage `{name}` first") });
+    }
+    module.try_load_file(&path).map_err(content(&path))
+}
+
+fn file(path: &Path) -> impl FnOnce(std::io::Error) -> TrainError + '_ {
+    move |source| TrainError::File {
+        path: path.to_owned(),
+        source,
+        hint: "give a folder that can be written and has room",
+    }
+}
+
+fn content<E: std::fmt::Display>(path: &Path) -> impl FnOnce(E) -> TrainError + '_ {
+    move |error| TrainError::Content { path: path.to_owned(), what: error.to_string() }
+}

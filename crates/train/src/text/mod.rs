@@ -1,0 +1,255 @@
+//! `train text`: distils a small text tower, with a vocabulary of its own, from a real sentence
+//! encoder over WordNet and land-cover phrases, so that words that never label a pixel still
+//! mean something.
+
+mod corpus;
+mod error;
+mod landcover;
+mod measure;
+mod projection;
+mod student;
+mod teacher;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use mmovseg_model::config::{ModelConfig, TextConfig};
+use mmovseg_text::Tokenizer;
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+use serde::{Deserialize, Serialize};
+
+use corpus::{Kind, Phrase, fnv1a};
+pub use error::TrainError;
+use landcover::EVERYDAY;
+pub use measure::Nearest;
+use projection::Projection;
+use teacher::{Teacher, WIDTH};
+
+/// Weight of a land-cover phrase, against 1 for any other, when directions are chosen.
+const LAND_COVER_WEIGHT: f64 = 8.0;
+
+/// What `train text` needs to know.
+pub struct TextOptions {
+    /// Folder for the results and checkpoints; a run that was cut short resumes from it.
+    pub out: PathBuf,
+    /// Folder with WordNet 3.0's `data.noun`.
+    pub wordnet: PathBuf,
+    /// Folder with all-MiniLM-L6-v2's `model.safetensors` and `tokenizer.json`.
+    pub teacher: PathBuf,
+    /// Sizes of the student.
+    pub tower: TextConfig,
+    /// Optimiser steps.
+    pub steps: usize,
+    /// Phrases a step.
+    pub batch: usize,
+    /// Highest learning rate.
+    pub learning_rate: f64,
+    /// Seed of weights and of the order of phrases.
+    pub seed: u64,
+    /// Where to compute, without gradients.
+    pub device: Device,
+    /// Hears what is going on, one line at a time.
+    pub progress: fn(&str),
+}
+
+impl TextOptions {
+    /// The nano student, trained in about ten minutes on two cores.
+    #[must_use]
+    pub fn nano(out: PathBuf, wordnet: PathBuf, teacher: PathBuf) -> Self {
+        Self {
+            out,
+            wordnet,
+            teacher,
+            tower: ModelConfig::nano().text,
+            steps: 1200,
+            batch: 384,
+            learning_rate: 1.5e-3,
+            seed: 1,
+            device: Device::flex(),
+            progress: |line| println!("{line}"),
+        }
+    }
+}
+
+/// What came of it; also written to `report.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TextReport {
+    /// Phrases trained on.
+    pub phrases: usize,
+    /// WordNet nouns kept from training and measured on.
+    pub held_out_nouns: usize,
+    /// Spearman correlation of their pairwise similarities with the teacher's own.
+    pub spearman_teacher: f64,
+    /// The same with the reduced embeddings that the student was taught.
+    pub spearman_target: f64,
+    /// The reduced embeddings' correlation with the teacher's own: the student's ceiling.
+    pub spearman_ceiling: f64,
+    /// Mean cosine between student and target on the held-out nouns.
+    pub held_out_cosine: f64,
+    /// Everyday words that training may have seen, by the student.
+    pub nearest_known: Nearest,
+    /// Everyday words that training has not seen, by the student.
+    pub nearest_held_out: Nearest,
+    /// All everyday words by the reduced teacher, for comparison.
+    pub nearest_teacher: Nearest,
+}
+
+/// Builds vocabulary and targets, trains the student, measures it.
+///
+/// Writes to `options.out`: `tokenizer.json`; `text.safetensors` (the tower under the checkpoint
+/// names of spec §15, f32); `report.json`; `losses.jsonl`; `teacher.safetensors` (a cache) and
+/// the last checkpoint (`student.bpk`, `optimizer.bpk`, `state.json`).
+///
+/// # Errors
+/// [`TrainError`] when a source is missing or damaged, or `out` cannot be written.
+pub fn train_text(options: &TextOptions) -> Result<TextReport, TrainError> {
+    let say = options.progress;
+    std::fs::create_dir_all(&options.out)
+        .map_err(TrainError::file(&options.out, "give a folder that can be written"))?;
+    let phrases = corpus::build(&options.wordnet)?;
+    say(&format!("{} phrases", phrases.len()));
+    let trained = |phrase: &&Phrase| !phrase.held_out && phrase.kind != Kind::HeldOut;
+
+    let path = options.out.join("tokenizer.json");
+    let tokenizer = match std::fs::read(&path) {
+        Ok(json) => Tokenizer::from_json(&json)?,
+        Err(_) => {
+            let texts = phrases.iter().filter(trained).map(|phrase| phrase.text.as_str());
+            let tokenizer = Tokenizer::train(texts, options.tower.vocab, options.tower.context)?;
+            write(&path, &tokenizer.to_json())?;
+            tokenizer
+        }
+    };
+    if tokenizer.vocab_size() != options.tower.vocab || tokenizer.context() != options.tower.context {
+        return Err(TrainError::Content { path, what: "it belongs to a tower of another size".into() });
+    }
+    say("vocabulary ready");
+
+    let embeddings = teach(options, &phrases)?;
+    let weights: Vec<f64> = phrases
+        .iter()
+        .map(|phrase| match phrase.kind {
+            Kind::LandCover => LAND_COVER_WEIGHT,
+            Kind::Noun | Kind::Gloss if !phrase.held_out => 1.0,
+            _ => 0.0,
+        })
+        .collect();
+    let targets = Projection::fit(&embeddings, &weights, options.tower.embed).apply(&embeddings);
+    say("targets ready");
+
+    let width = options.tower.embed;
+    let chosen: Vec<usize> = (0..phrases.len()).filter(|&i| trained(&&phrases[i])).collect();
+    let lessons = student::Lessons {
+        texts: chosen.iter().map(|&i| phrases[i].text.as_str()).collect(),
+        targets: chosen.iter().flat_map(|&i| &targets[i * width..(i + 1) * width]).copied().collect(),
+        land_cover: chosen.iter().map(|&i| phrases[i].kind == Kind::LandCover).collect(),
+    };
+    let tower = student::train(options, &tokenizer, &lessons)?;
+    export(&tower, &options.out.join("text.safetensors"))?;
+
+    let report = examine(&phrases, &embeddings, &targets, width, &|texts| student::embed(&tower, &tokenizer, texts))?;
+    let path = options.out.join("report.json");
+    write(&path, &serde_json::to_vec_pretty(&report).map_err(TrainError::content(&path))?)?;
+    Ok(report)
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
+    std::fs::write(path, bytes).map_err(TrainError::file(path, "give a folder that can be written"))
+}
+
+/// The teacher's embeddings of all phrases `[N, WIDTH]`, from the cache when it is of the same
+/// phrases.
+fn teach(options: &TextOptions, phrases: &[Phrase]) -> Result<Vec<f32>, TrainError> {
+    let texts: Vec<&str> = phrases.iter().map(|phrase| phrase.text.as_str()).collect();
+    let key = format!("{:016x}", fnv1a(texts.join("\n").as_bytes()));
+    let path = options.out.join("teacher.safetensors");
+    if let Ok(bytes) = std::fs::read(&path)
+        && let Ok((_, header)) = SafeTensors::read_metadata(&bytes)
+        && header.metadata().as_ref().and_then(|map| map.get("corpus")) == Some(&key)
+    {
+        let file = SafeTensors::deserialize(&bytes).map_err(TrainError::content(&path))?;
+        return Ok(teacher::floats(file.tensor("embeddings").map_err(TrainError::content(&path))?.data()));
+    }
+    let teacher = Teacher::open(&options.teacher, &options.device)?;
+    let mut told = 0;
+    let embeddings = teacher.embed(&texts, &mut |done| {
+        if done >= told + 2000 {
+            told = done;
+            (options.progress)(&format!("teacher: {done} of {} phrases", texts.len()));
+        }
+    })?;
+    let bytes: Vec<u8> = embeddings.iter().flat_map(|x| x.to_le_bytes()).collect();
+    let view = TensorView::new(Dtype::F32, vec![texts.len(), WIDTH], &bytes).map_err(TrainError::content(&path))?;
+    let file = safetensors::serialize([("embeddings", view)], Some(HashMap::from([("corpus".to_owned(), key)])))
+        .map_err(TrainError::content(&path))?;
+    write(&path, &file)?;
+    Ok(embeddings)
+}
+
+/// Writes the tower under its checkpoint names (spec §15).
+fn export(tower: &mmovseg_model::clip_text::TextTower, path: &Path) -> Result<(), TrainError> {
+    let mut tensors = Vec::new();
+    for (name, shape, flat) in mmovseg_model::params::export(tower) {
+        let stem = if name.starts_with("resblocks.") { "transformer." } else { "" };
+        let values: Vec<f32> = flat.into_data().into_vec().map_err(|error| TrainError::Content {
+            path: path.to_owned(),
+            what: format!("the device gave no values ({error:?})"),
+        })?;
+        let bytes: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
+        tensors.push((format!("sem_seg_head.predictor.clip_model.{stem}{name}"), shape, bytes));
+    }
+    let views = tensors
+        .iter()
+        .map(|(name, shape, bytes)| Ok((name, TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
+        .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
+        .map_err(TrainError::content(path))?;
+    write(path, &safetensors::serialize(views, None).map_err(TrainError::content(path))?)
+}
+
+fn examine(
+    phrases: &[Phrase],
+    embeddings: &[f32],
+    targets: &[f32],
+    width: usize,
+    embed: &dyn Fn(&[&str]) -> Result<Vec<f32>, TrainError>,
+) -> Result<TextReport, TrainError> {
+    let nouns: Vec<usize> = (0..phrases.len()).filter(|&i| phrases[i].held_out).collect();
+    let rows = |from: &[f32], width: usize| -> Vec<f32> {
+        nouns.iter().flat_map(|&i| &from[i * width..(i + 1) * width]).copied().collect()
+    };
+    let (theirs, wanted) = (rows(embeddings, WIDTH), rows(targets, width));
+    let texts: Vec<&str> = nouns.iter().map(|&i| phrases[i].text.as_str()).collect();
+    let ours = embed(&texts)?;
+
+    let classes: Vec<&str> = EVERYDAY.iter().map(|class| class.class).collect();
+    let class_vectors = embed(&classes)?;
+    let place: HashMap<&str, usize> = phrases.iter().enumerate().map(|(i, phrase)| (phrase.text.as_str(), i)).collect();
+    let target = |word: &str| place.get(word).map(|&i| &targets[i * width..(i + 1) * width]);
+    let class_targets: Vec<f32> = classes.iter().filter_map(|&class| target(class)).flatten().copied().collect();
+    let (mut nearest_known, mut nearest_held_out, mut nearest_teacher) =
+        (Nearest::default(), Nearest::default(), Nearest::default());
+    for (expected, class) in EVERYDAY.iter().enumerate() {
+        for (words, tally) in [(class.known, &mut nearest_known), (class.held_out, &mut nearest_held_out)] {
+            for (word, vector) in words.iter().zip(embed(words)?.chunks_exact(width)) {
+                tally.ask(word, vector, expected, &classes, &class_vectors);
+                if let Some(vector) = target(word) {
+                    nearest_teacher.ask(word, vector, expected, &classes, &class_targets);
+                }
+            }
+        }
+    }
+    let same: f64 = ours.iter().zip(&wanted).map(|(a, b)| f64::from(a * b)).sum();
+    Ok(TextReport {
+        phrases: phrases.iter().filter(|p| !p.held_out && p.kind != Kind::HeldOut).count(),
+        held_out_nouns: nouns.len(),
+        spearman_teacher: measure::spearman(&ours, width, &theirs, WIDTH),
+        spearman_target: measure::spearman(&ours, width, &wanted, width),
+        spearman_ceiling: measure::spearman(&wanted, width, &theirs, WIDTH),
+        held_out_cosine: same / nouns.len().max(1) as f64,
+        nearest_known,
+        nearest_held_out,
+        nearest_teacher,
+    })
+}

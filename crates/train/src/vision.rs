@@ -1,0 +1,453 @@
+//! The vision stages: both optical towers, the SAR tower after the optical one (the paper's
+//! cross-modal unification), and segmentation under clouds (the paper's stage 2).
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+
+use burn::module::Module;
+use burn::optim::GradientsParams;
+use burn::tensor::activation::{log_softmax, relu, softmax};
+use burn::tensor::{Device, Tensor, TensorData};
+use mmovseg_model::network::Modality;
+use mmovseg_model::{MmOvSeg, ModelConfig, Silent, cosine};
+use mmovseg_scene::CLASSES;
+use mmovseg_text::Tokenizer;
+use mmovseg_weights::{Checkpoint, HostTensor, Manifest, StoreDtype};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::TrainError;
+use crate::data::{IGNORE, SIDE_PX, Sample, Sources};
+use crate::run::{Run, StageOptions, result};
+use crate::words::Words;
+
+/// Prompt of the default model: the bare class name, which the text tower was taught on.
+pub const NANO_TEMPLATE: &str = "{}";
+/// Temperature of the dense classification that teaches the towers.
+const TEMPERATURE: f64 = 0.07;
+/// Samples prepared ahead of the step that uses them.
+const AHEAD: usize = 3;
+/// Confidence under which a pseudo-label of a real tile does not count.
+const PSEUDO_CONFIDENCE: f32 = 0.5;
+/// Steps between two lines of the log.
+const LOG_STEPS: usize = 10;
+
+/// Teaches both optical towers land cover, on scenes and EuroSAT collages, clear and clouded:
+/// every cell of the feature grid is classified by its cosine with class words.
+///
+/// # Errors
+/// When the text stage has not been run, or a file cannot be read or written.
+pub fn train_optical(options: &StageOptions) -> Result<(), TrainError> {
+    let (model, tokenizer) = fresh(options)?;
+    let words = Words::embed(&model, &tokenizer, NANO_TEMPLATE)?;
+    let model = model.learn_only(|name| {
+        name.contains("clip_model.visual") || name.starts_with("dino_model.") || name.starts_with("dino_down_sample.")
+    });
+    let (mut run, mut model, mut optimizer) = Run::start("optical", options, model)?;
+    let device = options.device.clone().autodiff();
+    let feed = feed(options, run.first(), |sources, seed, dice| {
+        if sources.has_eurosat() && dice.random_bool(0.4) { sources.collage(seed) } else { Ok(sources.scene(seed)) }
+    })?;
+    let all: Vec<usize> = (0..CLASSES.len()).collect();
+    for step in run.first()..options.steps {
+        let batch = Batch::take(&feed, options, &model, &device)?;
+        let text = batch.text(&words, &all, options.seed, step, &device);
+        let clip = model.encode_clip(batch.optical.clone(), &mut Silent).dense;
+        let [_, _, deepest] = model.dino_taps(batch.optical.clone(), false, &mut Silent);
+        let dino = model.dino_embedding(deepest, false);
+        let clip_loss = dense_loss(cosine(clip, text.clone()), &batch);
+        let dino_loss = dense_loss(cosine(dino, text), &batch);
+        let loss = clip_loss.clone() + dino_loss.clone();
+        let gradients = GradientsParams::from_grads(loss.backward(), &model);
+        model = optimizer.step(run.learning_rate(step), model, gradients);
+        if step % LOG_STEPS == 0 || step + 1 == options.steps {
+            run.log(step, &[("clip", clip_loss.into_scalar()), ("dino", dino_loss.into_scalar())])?;
+        }
+        run.checkpoint(step, &model, &optimizer)?;
+    }
+    Ok(())
+}
+
+/// Cross-modal unification: the optical DINO is frozen and sees the clear tile, the SAR DINO
+/// starts as its copy and learns to give the same features from SAR, on scenes and real pairs;
+/// on scenes it also classifies.
+///
+/// # Errors
+/// When the optical stage has not been run, or a file cannot be read or written.
+pub fn train_align(options: &StageOptions) -> Result<(), TrainError> {
+    let (model, tokenizer) = fresh(options)?;
+    let words = Words::embed(&model, &tokenizer, NANO_TEMPLATE)?;
+    let model = copy_optical_to_sar(result(&options.run, "optical", model)?, &options.device.clone().autodiff())?;
+    let model =
+        model.learn_only(|name| name.starts_with("dino_sarmodel.") || name.starts_with("dino_sardown_sample."));
+    let (mut run, mut model, mut optimizer) = Run::start("align", options, model)?;
+    let device = options.device.clone().autodiff();
+    let feed = feed(options, run.first(), |sources, seed, dice| {
+        Ok(if sources.has_pairs() && dice.random_bool(0.4) { sources.pair(seed) } else { sources.scene(seed) })
+    })?;
+    let all: Vec<usize> = (0..CLASSES.len()).collect();
+    for step in run.first()..options.steps {
+        let batch = Batch::take(&feed, options, &model, &device)?;
+        let text = batch.text(&words, &all, options.seed, step, &device);
+        let theirs = model.dino_taps(batch.clear.clone(), false, &mut Silent);
+        let ours = model.dino_taps(batch.sar.clone(), true, &mut Silent);
+        let deepest = ours[2].clone();
+        let mut apart: Option<Tensor<1>> = None;
+        for (ours, theirs) in ours.into_iter().zip(theirs) {
+            let term = unlike(ours, theirs.detach());
+            apart = Some(apart.map_or(term.clone(), |sum| sum + term));
+        }
+        let Some(apart) = apart else { break };
+        let dense = dense_loss(cosine(model.dino_embedding(deepest, true), text), &batch);
+        let loss = apart.clone() + dense.clone();
+        let gradients = GradientsParams::from_grads(loss.backward(), &model);
+        model = optimizer.step(run.learning_rate(step), model, gradients);
+        if step % LOG_STEPS == 0 || step + 1 == options.steps {
+            run.log(step, &[("unlike", apart.into_scalar::<f32>() / 3.0), ("dense", dense.into_scalar())])?;
+        }
+        run.checkpoint(step, &model, &optimizer)?;
+    }
+    Ok(())
+}
+
+/// Segmentation under clouds with all towers frozen: head and projections learn, on scenes with
+/// their ground truth, EuroSAT collages (optical alone) and real pairs with the pseudo-labels that
+/// the towers give to the clear tile.
+///
+/// # Errors
+/// When the align stage has not been run, or a file cannot be read or written.
+pub fn train_segment(options: &StageOptions) -> Result<(), TrainError> {
+    let (model, tokenizer) = fresh(options)?;
+    let words = Words::embed(&model, &tokenizer, NANO_TEMPLATE)?;
+    let model = result(&options.run, "align", model)?;
+    let model = model.learn_only(|name| {
+        name.contains("predictor.transformer.")
+            || name.starts_with("upsample")
+            || name.contains("decod_proj")
+            || name.contains("down_sample")
+    });
+    let (mut run, mut model, mut optimizer) = Run::start("segment", options, model)?;
+    let device = options.device.clone().autodiff();
+    let feed = feed(options, run.first(), |sources, seed, dice| {
+        let roll = dice.random_range(0..100u8);
+        match roll {
+            0..15 if sources.has_eurosat() => sources.collage(seed),
+            15..40 if sources.has_pairs() => Ok(sources.pair(seed)),
+            _ => Ok(sources.scene(seed)),
+        }
+    })?;
+    let all: Vec<usize> = (0..CLASSES.len()).collect();
+    for step in run.first()..options.steps {
+        let batch = Batch::take(&feed, options, &model, &device)?;
+        let mut dice = ChaCha8Rng::seed_from_u64(options.seed ^ 0x0DA1 ^ (step as u64) << 16);
+        let text = batch.text(&words, &all, options.seed, step, &device);
+        let modality = match dice.random_range(0..10u8) {
+            0..2 => Modality::Optical,
+            2..4 => Modality::Sar,
+            _ => Modality::Fused,
+        };
+        let (target, weight) = batch.pixel_targets(&model, &text);
+        let blank = Tensor::zeros(batch.optical.dims(), &device);
+        let seen = if modality == Modality::Sar { blank } else { batch.optical.clone() };
+        let clip = model.encode_clip(seen, &mut Silent);
+        let optical = || model.encode_dino(batch.optical.clone(), false, &mut Silent);
+        // A sample without SAR contributes nothing from that tower, as in an optical-only run.
+        let radar = || {
+            let mut maps = model.encode_dino(batch.sar.clone(), true, &mut Silent);
+            maps.down = maps.down * batch.has_sar.clone();
+            maps.coarse = maps.coarse * batch.has_sar.clone();
+            maps.fine = maps.fine * batch.has_sar.clone();
+            maps
+        };
+        let dino = match modality {
+            Modality::Fused => optical().add(radar()),
+            Modality::Optical => optical(),
+            Modality::Sar => radar(),
+        };
+        // In a SAR-only step, samples without SAR have nothing to be judged by.
+        let weight = if modality == Modality::Sar { weight * batch.has_sar.clone() } else { weight };
+        let logits = model.head(&clip, &dino, text, &mut Silent);
+        let total = weight.clone().sum() + 1e-6;
+        // The paper's loss: binary cross-entropy a class and pixel (spec §21), here without the
+        // pixels that have no label.
+        let bce = relu(logits.clone()) - logits.clone() * target.clone() + (-logits.clone().abs()).exp().log1p();
+        let bce = (bce.mean_dim(1) * weight.clone()).sum() / total.clone();
+        // Labels are an argmax over classes, so classes are also told apart from one another.
+        let ce = -(target * log_softmax(logits, 1)).sum_dim(1);
+        let ce = (ce * weight).sum() / total;
+        let loss = bce.clone() * 4.0 + ce.clone();
+        let gradients = GradientsParams::from_grads(loss.backward(), &model);
+        model = optimizer.step(run.learning_rate(step), model, gradients);
+        if step % LOG_STEPS == 0 || step + 1 == options.steps {
+            run.log(step, &[("bce", bce.into_scalar()), ("ce", ce.into_scalar())])?;
+        }
+        run.checkpoint(step, &model, &optimizer)?;
+    }
+    Ok(())
+}
+
+/// Writes what the segment stage gave as a package.
+///
+/// # Errors
+/// When a stage has not been run or the folder cannot be written.
+pub fn write_nano(run: &Path, out: &Path, dtype: StoreDtype) -> Result<Manifest, TrainError> {
+    let device = Device::flex();
+    let config = ModelConfig::nano();
+    let model = MmOvSeg::new(&config, &device).map_err(|e| content(out, e))?;
+    let model = result(run, "segment", model)?;
+    let path = run.join("text").join("tokenizer.json");
+    let tokenizer = std::fs::read(&path).map_err(|source| TrainError::File {
+        path,
+        source,
+        hint: "run the stage `text` first",
+    })?;
+    let architecture = serde_json::to_value(&config).map_err(|e| content(out, e))?;
+    let mut manifest = Manifest::new("nano", architecture, dtype, NANO_TEMPLATE);
+    manifest.default_classes = CLASSES.iter().map(|class| class.name.to_owned()).collect();
+    manifest.palette = vec![
+        [0, 114, 178],
+        [0, 110, 60],
+        [213, 94, 0],
+        [110, 110, 110],
+        [240, 200, 60],
+        [140, 200, 90],
+        [196, 154, 108],
+    ];
+    manifest.licence = "MIT OR Apache-2.0".into();
+    manifest.attribution = "Trained by the mmovseg project on generated scenes, EuroSAT (Helber et al., MIT) and \
+        Sentinel-1/Sentinel-2 tiles (VolkovVl/Optical-SAR-dataset; contains modified Copernicus Sentinel data 2020); \
+        text distilled from all-MiniLM-L6-v2 (Apache-2.0) over WordNet 3.0."
+        .into();
+    let tensors = model.export().into_iter().map(|(name, shape, flat)| {
+        let data = flat.into_data().into_vec().map_err(|error| mmovseg_weights::WeightsError::Tensor {
+            name: name.clone(),
+            reason: format!("the device gave no values ({error:?})"),
+        })?;
+        Ok(HostTensor { name, shape, data })
+    });
+    mmovseg_weights::write_package(out, manifest, tensors, &tokenizer).map_err(|e| content(out, e))
+}
+
+/// A random nano with the text tower of the run, and its tokenizer.
+fn fresh(options: &StageOptions) -> Result<(MmOvSeg, Tokenizer), TrainError> {
+    let device = options.device.clone().autodiff();
+    device.seed(options.seed);
+    let folder = options.run.join("text");
+    let path = folder.join("tokenizer.json");
+    let json = std::fs::read(&path).map_err(|source| TrainError::File {
+        path: path.clone(),
+        source,
+        hint: "run the stage `text` first",
+    })?;
+    let tokenizer = Tokenizer::from_json(&json)?;
+    let path = folder.join("text.safetensors");
+    let checkpoint = Checkpoint::open(&path).map_err(|e| content(&path, e))?;
+    let names: Vec<String> = checkpoint.names_and_shapes().map(|(name, _)| name.to_owned()).collect();
+    let mut tensors = BTreeMap::new();
+    for name in names {
+        let tensor = checkpoint.read(&name).map_err(|e| content(&path, e))?;
+        tensors.insert(tensor.name, (tensor.shape, tensor.data));
+    }
+    let model = MmOvSeg::new(&ModelConfig::nano(), &device).map_err(|e| content(&path, e))?;
+    let wanted = model.parameter_shapes();
+    for (name, (shape, _)) in &tensors {
+        if wanted.get(name) != Some(shape) {
+            return Err(content(&path, format!("{name} {shape:?} is not a tensor of this text tower")));
+        }
+    }
+    Ok((model.load(&mut tensors, &device), tokenizer))
+}
+
+/// Gives the SAR tower and its projections the weights of the optical ones.
+fn copy_optical_to_sar(model: MmOvSeg, device: &Device) -> Result<MmOvSeg, TrainError> {
+    let mut tensors = BTreeMap::new();
+    for (name, shape, flat) in model.export() {
+        let target = if let Some(rest) = name.strip_prefix("dino_model.") {
+            format!("dino_sarmodel.{rest}")
+        } else if let Some(rest) = name.strip_prefix("dino_d") {
+            // `dino_decod_proj1` and `dino_down_sample` have SAR twins spelled `dino_sard…`.
+            format!("dino_sard{rest}")
+        } else {
+            continue;
+        };
+        let data = flat.into_data().into_vec().map_err(|e| content(Path::new(&name), format!("{e:?}")))?;
+        tensors.insert(target, (shape, data));
+    }
+    Ok(model.load(&mut tensors, device))
+}
+
+fn content(path: &Path, error: impl std::fmt::Display) -> TrainError {
+    TrainError::Content { path: path.to_owned(), what: error.to_string() }
+}
+
+/// Samples of the steps to come, made by a thread of their own.
+fn feed(
+    options: &StageOptions,
+    first: usize,
+    draw: impl Fn(&Sources, u64, &mut ChaCha8Rng) -> Result<Sample, TrainError> + Send + 'static,
+) -> Result<Receiver<Result<Vec<Sample>, TrainError>>, TrainError> {
+    let sources = Arc::new(Sources::open(&options.data, options.progress)?);
+    let (sender, receiver) = sync_channel(AHEAD);
+    let options = options.clone();
+    std::thread::spawn(move || {
+        for step in first..options.steps {
+            let batch = (0..options.batch)
+                .map(|i| {
+                    let seed = options.seed << 40 ^ (step * options.batch + i) as u64;
+                    let mut dice = ChaCha8Rng::seed_from_u64(seed ^ 0xFEED);
+                    draw(&sources, seed, &mut dice)
+                })
+                .collect();
+            if sender.send(batch).is_err() {
+                return;
+            }
+        }
+    });
+    Ok(receiver)
+}
+
+/// A batch on the device.
+struct Batch {
+    /// `[N, 3, S, S]`, clouded.
+    optical: Tensor<4>,
+    /// The same without clouds.
+    clear: Tensor<4>,
+    /// `[N, 3, S, S]`.
+    sar: Tensor<4>,
+    /// 1 where there is a SAR tile, `[N, 1, 1, 1]`.
+    has_sar: Tensor<4>,
+    /// Share of each class in each cell of the feature grid, `[N, T, g²]`.
+    cells: Tensor<3>,
+    /// Share of labelled pixels in each cell, `[N, 1, g²]`.
+    cell_weight: Tensor<3>,
+    /// The same for the logits' grid, `[N, T, 4g, 4g]` and `[N, 1, 4g, 4g]`.
+    pixels: Tensor<4>,
+    pixel_weight: Tensor<4>,
+    /// 1 where a sample has no label at all, `[N, 1, 1, 1]`.
+    unlabelled: Tensor<4>,
+    grid: usize,
+}
+
+impl Batch {
+    fn take(
+        feed: &Receiver<Result<Vec<Sample>, TrainError>>,
+        options: &StageOptions,
+        model: &MmOvSeg,
+        device: &Device,
+    ) -> Result<Self, TrainError> {
+        let samples =
+            feed.recv().map_err(|_| content(&options.run, "the thread that prepares samples ended early"))??;
+        let n = samples.len();
+        let grid = model.config().head.grid;
+        let tile = |pick: fn(&Sample) -> &Vec<f32>| {
+            let flat: Vec<f32> = samples.iter().flat_map(|s| pick(s).iter().copied()).collect();
+            Tensor::<4>::from_data(TensorData::new(flat, [n, 3, SIDE_PX, SIDE_PX]), device)
+        };
+        let flag = |pick: &dyn Fn(&Sample) -> bool| {
+            let flat: Vec<f32> = samples.iter().map(|s| f32::from(u8::from(pick(s)))).collect();
+            Tensor::<4>::from_data(TensorData::new(flat, [n, 1, 1, 1]), device)
+        };
+        let (cells, cell_weight) = shares(&samples, grid);
+        let (pixels, pixel_weight) = shares(&samples, 4 * grid);
+        let classes = CLASSES.len();
+        let fine = 4 * grid;
+        Ok(Self {
+            optical: tile(|s| &s.optical),
+            clear: tile(|s| &s.clear),
+            sar: tile(|s| &s.sar),
+            has_sar: flag(&|s| s.has_sar),
+            cells: Tensor::from_data(TensorData::new(cells, [n, classes, grid * grid]), device),
+            cell_weight: Tensor::from_data(TensorData::new(cell_weight, [n, 1, grid * grid]), device),
+            pixels: Tensor::from_data(TensorData::new(pixels, [n, classes, fine, fine]), device),
+            pixel_weight: Tensor::from_data(TensorData::new(pixel_weight, [n, 1, fine, fine]), device),
+            unlabelled: flag(&|s| s.label.iter().all(|&l| l == IGNORE)),
+            grid,
+        })
+    }
+
+    /// One word for each class, `[T, E]`, drawn by the step.
+    fn text(&self, words: &Words, classes: &[usize], seed: u64, step: usize, device: &Device) -> Tensor<2> {
+        let mut dice = ChaCha8Rng::seed_from_u64(seed ^ 0x7E87 ^ (step as u64) << 16);
+        let flat = words.draw(classes, &mut dice);
+        Tensor::from_data(TensorData::new(flat, [classes.len(), words.width()]), device)
+    }
+
+    /// Targets and weights for the logits. Samples without labels get what the frozen optical
+    /// towers say of the clear tile, where they are confident.
+    fn pixel_targets(&self, model: &MmOvSeg, text: &Tensor<2>) -> (Tensor<4>, Tensor<4>) {
+        if self.unlabelled.clone().sum().into_scalar::<f32>() == 0.0 {
+            return (self.pixels.clone(), self.pixel_weight.clone());
+        }
+        let clip = model.encode_clip(self.clear.clone(), &mut Silent).dense;
+        let [_, _, deepest] = model.dino_taps(self.clear.clone(), false, &mut Silent);
+        let dino = model.dino_embedding(deepest, false);
+        let say = |features| softmax(cosine(features, text.clone()) / TEMPERATURE, 1);
+        let soft = ((say(clip) + say(dino)) / 2.0).detach();
+        let sure = soft.clone().max_dim(1).greater_elem(PSEUDO_CONFIDENCE).float();
+        let pseudo = self.unlabelled.clone();
+        let target = self.pixels.clone() + self.enlarge(soft) * pseudo.clone();
+        let weight = self.pixel_weight.clone() + self.enlarge(sure) * pseudo;
+        (target, weight)
+    }
+
+    /// `[N, C, g²]` repeated to `[N, C, 4g, 4g]`.
+    fn enlarge(&self, cells: Tensor<3>) -> Tensor<4> {
+        let [n, c, _] = cells.dims();
+        let g = self.grid;
+        cells
+            .reshape([n, c, g, 1, g, 1])
+            .expand([n, c, g, 4, g, 4])
+            .reshape([n, c, 4 * g, 4 * g])
+    }
+}
+
+/// Share of each class, `[N, T, grid²]`, and of labelled pixels, `[N, 1, grid²]`, a cell.
+fn shares(samples: &[Sample], grid: usize) -> (Vec<f32>, Vec<f32>) {
+    let cell_px = SIDE_PX / grid;
+    let area = grid * grid;
+    let classes = CLASSES.len();
+    let mut share = vec![0.0f32; samples.len() * classes * area];
+    let mut weight = vec![0.0f32; samples.len() * area];
+    let unit = 1.0 / (cell_px * cell_px) as f32;
+    for (n, sample) in samples.iter().enumerate() {
+        for (i, &label) in sample.label.iter().enumerate() {
+            if label == IGNORE {
+                continue;
+            }
+            let cell = i / SIDE_PX / cell_px * grid + i % SIDE_PX / cell_px;
+            share[(n * classes + usize::from(label)) * area + cell] += unit;
+            weight[n * area + cell] += unit;
+        }
+        for cell in 0..area {
+            let labelled = weight[n * area + cell];
+            if labelled > 0.0 {
+                for class in 0..classes {
+                    share[(n * classes + class) * area + cell] /= labelled;
+                }
+            }
+        }
+    }
+    (share, weight)
+}
+
+/// Cross-entropy of cells against their class shares; `cosines [N, T, g²]`.
+fn dense_loss(cosines: Tensor<3>, batch: &Batch) -> Tensor<1> {
+    let log = log_softmax(cosines / TEMPERATURE, 1);
+    let each = -(batch.cells.clone() * log).sum_dim(1) * batch.cell_weight.clone();
+    each.sum() / (batch.cell_weight.clone().sum() + 1e-6)
+}
+
+/// `1 − cos` of matching tokens, `[N, L, W]` each, mean over all.
+fn unlike(a: Tensor<3>, b: Tensor<3>) -> Tensor<1> {
+    let dot = (a.clone() * b.clone()).sum_dim(2);
+    let norms = (a.square().sum_dim(2) * b.square().sum_dim(2) + 1e-12).sqrt();
+    -(dot / norms).mean() + 1.0
+}
+
+/// Where the default run lives, relative to the project.
+#[must_use]
+pub fn default_run() -> PathBuf {
+    PathBuf::from("runs/nano")
+}
