@@ -1,6 +1,8 @@
 //! Fewer dimensions for the teacher's embeddings, chosen to keep land-cover phrases apart.
-
-use nalgebra::{DMatrix, SymmetricEigen};
+//!
+//! Only the space that the strongest directions span matters, since targets are compared by their
+//! cosines; orthogonal iteration finds it in a few lines, and an eigenvalue library would change
+//! the features of crates that Burn shares and compile it twice.
 
 use super::teacher::WIDTH;
 
@@ -22,19 +24,24 @@ impl Projection {
                 *m += f64::from(x) * weight / total;
             }
         }
-        let mut covariance = DMatrix::<f64>::zeros(WIDTH, WIDTH);
-        // In blocks: one matrix product a block is far faster than outer products one by one.
-        let all: Vec<_> = rows().collect();
-        for block in all.chunks(2048) {
-            let centred = DMatrix::from_fn(WIDTH, block.len(), |i, j| {
-                (f64::from(block[j].0[i]) - mean[i]) * (block[j].1 / total).sqrt()
-            });
-            covariance += &centred * centred.transpose();
+        let mut covariance = vec![vec![0.0f64; WIDTH]; WIDTH];
+        for (row, &weight) in rows().filter(|(_, weight)| **weight > 0.0) {
+            let centred: Vec<f64> = row.iter().zip(&mean).map(|(&x, m)| f64::from(x) - m).collect();
+            for (i, line) in covariance.iter_mut().enumerate() {
+                let scale = centred[i] * weight / total;
+                // The matrix is symmetric: half of it is enough.
+                for (c, x) in line[..=i].iter_mut().zip(&centred) {
+                    *c += scale * x;
+                }
+            }
         }
-        let eigen = SymmetricEigen::new(covariance);
-        let mut order: Vec<usize> = (0..WIDTH).collect();
-        order.sort_by(|&a, &b| eigen.eigenvalues[b].total_cmp(&eigen.eigenvalues[a]));
-        let rows = order.iter().take(width).map(|&i| eigen.eigenvectors.column(i).iter().copied().collect()).collect();
+        for i in 0..WIDTH {
+            let (above, below) = covariance.split_at_mut(i);
+            for (j, line) in above.iter_mut().enumerate() {
+                line[i] = below[0][j];
+            }
+        }
+        let rows = strongest(&covariance, width.min(WIDTH));
         Self { mean, rows }
     }
 
@@ -50,6 +57,37 @@ impl Projection {
         }
         out
     }
+}
+
+/// Passes of the orthogonal iteration: the spectrum of sentence embeddings falls quickly.
+const PASSES: usize = 40;
+
+/// `width` orthonormal rows that span the strongest directions of a symmetric matrix.
+fn strongest(matrix: &[Vec<f64>], width: usize) -> Vec<Vec<f64>> {
+    // Any start with a part in every direction will do; the identity's rows plus a ripple have.
+    let mut basis: Vec<Vec<f64>> = (0..width)
+        .map(|k| (0..WIDTH).map(|i| f64::from(u8::from(i % width == k)) + 0.01 * ((i * (k + 1)) as f64).sin()).collect())
+        .collect();
+    for _ in 0..PASSES {
+        for row in &mut basis {
+            *row = matrix.iter().map(|line| line.iter().zip(row.iter()).map(|(a, b)| a * b).sum()).collect();
+        }
+        for k in 0..width {
+            let (done, rest) = basis.split_at_mut(k);
+            let row = &mut rest[0];
+            for other in done {
+                let dot: f64 = row.iter().zip(other.iter()).map(|(a, b)| a * b).sum();
+                for (x, y) in row.iter_mut().zip(other.iter()) {
+                    *x -= dot * y;
+                }
+            }
+            let norm = row.iter().map(|x| x * x).sum::<f64>().sqrt().max(1e-300);
+            for x in row.iter_mut() {
+                *x /= norm;
+            }
+        }
+    }
+    basis
 }
 
 #[cfg(test)]
