@@ -242,7 +242,7 @@ impl AggregatorLayer {
 
     /// `x [N·T, g², C]` to the same shape.
     pub fn forward(&self, x: Tensor<3>, guidance: &Guidance, name: &str, observer: &mut dyn Observer) -> Tensor<3> {
-        let [nt, cells, c] = x.dims();
+        let [nt, cells, _] = x.dims();
         let [n, _, width] = guidance.appearance.dims();
         let classes = nt / n;
         let appearance = self.swin_block.guidance_norm.forward(guidance.appearance.clone());

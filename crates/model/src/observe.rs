@@ -57,7 +57,7 @@ impl Observer for Trace {
 pub(crate) fn see<const D: usize>(observer: &mut dyn Observer, name: &str, tensor: &Tensor<D>) {
     if observer.wants_tensors() {
         let shape = tensor.dims();
-        let len = shape.iter().product();
+        let len = shape.iter().product::<usize>();
         observer.tensor(name, &shape, tensor.clone().reshape([len]));
     }
 }

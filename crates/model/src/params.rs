@@ -161,7 +161,7 @@ impl ModuleVisitor for Export {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let value = param.val();
         let shape = value.dims();
-        let len = shape.iter().product();
+        let len = shape.iter().product::<usize>();
         self.tensors.push((checkpoint_name(&self.path.join(".")), shape.to_vec(), value.reshape([len])));
     }
 

@@ -1,0 +1,127 @@
+//! Measures a session on a folder of tile pairs with ground truth (the data folder of the command
+//! line: `rgb/`, `sar/`, `label/`, `classes.json`).
+
+use std::path::{Path, PathBuf};
+
+use mmovseg_engine::{EngineError, Modality, Preprocess, SegmentRequest, Session};
+use mmovseg_raster::{Cloud, OpticalOptions, RasterError, SarOptions, add_cloud, open_pair, read_label_png};
+use serde::Deserialize;
+
+use crate::metrics::{ConfusionMatrix, Figures};
+
+/// What an evaluation may fail with.
+#[derive(Debug, thiserror::Error)]
+pub enum EvaluateError {
+    /// A file could not be read.
+    #[error("{path}: {reason}; {hint}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What the system or the parser said.
+        reason: String,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// A tile could not be decoded.
+    #[error(transparent)]
+    Raster(#[from] RasterError),
+    /// The engine failed.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+/// How to run an evaluation.
+pub struct EvaluateOptions {
+    /// The data folder.
+    pub data: PathBuf,
+    /// Which tiles to listen to.
+    pub modality: Modality,
+    /// How tiles become the model's square.
+    pub preprocess: Preprocess,
+}
+
+#[derive(Deserialize)]
+struct ClassEntry {
+    name: String,
+    #[serde(default = "yes")]
+    seen: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Runs every pair of the folder. `cloud(i)` is laid over the `i`-th optical tile, in the order of
+/// the sorted names; `on_image(done, total)` hears of progress.
+///
+/// # Errors
+/// When the folder is not a data folder, or a pair cannot be run.
+pub async fn evaluate(
+    session: &mut Session,
+    options: &EvaluateOptions,
+    cloud: &dyn Fn(usize) -> Option<Cloud>,
+    on_image: &mut dyn FnMut(usize, usize),
+) -> Result<Figures, EvaluateError> {
+    let path = options.data.join("classes.json");
+    let classes: Vec<ClassEntry> = serde_json::from_slice(&read(&path)?)
+        .map_err(|error| bad(&path, &error, "write a list of {\"name\", \"seen\"} objects"))?;
+    let names: Vec<String> = classes.iter().map(|class| class.name.clone()).collect();
+    let labels = list(&options.data.join("label"))?;
+    let rgb_files = list(&options.data.join("rgb"))?;
+    let sar_files = list(&options.data.join("sar"))?;
+    let mut matrix = ConfusionMatrix::new(classes.len());
+    for (i, label) in labels.iter().enumerate() {
+        let rgb = partner(&rgb_files, label, &options.data.join("rgb"))?;
+        let sar = partner(&sar_files, label, &options.data.join("sar"))?;
+        let name = |path: &Path| path.display().to_string();
+        let mut pair = open_pair(
+            (&read(rgb)?, &name(rgb)),
+            (&read(sar)?, &name(sar)),
+            &OpticalOptions::default(),
+            &SarOptions::default(),
+        )?;
+        if let Some(cloud) = cloud(i) {
+            pair.rgb = add_cloud(&pair.rgb, &cloud).0;
+        }
+        let truth = read_label_png(&read(label)?, &name(label))?;
+        if (truth.width_px, truth.height_px) != (pair.rgb.width_px, pair.rgb.height_px) {
+            return Err(bad(label, &"it is not of the optical tile's size", "give labels on the optical grid"));
+        }
+        let request = SegmentRequest {
+            classes: names.clone(),
+            modality: options.modality,
+            preprocess: options.preprocess,
+        };
+        let result = session.segment(&pair, &request, &mut |_| {}).await?;
+        matrix.add(&truth.data, &result.labels);
+        on_image(i + 1, labels.len());
+    }
+    let names: Vec<(String, bool)> = classes.into_iter().map(|class| (class.name, class.seen)).collect();
+    Ok(matrix.figures(&names, labels.len()))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, EvaluateError> {
+    std::fs::read(path).map_err(|error| bad(path, &error, "give a folder with rgb/, sar/, label/ and classes.json"))
+}
+
+/// The files of a folder, sorted.
+fn list(folder: &Path) -> Result<Vec<PathBuf>, EvaluateError> {
+    let hint = "give a folder with rgb/, sar/, label/ and classes.json";
+    let entries = std::fs::read_dir(folder).map_err(|error| bad(folder, &error, hint))?;
+    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect();
+    files.sort();
+    Ok(files)
+}
+
+/// The file of the same name but for its ending.
+fn partner<'a>(files: &'a [PathBuf], label: &Path, folder: &Path) -> Result<&'a Path, EvaluateError> {
+    files
+        .iter()
+        .find(|file| file.file_stem() == label.file_stem())
+        .map(PathBuf::as_path)
+        .ok_or_else(|| bad(folder, &format!("no tile goes with {}", label.display()), "give every label its pair"))
+}
+
+fn bad(path: &Path, reason: &dyn std::fmt::Display, hint: &'static str) -> EvaluateError {
+    EvaluateError::File { path: path.to_owned(), reason: reason.to_string(), hint }
+}
