@@ -39,4 +39,4 @@ pub use tensor::{HostTensor, HostTensorPart};
 #[cfg(not(target_arch = "wasm32"))]
 pub use checkpoint::Checkpoint;
 #[cfg(not(target_arch = "wasm32"))]
-pub use package::{verify_hashes, write_package};
+pub use package::{verify_hashes, write_package, write_package_then};

@@ -39,16 +39,40 @@ pub fn write_package(
     tensors: impl IntoIterator<Item = Result<HostTensor, WeightsError>>,
     tokenizer_json: &[u8],
 ) -> Result<Manifest, WeightsError> {
-    write_with_limit(dir, manifest, tensors, tokenizer_json, MAX_SHARD_BYTES)
+    write_package_then(dir, manifest, tensors, tokenizer_json, |_, _| Ok(()))
 }
 
-fn write_with_limit(
+/// [`write_package`], with a last step between writing and renaming: `finish` gets the temporary
+/// folder, which is a whole package by then, and may change the manifest, as for adding a self-test
+/// measured on it. Shards and tokenizer must stay as they are.
+///
+/// # Errors
+/// Those of [`write_package`], and that of `finish`; nothing is left behind then.
+pub fn write_package_then<E: From<WeightsError>>(
+    dir: &Path,
+    manifest: Manifest,
+    tensors: impl IntoIterator<Item = Result<HostTensor, WeightsError>>,
+    tokenizer_json: &[u8],
+    finish: impl FnOnce(&Path, &mut Manifest) -> Result<(), E>,
+) -> Result<Manifest, E> {
+    write_with_limit(
+        dir,
+        manifest,
+        tensors,
+        tokenizer_json,
+        MAX_SHARD_BYTES,
+        finish,
+    )
+}
+
+fn write_with_limit<E: From<WeightsError>>(
     dir: &Path,
     mut manifest: Manifest,
     tensors: impl IntoIterator<Item = Result<HostTensor, WeightsError>>,
     tokenizer_json: &[u8],
     limit: usize,
-) -> Result<Manifest, WeightsError> {
+    finish: impl FnOnce(&Path, &mut Manifest) -> Result<(), E>,
+) -> Result<Manifest, E> {
     let old = existing_package(dir)?;
     let building = Temporary(sibling(dir, "partial")?);
     let folder = &building.0;
@@ -72,7 +96,7 @@ fn write_with_limit(
     packer.finish()?;
     manifest.shards = shards.into_iter().flatten().collect();
     if manifest.shards.is_empty() {
-        return Err(WeightsError::file(dir, "no tensors to write; nothing done"));
+        return Err(WeightsError::file(dir, "no tensors to write; nothing done").into());
     }
 
     let sha256 = sha256_hex(tokenizer_json);
@@ -84,16 +108,22 @@ fn write_with_limit(
     write(&folder.join(&manifest.tokenizer.file), tokenizer_json)?;
 
     manifest.format_version = FORMAT_VERSION;
-    let mut json = serde_json::to_vec_pretty(&manifest).map_err(|e| WeightsError::Manifest {
+    write_manifest(folder, &manifest)?;
+    finish(folder, &mut manifest)?;
+    write_manifest(folder, &manifest)?;
+
+    publish(folder, dir, old)?;
+    Ok(manifest)
+}
+
+fn write_manifest(folder: &Path, manifest: &Manifest) -> Result<(), WeightsError> {
+    let mut json = serde_json::to_vec_pretty(manifest).map_err(|e| WeightsError::Manifest {
         reason: e.to_string(),
     })?;
     json.push(b'\n');
     // JSON has no NaN and no infinity: a self-test with one would only fail at the reader.
     parse_manifest(&json)?;
-    write(&folder.join(MANIFEST_FILE), &json)?;
-
-    publish(folder, dir, old)?;
-    Ok(manifest)
+    write(&folder.join(MANIFEST_FILE), &json)
 }
 
 fn cannot(act: &str, path: &Path, error: &std::io::Error) -> WeightsError {
@@ -296,7 +326,7 @@ mod tests {
     }
 
     fn put(dir: &Path, offset: f32) -> Result<Manifest, WeightsError> {
-        write_with_limit(dir, manifest(), tensors(offset), b"{}", 9000)
+        write_with_limit(dir, manifest(), tensors(offset), b"{}", 9000, |_, _| Ok(()))
     }
 
     fn listing(dir: &Path) -> Vec<String> {
@@ -389,7 +419,8 @@ mod tests {
         let before = listing(&dir);
         let mut bad = tensors(1.0);
         bad.push(Err(WeightsError::tensor("x", "cannot be read")));
-        let result = write_with_limit(&dir, manifest(), bad, b"{}", 9000);
+        let result: Result<_, WeightsError> =
+            write_with_limit(&dir, manifest(), bad, b"{}", 9000, |_, _| Ok(()));
         assert!(result.unwrap_err().to_string().starts_with("tensor x"));
         let mut nan = manifest();
         nan.self_test = Some(crate::SelfTest {
@@ -404,6 +435,28 @@ mod tests {
         assert!(write_package(&dir, manifest(), [], b"{}").is_err());
         assert_eq!(listing(&dir), before);
         assert_eq!(listing(root.path()), ["m"]);
+    }
+
+    #[test]
+    fn the_last_step_sees_a_whole_package_and_adds_to_its_manifest() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("m");
+        let write = |fails: bool| {
+            write_package_then(&dir, manifest(), tensors(0.0), b"{}", |folder, manifest| {
+                assert!(verify_hashes(folder).unwrap().is_empty());
+                manifest.licence = "measured".into();
+                if fails {
+                    return Err(WeightsError::file(folder, "no"));
+                }
+                Ok(())
+            })
+        };
+        assert!(write(true).is_err());
+        assert!(listing(root.path()).is_empty(), "nothing left behind");
+        let written = write(false).unwrap();
+        let read = parse_manifest(&fs::read(dir.join(MANIFEST_FILE)).unwrap()).unwrap();
+        assert_eq!(read, written);
+        assert_eq!(read.licence, "measured");
     }
 
     #[test]
