@@ -7,7 +7,7 @@ use mmovseg_engine::{EngineError, Modality, Preprocess, SegmentRequest, Session}
 use mmovseg_raster::{Cloud, OpticalOptions, RasterError, SarOptions, add_cloud, open_pair, read_label_png};
 use serde::Deserialize;
 
-use crate::metrics::{ConfusionMatrix, Figures};
+use crate::metrics::{ConfusionMatrix, Figures, IGNORE};
 
 /// What an evaluation may fail with.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +69,9 @@ pub async fn evaluate(
     let labels = list(&options.data.join("label"))?;
     let rgb_files = list(&options.data.join("rgb"))?;
     let sar_files = list(&options.data.join("sar"))?;
+    if labels.is_empty() {
+        return Err(bad(&options.data.join("label"), &"it holds no labels", "give every tile pair a label map"));
+    }
     let mut matrix = ConfusionMatrix::new(classes.len());
     for (i, label) in labels.iter().enumerate() {
         let rgb = partner(&rgb_files, label, &options.data.join("rgb"))?;
@@ -86,6 +89,10 @@ pub async fn evaluate(
         let truth = read_label_png(&read(label)?, &name(label))?;
         if (truth.width_px, truth.height_px) != (pair.rgb.width_px, pair.rgb.height_px) {
             return Err(bad(label, &"it is not of the optical tile's size", "give labels on the optical grid"));
+        }
+        if let Some(stray) = truth.data.iter().find(|&&l| l != IGNORE && usize::from(l) >= names.len()) {
+            let reason = format!("label {stray} has no class in a list of {}", names.len());
+            return Err(bad(label, &reason, "correct classes.json, or mark such pixels 255 to ignore them"));
         }
         let request = SegmentRequest {
             classes: names.clone(),
@@ -108,7 +115,10 @@ fn read(path: &Path) -> Result<Vec<u8>, EvaluateError> {
 fn list(folder: &Path) -> Result<Vec<PathBuf>, EvaluateError> {
     let hint = "give a folder with rgb/, sar/, label/ and classes.json";
     let entries = std::fs::read_dir(folder).map_err(|error| bad(folder, &error, hint))?;
-    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect();
+    // Desktops leave hidden files of their own beside the tiles.
+    let hidden = |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+    let mut files: Vec<PathBuf> =
+        entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file() && !hidden(path)).collect();
     files.sort();
     Ok(files)
 }
