@@ -1,3 +1,68 @@
-//! The `mmovseg` command.
+//! The `mmovseg` command: a thin shell over the engine and the training.
+//!
+//! Each subcommand is a module: its `Args` hold what was typed, its `run` turns them into requests
+//! to the engine and writes what comes back. Results go to files and stdout; stderr gets progress,
+//! notes, and one line when something is wrong (exit status 2).
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod bench;
+mod convert;
+mod eval;
+mod failure;
+mod inputs;
+mod output;
+mod progress;
+mod report;
+mod scene;
+mod segment;
+mod trace;
+mod train;
+mod verify;
+
+/// Open-vocabulary segmentation of optical and SAR tile pairs.
+#[derive(Parser)]
+#[command(name = "mmovseg", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Label every pixel of a tile pair with one of the classes
+    Segment(segment::Args),
+    /// Turn a released checkpoint into a model package
+    Convert(convert::Args),
+    /// Check a package's files and its golden self-test; exit status 1 when either fails
+    Verify(verify::Args),
+    /// Measure a model on a folder of tile pairs with ground truth
+    Eval(eval::Args),
+    /// Draw tile pairs with ground truth, as `eval` reads them
+    Scene(scene::Args),
+    /// Train the default model, stage by stage
+    Train(train::Args),
+    /// Time the stages of a run
+    Bench(bench::Args),
+    /// Write every stage of a run under its golden name
+    Trace(trace::Args),
+}
+
+fn main() -> ExitCode {
+    failure::guard(|| {
+        let cli = Cli::try_parse().or_else(failure::usage)?;
+        match cli.command {
+            Command::Segment(args) => segment::run(args),
+            Command::Convert(args) => convert::run(args),
+            Command::Verify(args) => return verify::run(args),
+            Command::Eval(args) => eval::run(args),
+            Command::Scene(args) => scene::run(args),
+            Command::Train(args) => train::run(args),
+            Command::Bench(args) => bench::run(args),
+            Command::Trace(args) => trace::run(args),
+        }?;
+        Ok(ExitCode::SUCCESS)
+    })
+}

@@ -9,6 +9,8 @@ mod error;
 mod labels;
 mod package;
 mod pixels;
+#[cfg(not(target_arch = "wasm32"))]
+mod self_test;
 mod session;
 
 pub use device::{DeviceChoice, DeviceInfo, Tier, open_device};
@@ -17,6 +19,8 @@ pub use labels::labels;
 #[cfg(not(target_arch = "wasm32"))]
 pub use package::FolderSource;
 pub use package::PackageSource;
+#[cfg(not(target_arch = "wasm32"))]
+pub use self_test::add_self_test;
 pub use pixels::{model_pixels, normalise_pixels};
 pub use session::{
     Event, SegmentRequest, Segmentation, SelfTestReport, Session, Stage, StageTiming,

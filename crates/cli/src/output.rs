@@ -1,0 +1,90 @@
+//! Files that are either written whole or not at all.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+/// Files under way. Each is written beside its place under a temporary name; [`Outputs::commit`]
+/// renames all of them, and when that is not reached nothing is left behind.
+#[derive(Default)]
+pub struct Outputs {
+    /// Temporary and final path.
+    waiting: Vec<(PathBuf, PathBuf)>,
+}
+
+impl Outputs {
+    /// Checks before the work begins that results can be put where they were asked for.
+    pub fn check<'a>(paths: impl IntoIterator<Item = &'a Path>) -> anyhow::Result<()> {
+        let mut seen: Vec<&Path> = Vec::new();
+        for path in paths {
+            anyhow::ensure!(!path.is_dir(), "{}: is a folder; name a file to write", path.display());
+            anyhow::ensure!(!seen.contains(&path), "{}: is named for two results; name two files", path.display());
+            let folder = folder(path);
+            anyhow::ensure!(
+                folder.is_dir(),
+                "{}: cannot be written since the folder {} does not exist; create it first",
+                path.display(),
+                folder.display()
+            );
+            seen.push(path);
+        }
+        Ok(())
+    }
+
+    /// Writes a file under its temporary name.
+    pub fn add(&mut self, path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+        let failed = |error: std::io::Error| {
+            anyhow::anyhow!(
+                "{}: cannot be written ({error}); check the folder's rights and the free space",
+                path.display()
+            )
+        };
+        // A link stays a link: what it points to is replaced.
+        let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        if fs::metadata(&target).is_ok_and(|meta| !meta.is_file()) {
+            // A pipe or a device cannot be renamed over.
+            return fs::write(&target, bytes).map_err(failed);
+        }
+        let name = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let temporary = target.with_file_name(format!(".{name}.partial-{}", std::process::id()));
+        self.waiting.push((temporary.clone(), target));
+        fs::write(&temporary, bytes).map_err(failed)
+    }
+
+    /// Puts all files in place.
+    pub fn commit(mut self) -> anyhow::Result<()> {
+        while let Some((temporary, target)) = self.waiting.first() {
+            fs::rename(temporary, target).map_err(|error| {
+                anyhow::anyhow!("{}: cannot be put in place ({error}); check the folder's rights", target.display())
+            })?;
+            self.waiting.remove(0);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Outputs {
+    fn drop(&mut self) {
+        for (temporary, _) in &self.waiting {
+            // Nothing to report to: an error is already on its way.
+            let _ = fs::remove_file(temporary);
+        }
+    }
+}
+
+/// The folder that a path lies in.
+pub fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Writes one line to stdout. A reader that has gone (`| head`) is no failure.
+pub fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// A report as JSON, for files.
+pub fn json(report: &impl serde::Serialize) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = serde_json::to_vec_pretty(report)?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}

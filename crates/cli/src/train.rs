@@ -1,0 +1,155 @@
+//! `mmovseg train`: the stages that make the default model, each one command that resumes.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use mmovseg_engine::open_device;
+use mmovseg_train::TrainError;
+use mmovseg_train::run::StageOptions;
+use mmovseg_train::text::{TextOptions, train_text};
+use mmovseg_train::vision::{train_align, train_optical, train_segment, write_nano};
+use mmovseg_weights::StoreDtype;
+
+use crate::inputs::{DeviceArgs, choice};
+use crate::output::say;
+
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    stage: Stage,
+}
+
+/// The stages, in the order to run them.
+#[derive(Subcommand)]
+enum Stage {
+    /// Distil the text tower and its vocabulary from a sentence encoder
+    Text(TextArgs),
+    /// Teach both optical towers
+    Optical(VisionArgs),
+    /// Teach the SAR tower to see what the optical one sees
+    Align(VisionArgs),
+    /// Teach head and projections under clouds; --package writes the model when done
+    Segment(SegmentArgs),
+}
+
+#[derive(clap::Args)]
+struct TextArgs {
+    #[command(flatten)]
+    common: Common,
+    /// Folder with WordNet 3.0's data.noun
+    #[arg(long, value_name = "DIR")]
+    wordnet: PathBuf,
+    /// Folder with all-MiniLM-L6-v2's model.safetensors and tokenizer.json
+    #[arg(long, value_name = "DIR")]
+    teacher: PathBuf,
+}
+
+#[derive(clap::Args)]
+struct VisionArgs {
+    #[command(flatten)]
+    common: Common,
+    /// Folder with eurosat_rgb and s1s2_pairs
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+}
+
+#[derive(clap::Args)]
+struct SegmentArgs {
+    #[command(flatten)]
+    vision: VisionArgs,
+    /// Folder to write the finished model to, as a package
+    #[arg(long, value_name = "DIR")]
+    package: Option<PathBuf>,
+    /// How the package stores matrices
+    #[arg(long, default_value = "q8", value_parser = choice::<StoreDtype>(&["f32", "f16", "q8", "q4"]))]
+    dtype: StoreDtype,
+}
+
+#[derive(clap::Args)]
+struct Common {
+    /// Folder of the run: results, checkpoints and loss logs of all stages
+    #[arg(long, value_name = "DIR", default_value = "runs/nano")]
+    run: PathBuf,
+    /// Optimiser steps [default: the stage's own]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    steps: Option<usize>,
+    /// Samples a step [default: the stage's own]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    batch: Option<usize>,
+    /// Highest learning rate [default: the stage's own]
+    #[arg(long, value_name = "RATE")]
+    learning_rate: Option<f64>,
+    /// Seed of weights and data
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    seed: u64,
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+/// Steps, batch and learning rate of a vision stage on two CPU cores.
+struct Defaults(usize, usize, f64);
+
+const OPTICAL: Defaults = Defaults(3000, 8, 1e-3);
+const ALIGN: Defaults = Defaults(1500, 8, 5e-4);
+const SEGMENT: Defaults = Defaults(2000, 4, 1e-3);
+
+fn positive(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|&n| n > 0).ok_or_else(|| "give a whole number from 1".into())
+}
+
+pub fn run(args: Args) -> anyhow::Result<()> {
+    match args.stage {
+        Stage::Text(args) => text(args),
+        Stage::Optical(args) => vision(&args, &OPTICAL, train_optical),
+        Stage::Align(args) => vision(&args, &ALIGN, train_align),
+        Stage::Segment(args) => {
+            vision(&args.vision, &SEGMENT, train_segment)?;
+            args.package.as_deref().map_or(Ok(()), |out| package(&args.vision.common.run, out, args.dtype))
+        }
+    }
+}
+
+fn text(args: TextArgs) -> anyhow::Result<()> {
+    let Common { run, steps, batch, learning_rate, seed, device } = args.common;
+    let mut options = TextOptions::nano(run.join("text"), args.wordnet, args.teacher);
+    options.steps = steps.unwrap_or(options.steps);
+    options.batch = batch.unwrap_or(options.batch);
+    options.learning_rate = learning_rate.unwrap_or(options.learning_rate);
+    options.seed = seed;
+    options.device = pollster::block_on(open_device(device.device))?.0;
+    options.progress = tell;
+    let report = train_text(&options)?;
+    say(&serde_json::to_string_pretty(&report)?);
+    Ok(())
+}
+
+fn vision(
+    args: &VisionArgs,
+    defaults: &Defaults,
+    stage: fn(&StageOptions) -> Result<(), TrainError>,
+) -> anyhow::Result<()> {
+    let common = &args.common;
+    stage(&StageOptions {
+        data: args.data.clone(),
+        run: common.run.clone(),
+        steps: common.steps.unwrap_or(defaults.0),
+        batch: common.batch.unwrap_or(defaults.1),
+        learning_rate: common.learning_rate.unwrap_or(defaults.2),
+        seed: common.seed,
+        device: pollster::block_on(open_device(common.device.device))?.0,
+        progress: tell,
+    })?;
+    Ok(())
+}
+
+fn package(run: &Path, out: &Path, dtype: StoreDtype) -> anyhow::Result<()> {
+    let manifest = write_nano(run, out, dtype)?;
+    say(&format!("{}: {}, {} bytes", out.display(), manifest.name, manifest.total_bytes()));
+    Ok(())
+}
+
+/// One line of progress: stages tell too rarely for a bar, and logs are read afterwards.
+fn tell(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
