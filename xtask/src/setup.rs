@@ -89,7 +89,8 @@ fn wasm_toolchain() -> Result<Toolchain> {
     // rustup retries for long when it is offline, hence the limit on retries.
     if run(Command::new("rustup")
         .args(["target", "add", WASM])
-        .env("RUSTUP_MAX_RETRIES", "1"))
+        .env("RUSTUP_MAX_RETRIES", "1")
+        .env_remove("RUST_BACKTRACE"))
     .is_ok()
         && builds_wasm(&Toolchain::Active)
     {
