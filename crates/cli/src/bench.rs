@@ -54,11 +54,23 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 
     let mut classes = session.manifest().default_classes.clone();
     if classes.is_empty() {
-        classes = mmovseg_scene::CLASSES.iter().map(|class| class.name.to_owned()).collect();
+        classes = mmovseg_scene::CLASSES
+            .iter()
+            .map(|class| class.name.to_owned())
+            .collect();
     }
     let scene = mmovseg_scene::generate(1, SIZE_PX);
-    let pair = TilePair { rgb: scene.rgb, sar: scene.sar, georef: None, notes: Vec::new() };
-    let request = SegmentRequest { classes, modality: Modality::Fused, preprocess: Preprocess::Aligned };
+    let pair = TilePair {
+        rgb: scene.rgb,
+        sar: scene.sar,
+        georef: None,
+        notes: Vec::new(),
+    };
+    let request = SegmentRequest {
+        classes,
+        modality: Modality::Fused,
+        preprocess: Preprocess::Aligned,
+    };
     let mut runs = Vec::new();
     for run in 0..=args.runs {
         progress.step("runs", run as usize, args.runs as usize + 1);
@@ -86,30 +98,53 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         outputs.add(path, &json(&report)?)?;
         outputs.commit()?;
     }
-    say(&format!("{} on {}, {} runs", session.manifest().name, session.device_info().name, args.runs));
+    say(&format!(
+        "{} on {}, {} runs",
+        session.manifest().name,
+        session.device_info().name,
+        args.runs
+    ));
     for row in &report.stages {
-        say(&format!("{:12} {:9.1} ms median {:9.1} ms least", row.stage, row.median_ms, row.min_ms));
+        say(&format!(
+            "{:12} {:9.1} ms median {:9.1} ms least",
+            row.stage, row.median_ms, row.min_ms
+        ));
     }
     Ok(())
 }
 
 /// Each stage over all runs, then their sum.
 fn rows(runs: &[Vec<StageTiming>]) -> Vec<Row> {
-    let stages = runs.first().into_iter().flatten().map(|timing| timing.stage);
+    let stages = runs
+        .first()
+        .into_iter()
+        .flatten()
+        .map(|timing| timing.stage);
     let mut rows: Vec<Row> = stages
         .map(|stage| {
-            let ms = |run: &Vec<StageTiming>| run.iter().filter(|t| t.stage == stage).map(|t| t.ms).sum();
+            let ms = |run: &Vec<StageTiming>| {
+                run.iter().filter(|t| t.stage == stage).map(|t| t.ms).sum()
+            };
             row(stage.name(), runs.iter().map(ms).collect())
         })
         .collect();
-    rows.push(row("total", runs.iter().map(|run| run.iter().map(|t| t.ms).sum()).collect()));
+    rows.push(row(
+        "total",
+        runs.iter()
+            .map(|run| run.iter().map(|t| t.ms).sum())
+            .collect(),
+    ));
     rows
 }
 
 fn row(stage: &'static str, mut ms: Vec<f64>) -> Row {
     ms.sort_by(f64::total_cmp);
     let (low, high) = (ms[(ms.len() - 1) / 2], ms[ms.len() / 2]);
-    Row { stage, median_ms: (low + high) / 2.0, min_ms: ms[0] }
+    Row {
+        stage,
+        median_ms: (low + high) / 2.0,
+        min_ms: ms[0],
+    }
 }
 
 #[cfg(test)]
@@ -120,10 +155,34 @@ mod tests {
     #[test]
     fn median_and_least_of_each_stage_and_of_the_sum() {
         let run = |text: f64, head: f64| {
-            vec![StageTiming { stage: Stage::Text, ms: text }, StageTiming { stage: Stage::Head, ms: head }]
+            vec![
+                StageTiming {
+                    stage: Stage::Text,
+                    ms: text,
+                },
+                StageTiming {
+                    stage: Stage::Head,
+                    ms: head,
+                },
+            ]
         };
-        let rows = rows(&[run(3.0, 10.0), run(1.0, 30.0), run(2.0, 20.0), run(8.0, 40.0)]);
-        let told: Vec<_> = rows.iter().map(|row| (row.stage, row.median_ms, row.min_ms)).collect();
-        assert_eq!(told, [("text", 2.5, 1.0), ("head", 25.0, 10.0), ("total", 26.5, 13.0)]);
+        let rows = rows(&[
+            run(3.0, 10.0),
+            run(1.0, 30.0),
+            run(2.0, 20.0),
+            run(8.0, 40.0),
+        ]);
+        let told: Vec<_> = rows
+            .iter()
+            .map(|row| (row.stage, row.median_ms, row.min_ms))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("text", 2.5, 1.0),
+                ("head", 25.0, 10.0),
+                ("total", 26.5, 13.0)
+            ]
+        );
     }
 }

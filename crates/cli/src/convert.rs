@@ -59,9 +59,16 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         progress.step("convert", i + 1, count);
         checkpoint.read(name)
     });
-    let manifest = write_package_then(&args.out, manifest, tensors, &tokenizer.to_json(), |folder, manifest| {
-        pollster::block_on(add_self_test(folder, manifest)).context("the package's self-test cannot be measured")
-    })?;
+    let manifest = write_package_then(
+        &args.out,
+        manifest,
+        tensors,
+        &tokenizer.to_json(),
+        |folder, manifest| {
+            pollster::block_on(add_self_test(folder, manifest))
+                .context("the package's self-test cannot be measured")
+        },
+    )?;
     drop(progress);
     say(&format!(
         "{}: {}, {} shards, {} bytes",
@@ -82,7 +89,8 @@ fn tokenizer(table: Option<&Path>) -> anyhow::Result<Tokenizer> {
 
 /// The checkpoint's sizes, and the names of the tensors that inference reads.
 fn recognise(checkpoint: &Checkpoint, path: &Path) -> anyhow::Result<(ModelConfig, Vec<String>)> {
-    let shapes: std::collections::BTreeMap<&str, &[usize]> = checkpoint.names_and_shapes().collect();
+    let shapes: std::collections::BTreeMap<&str, &[usize]> =
+        checkpoint.names_and_shapes().collect();
     let config = ModelConfig::from_shapes(|name| shapes.get(name).map(|shape| shape.to_vec()))
         .with_context(|| format!("{}: is not a checkpoint of MM-OVSeg", path.display()))?;
     // Only names and shapes are wanted; the weights stay uninitialised.
@@ -112,6 +120,7 @@ fn manifest(config: &ModelConfig, path: &Path, dtype: StoreDtype) -> anyhow::Res
         "The MM-OVSeg release states no licence of its own; it builds on CAT-Seg (MIT), CLIP (MIT) and {dino}. \
          Ask its authors before passing these weights on."
     );
-    manifest.attribution = format!("Converted from {file}, a checkpoint of MM-OVSeg by its authors.");
+    manifest.attribution =
+        format!("Converted from {file}, a checkpoint of MM-OVSeg by its authors.");
     Ok(manifest)
 }

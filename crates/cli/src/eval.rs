@@ -41,9 +41,11 @@ impl Clouds {
     fn over(self, image: usize) -> Option<Cloud> {
         match self {
             Self::Kind(kind) => cloud_for(image as u64, kind),
-            Self::Given { seed, opacity } => {
-                Some(Cloud { seed: seed.wrapping_add(image as u64), opacity, cover: COVER })
-            }
+            Self::Given { seed, opacity } => Some(Cloud {
+                seed: seed.wrapping_add(image as u64),
+                opacity,
+                cover: COVER,
+            }),
         }
     }
 }
@@ -57,7 +59,11 @@ fn clouds(text: &str) -> Result<Clouds, String> {
             let wrong = || "give none, thin, thick or SEED:OPACITY, as in 7:0.5".to_owned();
             let (seed, opacity) = text.split_once(':').ok_or_else(wrong)?;
             let seed = seed.parse().map_err(|_| wrong())?;
-            let opacity = opacity.parse().ok().filter(|o| (0.0..=1.0).contains(o)).ok_or_else(wrong)?;
+            let opacity = opacity
+                .parse()
+                .ok()
+                .filter(|o| (0.0..=1.0).contains(o))
+                .ok_or_else(wrong)?;
             return Ok(Clouds::Given { seed, opacity });
         }
     };
@@ -71,14 +77,22 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         "{}: is not a folder; give a folder with rgb/, sar/, label/ and classes.json",
         args.data.display()
     );
-    let options =
-        EvaluateOptions { data: args.data, modality: args.mode.modality, preprocess: args.mode.preprocess };
+    let options = EvaluateOptions {
+        data: args.data,
+        modality: args.mode.modality,
+        preprocess: args.mode.preprocess,
+    };
     let mut progress = Progress::new();
     let mut session = args.model.load(&mut |event| progress.event(event))?;
     let cloud = |image: usize| args.cloud.over(image);
-    let figures = pollster::block_on(evaluate(&mut session, &options, &cloud, &mut |done, total| {
-        progress.step("images", done, total);
-    }))?;
+    let figures = pollster::block_on(evaluate(
+        &mut session,
+        &options,
+        &cloud,
+        &mut |done, total| {
+            progress.step("images", done, total);
+        },
+    ))?;
     drop(progress);
     if let Some(path) = &args.json {
         let mut outputs = Outputs::default();
@@ -86,10 +100,16 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         outputs.commit()?;
     }
 
-    let percent = |value: Option<f64>| value.map_or("    –".into(), |v| format!("{:5.1}", 100.0 * v));
+    let percent =
+        |value: Option<f64>| value.map_or("    –".into(), |v| format!("{:5.1}", 100.0 * v));
     for class in &figures.per_class {
         let seen = if class.seen { "" } else { "  (unseen)" };
-        say(&format!("{} IoU  {} acc  {}{seen}", percent(class.iou), percent(class.acc), class.name));
+        say(&format!(
+            "{} IoU  {} acc  {}{seen}",
+            percent(class.iou),
+            percent(class.acc),
+            class.name
+        ));
     }
     say(&format!(
         "{} mIoU {} seen {} unseen {} hIoU {} mAcc {} pAcc {} fwIoU, {} images",
@@ -112,7 +132,13 @@ mod tests {
     #[test]
     fn clouds_are_read_and_nonsense_is_refused() {
         assert_eq!(clouds("thin"), Ok(Clouds::Kind(CloudKind::Thin)));
-        assert_eq!(clouds("7:0.5"), Ok(Clouds::Given { seed: 7, opacity: 0.5 }));
+        assert_eq!(
+            clouds("7:0.5"),
+            Ok(Clouds::Given {
+                seed: 7,
+                opacity: 0.5
+            })
+        );
         for wrong in ["", "fog", "7", "7:", ":0.5", "-1:0.5", "7:1.5", "7:NaN"] {
             assert!(clouds(wrong).is_err(), "{wrong}");
         }
@@ -121,7 +147,9 @@ mod tests {
     #[test]
     fn every_image_has_its_own_cloud_and_keeps_it() {
         for text in ["thick", "7:0.5"] {
-            let Ok(clouds) = clouds(text) else { unreachable!("{text} is a cloud") };
+            let Ok(clouds) = clouds(text) else {
+                unreachable!("{text} is a cloud")
+            };
             assert_eq!(clouds.over(3), clouds.over(3));
             assert_ne!(clouds.over(3), clouds.over(4));
         }

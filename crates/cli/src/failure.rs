@@ -16,7 +16,9 @@ pub fn guard(command: impl FnOnce() -> anyhow::Result<ExitCode>) -> ExitCode {
         FIRST.call_once(|| {
             let what = info.payload_as_str().unwrap_or("unknown");
             let place = info.location().map(ToString::to_string).unwrap_or_default();
-            complain(&format!("internal error at {place}: {what}; please report it, or try --device cpu"));
+            complain(&format!(
+                "internal error at {place}: {what}; please report it, or try --device cpu"
+            ));
         });
     }));
     match panic::catch_unwind(AssertUnwindSafe(command)) {

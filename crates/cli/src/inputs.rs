@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use mmovseg_engine::{DeviceChoice, Event, FolderSource, Modality, Preprocess, Session, TilePair, open_device};
+use mmovseg_engine::{
+    DeviceChoice, Event, FolderSource, Modality, Preprocess, Session, TilePair, open_device,
+};
 use mmovseg_raster::{OpticalOptions, SarOptions, SarScale, open_pair};
 use serde::de::DeserializeOwned;
 
@@ -14,7 +16,8 @@ pub fn choice<T>(names: &'static [&'static str]) -> impl TypedValueParser<Value 
 where
     T: DeserializeOwned + Clone + Send + Sync + 'static,
 {
-    PossibleValuesParser::new(names).try_map(|name| serde_json::from_value(name.replace('-', "").into()))
+    PossibleValuesParser::new(names)
+        .try_map(|name| serde_json::from_value(name.replace('-', "").into()))
 }
 
 /// A model and where to run it.
@@ -43,7 +46,11 @@ impl ModelArgs {
 }
 
 /// Opens a device and loads a package onto it.
-pub fn load(model: &Path, device: DeviceChoice, on: &mut dyn FnMut(Event)) -> anyhow::Result<Session> {
+pub fn load(
+    model: &Path,
+    device: DeviceChoice,
+    on: &mut dyn FnMut(Event),
+) -> anyhow::Result<Session> {
     anyhow::ensure!(
         model.is_dir(),
         "{}: is not a folder; give the folder of a model package, which holds model.json",
@@ -51,7 +58,8 @@ pub fn load(model: &Path, device: DeviceChoice, on: &mut dyn FnMut(Event)) -> an
     );
     let device = pollster::block_on(open_device(device))?;
     let source = FolderSource(model.to_owned());
-    pollster::block_on(Session::load(&source, device, on)).with_context(|| model.display().to_string())
+    pollster::block_on(Session::load(&source, device, on))
+        .with_context(|| model.display().to_string())
 }
 
 /// How a run listens to its tiles.
@@ -88,22 +96,42 @@ pub struct TileArgs {
 impl TileArgs {
     /// Reads both files and brings them onto one grid.
     pub fn open(&self) -> anyhow::Result<TilePair> {
-        let optical = OpticalOptions { bands: self.bands, ..OpticalOptions::default() };
-        let sar = SarOptions { polarisation: self.sar_band, scale: self.sar_scale };
+        let optical = OpticalOptions {
+            bands: self.bands,
+            ..OpticalOptions::default()
+        };
+        let sar = SarOptions {
+            polarisation: self.sar_band,
+            scale: self.sar_scale,
+        };
         let (rgb_bytes, sar_bytes) = (read(&self.rgb)?, read(&self.sar)?);
-        let (rgb_name, sar_name) = (self.rgb.display().to_string(), self.sar.display().to_string());
-        Ok(open_pair((&rgb_bytes, &rgb_name), (&sar_bytes, &sar_name), &optical, &sar)?)
+        let (rgb_name, sar_name) = (
+            self.rgb.display().to_string(),
+            self.sar.display().to_string(),
+        );
+        Ok(open_pair(
+            (&rgb_bytes, &rgb_name),
+            (&sar_bytes, &sar_name),
+            &optical,
+            &sar,
+        )?)
     }
 }
 
 fn band(text: &str) -> Result<usize, String> {
-    let number = text.trim().parse::<usize>().ok().and_then(|n| n.checked_sub(1));
+    let number = text
+        .trim()
+        .parse::<usize>()
+        .ok()
+        .and_then(|n| n.checked_sub(1));
     number.ok_or_else(|| "bands are whole numbers from 1".into())
 }
 
 fn bands(text: &str) -> Result<[usize; 3], String> {
     let bands = text.split(',').map(band).collect::<Result<Vec<_>, _>>()?;
-    bands.try_into().map_err(|_| "give three bands, as in 4,3,2".into())
+    bands
+        .try_into()
+        .map_err(|_| "give three bands, as in 4,3,2".into())
 }
 
 /// The class names.
@@ -122,7 +150,10 @@ impl ClassArgs {
     /// The names, trimmed, none of them empty.
     pub fn names(&self) -> anyhow::Result<Vec<String>> {
         let (names, place): (Vec<String>, String) = match (&self.classes, &self.classes_file) {
-            (Some(list), _) => (list.split(',').map(str::to_owned).collect(), "--classes".into()),
+            (Some(list), _) => (
+                list.split(',').map(str::to_owned).collect(),
+                "--classes".into(),
+            ),
             (None, Some(path)) => {
                 let names = serde_json::from_slice(&read(path)?).map_err(|error| {
                     anyhow::anyhow!(
@@ -132,7 +163,9 @@ impl ClassArgs {
                 })?;
                 (names, path.display().to_string())
             }
-            (None, None) => anyhow::bail!("no classes were given; name some with --classes \"water,forest\""),
+            (None, None) => {
+                anyhow::bail!("no classes were given; name some with --classes \"water,forest\"")
+            }
         };
         let names: Vec<String> = names.iter().map(|name| name.trim().to_owned()).collect();
         anyhow::ensure!(
@@ -141,7 +174,10 @@ impl ClassArgs {
             names.len()
         );
         if let Some(position) = names.iter().position(String::is_empty) {
-            anyhow::bail!("{place}: class {} has an empty name; give every class a word", position + 1);
+            anyhow::bail!(
+                "{place}: class {} has an empty name; give every class a word",
+                position + 1
+            );
         }
         Ok(names)
     }
@@ -150,6 +186,9 @@ impl ClassArgs {
 /// Reads a file that the user named.
 pub fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     std::fs::read(path).map_err(|error| {
-        anyhow::anyhow!("{}: cannot be read ({error}); check the path and the file's rights", path.display())
+        anyhow::anyhow!(
+            "{}: cannot be read ({error}); check the path and the file's rights",
+            path.display()
+        )
     })
 }

@@ -17,8 +17,16 @@ impl Outputs {
     pub fn check<'a>(paths: impl IntoIterator<Item = &'a Path>) -> anyhow::Result<()> {
         let mut seen: Vec<&Path> = Vec::new();
         for path in paths {
-            anyhow::ensure!(!path.is_dir(), "{}: is a folder; name a file to write", path.display());
-            anyhow::ensure!(!seen.contains(&path), "{}: is named for two results; name two files", path.display());
+            anyhow::ensure!(
+                !path.is_dir(),
+                "{}: is a folder; name a file to write",
+                path.display()
+            );
+            anyhow::ensure!(
+                !seen.contains(&path),
+                "{}: is named for two results; name two files",
+                path.display()
+            );
             let folder = folder(path);
             anyhow::ensure!(
                 folder.is_dir(),
@@ -45,7 +53,11 @@ impl Outputs {
             // A pipe or a device cannot be renamed over.
             return fs::write(&target, bytes).map_err(failed);
         }
-        let name = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = target
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         let temporary = target.with_file_name(format!(".{name}.partial-{}", std::process::id()));
         self.waiting.push((temporary.clone(), target));
         fs::write(&temporary, bytes).map_err(failed)
@@ -55,7 +67,10 @@ impl Outputs {
     pub fn commit(mut self) -> anyhow::Result<()> {
         while let Some((temporary, target)) = self.waiting.first() {
             fs::rename(temporary, target).map_err(|error| {
-                anyhow::anyhow!("{}: cannot be put in place ({error}); check the folder's rights", target.display())
+                anyhow::anyhow!(
+                    "{}: cannot be put in place ({error}); check the folder's rights",
+                    target.display()
+                )
             })?;
             self.waiting.remove(0);
         }
@@ -74,7 +89,9 @@ impl Drop for Outputs {
 
 /// The folder that a path lies in.
 pub fn folder(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    path.parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
 }
 
 /// Writes one line to stdout. A reader that has gone (`| head`) is no failure.

@@ -15,14 +15,22 @@ pub struct Progress {
 impl Progress {
     /// A bar that stays invisible where stderr is no terminal.
     pub fn new() -> Self {
-        Self { bar: ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()), template: "" }
+        Self {
+            bar: ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()),
+            template: "",
+        }
     }
 
     /// Shows an event of the engine.
     pub fn event(&mut self, event: Event) {
         match event {
-            Event::Download { done_bytes, total_bytes } => self.show(BYTES, "load", done_bytes, total_bytes),
-            Event::Stage { stage, done, total } => self.show(STEPS, stage.name(), done as u64, total as u64),
+            Event::Download {
+                done_bytes,
+                total_bytes,
+            } => self.show(BYTES, "load", done_bytes, total_bytes),
+            Event::Stage { stage, done, total } => {
+                self.show(STEPS, stage.name(), done as u64, total as u64)
+            }
         }
     }
 
@@ -35,7 +43,8 @@ impl Progress {
         if self.template != template {
             self.template = template;
             self.bar.set_style(
-                ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
+                ProgressStyle::with_template(template)
+                    .unwrap_or_else(|_| ProgressStyle::default_bar()),
             );
         }
         self.bar.set_message(what);

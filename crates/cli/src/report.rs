@@ -15,7 +15,10 @@ impl ModelReport {
     /// Name and storage of the session's package.
     pub fn of(session: &Session) -> Self {
         let manifest = session.manifest();
-        Self { name: manifest.name.clone(), dtype: manifest.dtype }
+        Self {
+            name: manifest.name.clone(),
+            dtype: manifest.dtype,
+        }
     }
 }
 
@@ -38,7 +41,12 @@ pub struct RunReport<'a> {
 
 impl<'a> RunReport<'a> {
     /// The report of one run.
-    pub fn of(session: &'a Session, result: &'a Segmentation, load_ms: f64, notes: &'a [String]) -> Self {
+    pub fn of(
+        session: &'a Session,
+        result: &'a Segmentation,
+        load_ms: f64,
+        notes: &'a [String],
+    ) -> Self {
         Self {
             model: ModelReport::of(session),
             device: session.device_info(),
@@ -56,13 +64,18 @@ impl<'a> RunReport<'a> {
 
 /// Milliseconds by stage name.
 fn timings(timings: &[StageTiming]) -> serde_json::Map<String, serde_json::Value> {
-    timings.iter().map(|timing| (timing.stage.name().to_owned(), timing.ms.into())).collect()
+    timings
+        .iter()
+        .map(|timing| (timing.stage.name().to_owned(), timing.ms.into()))
+        .collect()
 }
 
 /// Most memory this process has held so far, where the system says.
 pub fn peak_memory_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: u64 = line.trim().trim_end_matches("kB").trim_end().parse().ok()?;
     Some(kib * 1024)
 }

@@ -31,19 +31,36 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Ok(mut entries) => entries.next().is_none(),
         Err(error) => error.kind() == std::io::ErrorKind::NotFound,
     };
-    anyhow::ensure!(free, "{}: exists and is not an empty folder; choose another name or remove it", out.display());
+    anyhow::ensure!(
+        free,
+        "{}: exists and is not an empty folder; choose another name or remove it",
+        out.display()
+    );
     let (Some(name), true) = (out.file_name(), folder(out).is_dir()) else {
-        anyhow::bail!("{}: the folder it would lie in does not exist; create it first", out.display());
+        anyhow::bail!(
+            "{}: the folder it would lie in does not exist; create it first",
+            out.display()
+        );
     };
     // Everything is written beside its place and renamed at the end, so that no run leaves half a set.
-    let building = Building(out.with_file_name(format!(".{}.partial-{}", name.to_string_lossy(), std::process::id())));
+    let building = Building(out.with_file_name(format!(
+        ".{}.partial-{}",
+        name.to_string_lossy(),
+        std::process::id()
+    )));
     let mut progress = Progress::new();
     write(&building.0, &args, &mut progress)?;
     drop(progress);
     // On some systems a rename does not replace an empty folder.
     let _ = fs::remove_dir(out);
     fs::rename(&building.0, out).map_err(failed(out))?;
-    say(&format!("{}: {} scenes of {} × {} px", out.display(), args.count, args.size, args.size));
+    say(&format!(
+        "{}: {} scenes of {} × {} px",
+        out.display(),
+        args.count,
+        args.size,
+        args.size
+    ));
     Ok(())
 }
 
@@ -63,17 +80,26 @@ fn write(to: &Path, args: &Args, progress: &mut Progress) -> anyhow::Result<()> 
         let name = format!("scene-{seed:06}.png");
         put("rgb", &name, write_rgb_png(&scene.rgb)?)?;
         put("sar", &name, write_rgb_png(&scene.sar)?)?;
-        put("label", &name, write_label_png(&scene.label, scene.size_px, scene.size_px, &palette)?)?;
+        put(
+            "label",
+            &name,
+            write_label_png(&scene.label, scene.size_px, scene.size_px, &palette)?,
+        )?;
         progress.step("scenes", i as usize + 1, args.count as usize);
     }
-    let classes: Vec<_> =
-        CLASSES.iter().map(|class| serde_json::json!({"name": class.name, "seen": class.seen})).collect();
+    let classes: Vec<_> = CLASSES
+        .iter()
+        .map(|class| serde_json::json!({"name": class.name, "seen": class.seen}))
+        .collect();
     put(".", "classes.json", json(&classes)?)
 }
 
 fn failed(path: &Path) -> impl Fn(std::io::Error) -> anyhow::Error + '_ {
     move |error| {
-        anyhow::anyhow!("{}: cannot be written ({error}); check the folder's rights and the free space", path.display())
+        anyhow::anyhow!(
+            "{}: cannot be written ({error}); check the folder's rights and the free space",
+            path.display()
+        )
     }
 }
 

@@ -36,7 +36,12 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> anyhow::Result<()> {
-    Outputs::check([Some(&args.out), args.logits.as_ref(), args.json.as_ref()].into_iter().flatten().map(|p| p.as_path()))?;
+    Outputs::check(
+        [Some(&args.out), args.logits.as_ref(), args.json.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(|p| p.as_path()),
+    )?;
     let request = SegmentRequest {
         classes: args.classes.names()?,
         modality: args.mode.modality,
@@ -48,17 +53,24 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let started = Instant::now();
     let mut session = args.model.load(&mut |event| progress.event(event))?;
     let load_ms = started.elapsed().as_secs_f64() * 1e3;
-    let result = pollster::block_on(session.segment(&pair, &request, &mut |event| progress.event(event)))?;
+    let result =
+        pollster::block_on(session.segment(&pair, &request, &mut |event| progress.event(event)))?;
     drop(progress);
 
     let palette = palette(session.manifest(), &result.classes);
     let mut outputs = Outputs::default();
-    outputs.add(&args.out, &write_label_png(&result.labels, result.width_px, result.height_px, &palette)?)?;
+    outputs.add(
+        &args.out,
+        &write_label_png(&result.labels, result.width_px, result.height_px, &palette)?,
+    )?;
     if let Some(path) = &args.logits {
         outputs.add(path, &tensors(&result)?)?;
     }
     if let Some(path) = &args.json {
-        outputs.add(path, &json(&RunReport::of(&session, &result, load_ms, &pair.notes))?)?;
+        outputs.add(
+            path,
+            &json(&RunReport::of(&session, &result, load_ms, &pair.notes))?,
+        )?;
     }
     outputs.commit()?;
 
@@ -85,12 +97,19 @@ fn tensors(result: &Segmentation) -> anyhow::Result<Vec<u8>> {
     let [h, w] = result.grid_px;
     let shape = vec![result.classes.len(), h, w];
     let bytes = |value: &dyn Fn(f32) -> f32| -> Vec<u8> {
-        result.logits.iter().flat_map(|&logit| value(logit).to_le_bytes()).collect()
+        result
+            .logits
+            .iter()
+            .flat_map(|&logit| value(logit).to_le_bytes())
+            .collect()
     };
     let logits = bytes(&|logit| logit);
     let prob = bytes(&|logit| 1.0 / (1.0 + (-logit).exp()));
     let views = [
-        ("logits", TensorView::new(Dtype::F32, shape.clone(), &logits)?),
+        (
+            "logits",
+            TensorView::new(Dtype::F32, shape.clone(), &logits)?,
+        ),
         ("prob", TensorView::new(Dtype::F32, shape, &prob)?),
     ];
     Ok(safetensors::serialize(views, None)?)

@@ -46,9 +46,21 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     }
     let mut views = stages
         .iter()
-        .map(|(name, shape, bytes)| Ok((name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
+        .map(|(name, shape, bytes)| {
+            Ok((
+                name.as_str(),
+                TensorView::new(Dtype::F32, shape.clone(), bytes)?,
+            ))
+        })
         .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()?;
-    views.push(("label", TensorView::new(Dtype::U8, vec![result.height_px, result.width_px], &result.labels)?));
+    views.push((
+        "label",
+        TensorView::new(
+            Dtype::U8,
+            vec![result.height_px, result.width_px],
+            &result.labels,
+        )?,
+    ));
 
     let mut outputs = Outputs::default();
     outputs.add(&args.out, &safetensors::serialize(views, None)?)?;
@@ -61,9 +73,17 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 /// A stage's values, off the device: name, shape, little-endian f32.
 fn fetch(stage: TracedTensor) -> anyhow::Result<(String, Vec<usize>, Vec<u8>)> {
     let TracedTensor { name, shape, flat } = stage;
-    let failed = |what: String| anyhow::anyhow!("stage {name} cannot be read off the device ({what}); use --device cpu");
-    let data = pollster::block_on(flat.into_data_async()).map_err(|error| failed(format!("{error:?}")))?;
-    let values: Vec<f32> = data.try_into_vec().map_err(|error| failed(format!("{error:?}")))?;
-    let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let failed = |what: String| {
+        anyhow::anyhow!("stage {name} cannot be read off the device ({what}); use --device cpu")
+    };
+    let data =
+        pollster::block_on(flat.into_data_async()).map_err(|error| failed(format!("{error:?}")))?;
+    let values: Vec<f32> = data
+        .try_into_vec()
+        .map_err(|error| failed(format!("{error:?}")))?;
+    let bytes = values
+        .iter()
+        .flat_map(|value| value.to_le_bytes())
+        .collect();
     Ok((name, shape, bytes))
 }

@@ -95,7 +95,10 @@ const ALIGN: Defaults = Defaults(1500, 8, 5e-4);
 const SEGMENT: Defaults = Defaults(2000, 4, 1e-3);
 
 fn positive(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|&n| n > 0).ok_or_else(|| "give a whole number from 1".into())
+    text.parse()
+        .ok()
+        .filter(|&n| n > 0)
+        .ok_or_else(|| "give a whole number from 1".into())
 }
 
 pub fn run(args: Args) -> anyhow::Result<()> {
@@ -105,13 +108,22 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Stage::Align(args) => vision(&args, &ALIGN, train_align),
         Stage::Segment(args) => {
             vision(&args.vision, &SEGMENT, train_segment)?;
-            args.package.as_deref().map_or(Ok(()), |out| package(&args.vision.common.run, out, args.dtype))
+            args.package.as_deref().map_or(Ok(()), |out| {
+                package(&args.vision.common.run, out, args.dtype)
+            })
         }
     }
 }
 
 fn text(args: TextArgs) -> anyhow::Result<()> {
-    let Common { run, steps, batch, learning_rate, seed, device } = args.common;
+    let Common {
+        run,
+        steps,
+        batch,
+        learning_rate,
+        seed,
+        device,
+    } = args.common;
     let mut options = TextOptions::nano(run.join("text"), args.wordnet, args.teacher);
     options.steps = steps.unwrap_or(options.steps);
     options.batch = batch.unwrap_or(options.batch);
@@ -145,7 +157,12 @@ fn vision(
 
 fn package(run: &Path, out: &Path, dtype: StoreDtype) -> anyhow::Result<()> {
     let manifest = write_nano(run, out, dtype)?;
-    say(&format!("{}: {}, {} bytes", out.display(), manifest.name, manifest.total_bytes()));
+    say(&format!(
+        "{}: {}, {} bytes",
+        out.display(),
+        manifest.name,
+        manifest.total_bytes()
+    ));
     Ok(())
 }
 

@@ -38,7 +38,10 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     say(&format!("hashes     ok  {files} files, {bytes} bytes"));
 
     let mut progress = Progress::new();
-    let tested = load(&args.package, args.device.device, &mut |event| progress.event(event)).and_then(|mut session| {
+    let tested = load(&args.package, args.device.device, &mut |event| {
+        progress.event(event)
+    })
+    .and_then(|mut session| {
         progress.step("self-test", 0, 1);
         let report = pollster::block_on(session.self_test())?;
         Ok((report, session.device_info().name.clone()))
@@ -46,8 +49,11 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     drop(progress);
     match tested {
         Ok((report, device)) => {
-            let (verdict, code) =
-                if report.passed { ("ok", ExitCode::SUCCESS) } else { ("FAILED", ExitCode::from(FAILED_CHECK)) };
+            let (verdict, code) = if report.passed {
+                ("ok", ExitCode::SUCCESS)
+            } else {
+                ("FAILED", ExitCode::from(FAILED_CHECK))
+            };
             say(&format!(
                 "self-test  {verdict}  on {device}, largest error {:.1e} of {:.1e} allowed",
                 report.max_error, report.tolerance

@@ -68,12 +68,21 @@ pub async fn open_device(choice: DeviceChoice) -> Result<(Device, DeviceInfo), E
 }
 
 fn cpu() -> (Device, DeviceInfo) {
-    (Device::flex(), DeviceInfo { tier: Tier::Cpu, name: "CPU".into() })
+    (
+        Device::flex(),
+        DeviceInfo {
+            tier: Tier::Cpu,
+            name: "CPU".into(),
+        },
+    )
 }
 
 async fn gpu() -> Result<(Device, DeviceInfo), EngineError> {
     // A poisoned lock only means that another thread panicked while opening; the value is whole.
-    let known = GPU.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+    let known = GPU
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+        .clone();
     if let Some(known) = known {
         return Ok(known);
     }
@@ -86,10 +95,21 @@ async fn gpu() -> Result<(Device, DeviceInfo), EngineError> {
     // by name, and the Worker checks `isFallbackAdapter` besides.
     let name = adapter.name.to_lowercase();
     let software = format!("{:?}", adapter.device_type) == "Cpu"
-        || ["swiftshader", "llvmpipe", "lavapipe"].iter().any(|known| name.contains(known));
-    let tier = if software { Tier::SoftwareGpu } else { Tier::Gpu };
-    let label = if adapter.name.is_empty() { format!("{:?}", setup.backend) } else { adapter.name };
+        || ["swiftshader", "llvmpipe", "lavapipe"]
+            .iter()
+            .any(|known| name.contains(known));
+    let tier = if software {
+        Tier::SoftwareGpu
+    } else {
+        Tier::Gpu
+    };
+    let label = if adapter.name.is_empty() {
+        format!("{:?}", setup.backend)
+    } else {
+        adapter.name
+    };
     let opened = (device, DeviceInfo { tier, name: label });
-    *GPU.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(opened.clone());
+    *GPU.lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(opened.clone());
     Ok(opened)
 }

@@ -9,7 +9,9 @@ use mmovseg_weights::WeightsError;
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// A file of a package could not be read.
-    #[error("cannot read {file} of the model package: {reason}; check the path or the connection and try again")]
+    #[error(
+        "cannot read {file} of the model package: {reason}; check the path or the connection and try again"
+    )]
     Read {
         /// File name inside the package.
         file: String,
@@ -20,7 +22,9 @@ pub enum EngineError {
     #[error(transparent)]
     Weights(#[from] WeightsError),
     /// A manifest whose architecture is not one of ours.
-    #[error("the model package's architecture cannot be read: {0}; the package is damaged or from a newer version")]
+    #[error(
+        "the model package's architecture cannot be read: {0}; the package is damaged or from a newer version"
+    )]
     Architecture(String),
     /// An architecture that does not fit together.
     #[error(transparent)]
@@ -55,7 +59,9 @@ pub enum EngineError {
         reason: String,
     },
     /// The network gave a number that is not finite.
-    #[error("the result of {device} holds values that are not numbers; this device computes wrongly, use the CPU")]
+    #[error(
+        "the result of {device} holds values that are not numbers; this device computes wrongly, use the CPU"
+    )]
     NotFinite {
         /// Name of the device.
         device: String,

@@ -7,7 +7,12 @@
 /// The sigmoid comes before the resize, as in the authors' code, and the resized probabilities are
 /// never stored: a 10 000 px scene would need gigabytes for them.
 #[must_use]
-pub fn labels(logits: &[f32], [classes, h, w]: [usize; 3], width_px: usize, height_px: usize) -> Vec<u8> {
+pub fn labels(
+    logits: &[f32],
+    [classes, h, w]: [usize; 3],
+    width_px: usize,
+    height_px: usize,
+) -> Vec<u8> {
     let prob: Vec<f32> = logits.iter().map(|&x| 1.0 / (1.0 + (-x).exp())).collect();
     let columns = axis(w, width_px);
     let mut out = Vec::with_capacity(width_px * height_px);

@@ -19,9 +19,9 @@ pub use labels::labels;
 #[cfg(not(target_arch = "wasm32"))]
 pub use package::FolderSource;
 pub use package::PackageSource;
+pub use pixels::{model_pixels, normalise_pixels};
 #[cfg(not(target_arch = "wasm32"))]
 pub use self_test::add_self_test;
-pub use pixels::{model_pixels, normalise_pixels};
 pub use session::{
     Event, SegmentRequest, Segmentation, SelfTestReport, Session, Stage, StageTiming,
 };

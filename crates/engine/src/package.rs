@@ -7,7 +7,11 @@ use crate::EngineError;
 /// Gives the files of one package: a folder natively, a URL in a browser.
 pub trait PackageSource {
     /// Reads a whole file. `on_bytes` is told how many bytes of it have arrived, as they do.
-    fn read(&self, file: &str, on_bytes: &mut dyn FnMut(u64)) -> impl Future<Output = Result<Vec<u8>, EngineError>>;
+    fn read(
+        &self,
+        file: &str,
+        on_bytes: &mut dyn FnMut(u64),
+    ) -> impl Future<Output = Result<Vec<u8>, EngineError>>;
 }
 
 /// A package in a folder.
@@ -16,10 +20,16 @@ pub struct FolderSource(pub std::path::PathBuf);
 
 #[cfg(not(target_arch = "wasm32"))]
 impl PackageSource for FolderSource {
-    async fn read(&self, file: &str, on_bytes: &mut dyn FnMut(u64)) -> Result<Vec<u8>, EngineError> {
+    async fn read(
+        &self,
+        file: &str,
+        on_bytes: &mut dyn FnMut(u64),
+    ) -> Result<Vec<u8>, EngineError> {
         let path = self.0.join(file);
-        let bytes = std::fs::read(&path)
-            .map_err(|error| EngineError::Read { file: path.display().to_string(), reason: error.to_string() })?;
+        let bytes = std::fs::read(&path).map_err(|error| EngineError::Read {
+            file: path.display().to_string(),
+            reason: error.to_string(),
+        })?;
         on_bytes(bytes.len() as u64);
         Ok(bytes)
     }

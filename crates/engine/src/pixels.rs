@@ -19,9 +19,10 @@ pub fn model_pixels(
     let tiles = fit(rgb, sar, preprocess, config.input_px)?;
     Ok(match config.radiometry {
         Radiometry::AsIs => (normalise_pixels(&tiles.rgb), normalise_pixels(&tiles.sar)),
-        Radiometry::Robust => {
-            (normalise_pixels(&robust_rgb(&tiles.rgb)), normalise_pixels(&robust_sar(&tiles.sar)))
-        }
+        Radiometry::Robust => (
+            normalise_pixels(&robust_rgb(&tiles.rgb)),
+            normalise_pixels(&robust_sar(&tiles.sar)),
+        ),
     })
 }
 

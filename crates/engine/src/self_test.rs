@@ -21,7 +21,9 @@ const TOLERANCE: f64 = 5e-3;
 pub async fn add_self_test(folder: &Path, manifest: &mut Manifest) -> Result<(), EngineError> {
     let device = open_device(DeviceChoice::Cpu).await?;
     let mut session = Session::load(&FolderSource(folder.to_owned()), device, &mut |_| {}).await?;
-    let mut test = session.measure_self_test(SEED, &manifest.default_classes, 0.0).await?;
+    let mut test = session
+        .measure_self_test(SEED, &manifest.default_classes, 0.0)
+        .await?;
     test.tolerance = TOLERANCE * test.logit_std.max(f64::from(f32::EPSILON));
     manifest.self_test = Some(test);
     Ok(())

@@ -8,7 +8,9 @@ use mmovseg_model::network::{ClipMaps, DinoMaps};
 use mmovseg_model::{MmOvSeg, Modality, ModelConfig, Observer, Trace};
 use mmovseg_raster::{Preprocess, TilePair};
 use mmovseg_text::{TextError, Tokenizer, prompt};
-use mmovseg_weights::{Assembler, HostTensor, MANIFEST_FILE, Manifest, Probe, SelfTest, decode_shard, parse_manifest};
+use mmovseg_weights::{
+    Assembler, HostTensor, MANIFEST_FILE, Manifest, Probe, SelfTest, decode_shard, parse_manifest,
+};
 use serde::{Deserialize, Serialize};
 use web_time::Instant;
 
@@ -165,7 +167,10 @@ impl Session {
         let total_bytes = manifest.total_bytes();
         let mut before = 0;
         let mut arrived = |on: &mut dyn FnMut(Event), bytes: u64| {
-            on(Event::Download { done_bytes: bytes, total_bytes });
+            on(Event::Download {
+                done_bytes: bytes,
+                total_bytes,
+            });
         };
         arrived(on, 0);
 
@@ -180,7 +185,9 @@ impl Session {
         let mut assembler = Assembler::new();
         let mut seen: Vec<(String, Vec<usize>)> = Vec::new();
         for shard in &manifest.shards {
-            let bytes = source.read(&shard.file, &mut |bytes| arrived(on, before + bytes)).await?;
+            let bytes = source
+                .read(&shard.file, &mut |bytes| arrived(on, before + bytes))
+                .await?;
             let mut ready = BTreeMap::new();
             for part in decode_shard(&bytes, shard)? {
                 if let Some(HostTensor { name, shape, data }) = assembler.push(part)? {
@@ -195,11 +202,20 @@ impl Session {
             arrived(on, before);
         }
         assembler.finish()?;
-        let mismatch = model.compare(seen.iter().map(|(name, shape)| (name.as_str(), shape.as_slice())));
+        let mismatch = model.compare(
+            seen.iter()
+                .map(|(name, shape)| (name.as_str(), shape.as_slice())),
+        );
         if !mismatch.is_empty() {
             return Err(EngineError::Mismatch(mismatch.to_string()));
         }
-        Ok(Self::assemble(manifest, config, model, tokenizer, (device, info)))
+        Ok(Self::assemble(
+            manifest,
+            config,
+            model,
+            tokenizer,
+            (device, info),
+        ))
     }
 
     /// A session around a model that is already in memory, for training's evaluation.
@@ -211,7 +227,16 @@ impl Session {
         tokenizer: Tokenizer,
         (device, info): (Device, DeviceInfo),
     ) -> Self {
-        Self { manifest, config, model, tokenizer, device, info, text: HashMap::new(), pair: None }
+        Self {
+            manifest,
+            config,
+            model,
+            tokenizer,
+            device,
+            info,
+            text: HashMap::new(),
+            pair: None,
+        }
     }
 
     /// The package's manifest.
@@ -272,21 +297,39 @@ impl Session {
             return Err(EngineError::ClassCount(count));
         }
         if let Some(position) = request.classes.iter().position(|c| c.trim().is_empty()) {
-            return Err(EngineError::EmptyClass { position: position + 1 });
+            return Err(EngineError::EmptyClass {
+                position: position + 1,
+            });
         }
-        let mut clock = Clock { started: Instant::now(), timings: Vec::new() };
+        let mut clock = Clock {
+            started: Instant::now(),
+            timings: Vec::new(),
+        };
 
         self.prepare(pair, request.preprocess, on, &mut clock)?;
-        self.encode_text(&request.classes, on, &mut trace, &mut clock).await?;
-        self.encode_tiles(request.modality, on, &mut trace, &mut clock).await?;
+        self.encode_text(&request.classes, on, &mut trace, &mut clock)
+            .await?;
+        self.encode_tiles(request.modality, on, &mut trace, &mut clock)
+            .await?;
 
         let embed = self.config.clip.embed;
-        let text: Vec<f32> = request.classes.iter().flat_map(|class| self.text[class].iter().copied()).collect();
+        let text: Vec<f32> = request
+            .classes
+            .iter()
+            .flat_map(|class| self.text[class].iter().copied())
+            .collect();
         let text = Tensor::<2>::from_data(TensorData::new(text, [count, embed]), &self.device);
         let stage = Stage::Head;
-        on(Event::Stage { stage, done: 0, total: 1 });
+        on(Event::Stage {
+            stage,
+            done: 0,
+            total: 1,
+        });
         // `encode_tiles` has just filled what the modality needs.
-        let cached = self.pair.as_ref().ok_or(device_error(stage, "features are missing"))?;
+        let cached = self
+            .pair
+            .as_ref()
+            .ok_or(device_error(stage, "features are missing"))?;
         let clip = match request.modality {
             Modality::Sar => cached.blank_clip.as_ref(),
             Modality::Fused | Modality::Optical => cached.clip.as_ref(),
@@ -301,16 +344,26 @@ impl Session {
             return Err(device_error(stage, "features are missing"));
         };
         let logits = {
-            let mut observer = Relay { stage, on, trace: trace.as_deref_mut() };
+            let mut observer = Relay {
+                stage,
+                on,
+                trace: trace.as_deref_mut(),
+            };
             self.model.head(clip, &dino, text, &mut observer)
         };
         let [_, _, h, w] = logits.dims();
         let logits = read(logits.reshape([count * h * w]), stage).await?;
         if logits.iter().any(|v| !v.is_finite()) {
-            return Err(EngineError::NotFinite { device: self.info.name.clone() });
+            return Err(EngineError::NotFinite {
+                device: self.info.name.clone(),
+            });
         }
         clock.lap(stage);
-        on(Event::Stage { stage, done: 1, total: 1 });
+        on(Event::Stage {
+            stage,
+            done: 1,
+            total: 1,
+        });
 
         let stage = Stage::Labels;
         let (width_px, height_px) = (pair.rgb.width_px, pair.rgb.height_px);
@@ -319,9 +372,16 @@ impl Session {
         for &label in &labels {
             pixels[usize::from(label)] += 1;
         }
-        let share = pixels.iter().map(|&n| n as f64 / labels.len().max(1) as f64).collect();
+        let share = pixels
+            .iter()
+            .map(|&n| n as f64 / labels.len().max(1) as f64)
+            .collect();
         clock.lap(stage);
-        on(Event::Stage { stage, done: 1, total: 1 });
+        on(Event::Stage {
+            stage,
+            done: 1,
+            total: 1,
+        });
         Ok(Segmentation {
             classes: request.classes.clone(),
             width_px,
@@ -351,7 +411,8 @@ impl Session {
         if self.pair.as_ref().is_some_and(|cached| cached.key == key) {
             return Ok(());
         }
-        let (optical_planes, sar_planes) = model_pixels(&pair.rgb, &pair.sar, preprocess, &self.config)?;
+        let (optical_planes, sar_planes) =
+            model_pixels(&pair.rgb, &pair.sar, preprocess, &self.config)?;
         // A SAR tile that stays the same keeps its features: pulling a cloud over the optical tile
         // re-runs only what sees it.
         let old = self.pair.take();
@@ -369,7 +430,11 @@ impl Session {
             sar_planes,
         });
         clock.lap(Stage::Preprocess);
-        on(Event::Stage { stage: Stage::Preprocess, done: 1, total: 1 });
+        on(Event::Stage {
+            stage: Stage::Preprocess,
+            done: 1,
+            total: 1,
+        });
         Ok(())
     }
 
@@ -381,7 +446,10 @@ impl Session {
         trace: &mut Option<&mut Trace>,
         clock: &mut Clock,
     ) -> Result<(), EngineError> {
-        let mut new: Vec<&String> = classes.iter().filter(|class| !self.text.contains_key(*class)).collect();
+        let mut new: Vec<&String> = classes
+            .iter()
+            .filter(|class| !self.text.contains_key(*class))
+            .collect();
         new.sort();
         new.dedup();
         if trace.is_some() {
@@ -403,7 +471,11 @@ impl Session {
             })
             .collect::<Result<Vec<_>, TextError>>()?;
         let embeddings = {
-            let mut observer = Relay { stage, on, trace: trace.as_deref_mut() };
+            let mut observer = Relay {
+                stage,
+                on,
+                trace: trace.as_deref_mut(),
+            };
             self.model.encode_text(&prompts, &mut observer)
         };
         let [count, embed] = embeddings.dims();
@@ -432,11 +504,23 @@ impl Session {
         let needs_sar = modality != Modality::Optical;
 
         let (stage, blank) = (Stage::Clip, modality == Modality::Sar);
-        let slot = if blank { cached.blank_clip.is_none() } else { cached.clip.is_none() };
+        let slot = if blank {
+            cached.blank_clip.is_none()
+        } else {
+            cached.clip.is_none()
+        };
         if slot {
-            let pixels = if blank { Tensor::zeros([1, 3, side, side], &self.device) } else { optical() };
+            let pixels = if blank {
+                Tensor::zeros([1, 3, side, side], &self.device)
+            } else {
+                optical()
+            };
             let maps = {
-                let mut observer = Relay { stage, on, trace: trace.as_deref_mut() };
+                let mut observer = Relay {
+                    stage,
+                    on,
+                    trace: trace.as_deref_mut(),
+                };
                 self.model.encode_clip(pixels, &mut observer)
             };
             await_map(&maps.fine, stage).await?;
@@ -451,7 +535,11 @@ impl Session {
             let stage = Stage::DinoOptical;
             let pixels = upload(cached.optical_planes.clone(), side, &self.device);
             let maps = {
-                let mut observer = Relay { stage, on, trace: trace.as_deref_mut() };
+                let mut observer = Relay {
+                    stage,
+                    on,
+                    trace: trace.as_deref_mut(),
+                };
                 self.model.encode_dino(pixels, false, &mut observer)
             };
             await_map(&maps.down, stage).await?;
@@ -462,7 +550,11 @@ impl Session {
             let stage = Stage::DinoSar;
             let pixels = upload(cached.sar_planes.clone(), side, &self.device);
             let maps = {
-                let mut observer = Relay { stage, on, trace: trace.as_deref_mut() };
+                let mut observer = Relay {
+                    stage,
+                    on,
+                    trace: trace.as_deref_mut(),
+                };
                 self.model.encode_dino(pixels, true, &mut observer)
             };
             await_map(&maps.down, stage).await?;
@@ -477,15 +569,28 @@ impl Session {
     /// # Errors
     /// When the package carries none, or the device fails.
     pub async fn self_test(&mut self) -> Result<SelfTestReport, EngineError> {
-        let test = self.manifest.self_test.clone().ok_or(EngineError::NoSelfTest)?;
-        let now = self.measure_self_test(test.seed, &test.classes, test.tolerance).await?;
-        let mut max_error = (now.logit_mean - test.logit_mean).abs().max((now.logit_std - test.logit_std).abs());
+        let test = self
+            .manifest
+            .self_test
+            .clone()
+            .ok_or(EngineError::NoSelfTest)?;
+        let now = self
+            .measure_self_test(test.seed, &test.classes, test.tolerance)
+            .await?;
+        let mut max_error = (now.logit_mean - test.logit_mean)
+            .abs()
+            .max((now.logit_std - test.logit_std).abs());
         for probe in &test.probes {
             let found = now.probes.iter().find(|p| p.index == probe.index);
             // A probe outside the output is as wrong as a number can be.
-            max_error = max_error.max(found.map_or(f64::INFINITY, |p| (p.value - probe.value).abs()));
+            max_error =
+                max_error.max(found.map_or(f64::INFINITY, |p| (p.value - probe.value).abs()));
         }
-        Ok(SelfTestReport { passed: max_error <= test.tolerance, max_error, tolerance: test.tolerance })
+        Ok(SelfTestReport {
+            passed: max_error <= test.tolerance,
+            max_error,
+            tolerance: test.tolerance,
+        })
     }
 
     /// Measures what [`Session::self_test`] later compares with: mean, deviation and 32 spread
@@ -500,7 +605,12 @@ impl Session {
         tolerance: f64,
     ) -> Result<SelfTest, EngineError> {
         let scene = mmovseg_scene::generate(seed, self.config.input_px);
-        let pair = TilePair { rgb: scene.rgb, sar: scene.sar, georef: None, notes: Vec::new() };
+        let pair = TilePair {
+            rgb: scene.rgb,
+            sar: scene.sar,
+            georef: None,
+            notes: Vec::new(),
+        };
         let request = SegmentRequest {
             classes: classes.to_vec(),
             modality: Modality::Fused,
@@ -511,11 +621,18 @@ impl Session {
         let logits = self.segment(&pair, &request, &mut |_| {}).await?.logits;
         let count = logits.len() as f64;
         let mean = logits.iter().map(|&v| f64::from(v)).sum::<f64>() / count;
-        let variance = logits.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / count;
+        let variance = logits
+            .iter()
+            .map(|&v| (f64::from(v) - mean).powi(2))
+            .sum::<f64>()
+            / count;
         let step = (logits.len() / 32).max(1);
         let probes = (0..logits.len())
             .step_by(step)
-            .map(|index| Probe { index, value: f64::from(logits[index]) })
+            .map(|index| Probe {
+                index,
+                value: f64::from(logits[index]),
+            })
             .collect();
         Ok(SelfTest {
             seed,
@@ -576,7 +693,11 @@ impl Observer for Relay<'_, '_> {
     }
 
     fn block(&mut self, done: usize, total: usize) {
-        (self.on)(Event::Stage { stage: self.stage, done, total });
+        (self.on)(Event::Stage {
+            stage: self.stage,
+            done,
+            total,
+        });
     }
 }
 
@@ -585,7 +706,9 @@ impl Observer for Relay<'_, '_> {
 /// the start mark the row before it, any other id its remainder by `vocab − 2`. A table that holds
 /// every id leaves them as they are.
 fn fit_ids(ids: &mut [u32], end_id: u32, vocab: usize) {
-    let Ok(rows) = u32::try_from(vocab) else { return };
+    let Ok(rows) = u32::try_from(vocab) else {
+        return;
+    };
     if end_id < rows {
         return;
     }
@@ -599,18 +722,30 @@ fn fit_ids(ids: &mut [u32], end_id: u32, vocab: usize) {
 }
 
 fn device_error(stage: Stage, reason: impl ToString) -> EngineError {
-    EngineError::Device { stage: stage.name(), reason: reason.to_string() }
+    EngineError::Device {
+        stage: stage.name(),
+        reason: reason.to_string(),
+    }
 }
 
 async fn read(flat: Tensor<1>, stage: Stage) -> Result<Vec<f32>, EngineError> {
-    let data = flat.into_data_async().await.map_err(|error| device_error(stage, format!("{error:?}")))?;
-    data.into_vec::<f32>().map_err(|error| device_error(stage, format!("{error:?}")))
+    let data = flat
+        .into_data_async()
+        .await
+        .map_err(|error| device_error(stage, format!("{error:?}")))?;
+    data.into_vec::<f32>()
+        .map_err(|error| device_error(stage, format!("{error:?}")))
 }
 
 /// Waits until a map is computed by reading one value of it, so that stage times are true and a
 /// failing device is noticed at the stage where it fails.
 async fn await_map(map: &Tensor<4>, stage: Stage) -> Result<(), EngineError> {
-    read(map.clone().slice([0..1, 0..1, 0..1, 0..1]).reshape([1]), stage).await.map(drop)
+    read(
+        map.clone().slice([0..1, 0..1, 0..1, 0..1]).reshape([1]),
+        stage,
+    )
+    .await
+    .map(drop)
 }
 
 #[cfg(test)]
@@ -629,7 +764,10 @@ mod tests {
         for vocab in 0..4 {
             let mut ids = clip;
             fit_ids(&mut ids, 49407, vocab);
-            assert!(ids.iter().all(|&id| (id as usize) < vocab.max(1)), "{ids:?}");
+            assert!(
+                ids.iter().all(|&id| (id as usize) < vocab.max(1)),
+                "{ids:?}"
+            );
         }
     }
 }

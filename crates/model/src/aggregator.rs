@@ -80,7 +80,9 @@ impl WindowBlock {
         let w = self.window;
         let map = x.reshape([m, 2 * w, 2 * w, c]);
         let map = if shift == 0 { map } else { roll(map, shift) };
-        map.reshape([m, 2, w, 2, w, c]).permute([0, 1, 3, 2, 4, 5]).reshape([m * 4, w * w, c])
+        map.reshape([m, 2, w, 2, w, c])
+            .permute([0, 1, 3, 2, 4, 5])
+            .reshape([m * 4, w * w, c])
     }
 
     /// The inverse of [`WindowBlock::partition`].
@@ -91,7 +93,11 @@ impl WindowBlock {
             .reshape([m4 / 4, 2, 2, w, w, c])
             .permute([0, 1, 3, 2, 4, 5])
             .reshape([m4 / 4, 2 * w, 2 * w, c]);
-        let map = if shift == 0 { map } else { roll(map, 2 * w - shift) };
+        let map = if shift == 0 {
+            map
+        } else {
+            roll(map, 2 * w - shift)
+        };
         map.reshape([m4 / 4, cells, c])
     }
 }
@@ -99,13 +105,27 @@ impl WindowBlock {
 /// Moves `[M, g, g, C]` by `-by` rows and columns, cyclically.
 fn roll(map: Tensor<4>, by: usize) -> Tensor<4> {
     let [_, h, w, _] = map.dims();
-    let rows = Tensor::cat(vec![map.clone().narrow(1, by, h - by), map.narrow(1, 0, by)], 1);
-    Tensor::cat(vec![rows.clone().narrow(2, by, w - by), rows.narrow(2, 0, by)], 2)
+    let rows = Tensor::cat(
+        vec![map.clone().narrow(1, by, h - by), map.narrow(1, 0, by)],
+        1,
+    );
+    Tensor::cat(
+        vec![rows.clone().narrow(2, by, w - by), rows.narrow(2, 0, by)],
+        2,
+    )
 }
 
 /// 0 between cells of one region of the shifted map, −100 between regions: `[4, 1, w², w²]`.
 fn shift_mask(grid: usize, window: usize, shift: usize, device: &Device) -> Tensor<4> {
-    let band = |i: usize| if i < grid - window { 0 } else if i < grid - shift { 1 } else { 2 };
+    let band = |i: usize| {
+        if i < grid - window {
+            0
+        } else if i < grid - shift {
+            1
+        } else {
+            2
+        }
+    };
     let cells = window * window;
     let mut mask = Vec::with_capacity(4 * cells * cells);
     for win in 0..4 {
@@ -115,7 +135,13 @@ fn shift_mask(grid: usize, window: usize, shift: usize, device: &Device) -> Tens
             3 * band(row) + band(col)
         };
         for q in 0..cells {
-            mask.extend((0..cells).map(|k| if region(q) == region(k) { 0.0f32 } else { -100.0 }));
+            mask.extend((0..cells).map(|k| {
+                if region(q) == region(k) {
+                    0.0f32
+                } else {
+                    -100.0
+                }
+            }));
         }
     }
     Tensor::from_data(TensorData::new(mask, [4, 1, cells, cells]), device)
@@ -174,7 +200,13 @@ impl ClassAttention {
     /// The reference pads the class axis to 256 with one learned row. All pads are equal, so one
     /// row weighted `256 − T` gives the same sums (spec §10.2, exact shortcut); the pad row is
     /// also the same at every location, so its key and value are computed once.
-    fn forward(&self, s: Tensor<3>, text: Tensor<3>, name: &str, observer: &mut dyn Observer) -> Tensor<3> {
+    fn forward(
+        &self,
+        s: Tensor<3>,
+        text: Tensor<3>,
+        name: &str,
+        observer: &mut dyn Observer,
+    ) -> Tensor<3> {
         let [m, classes, c] = s.dims();
         let attn = &self.attention;
         let heads = attn.heads;
@@ -241,11 +273,20 @@ impl AggregatorLayer {
     }
 
     /// `x [N·T, g², C]` to the same shape.
-    pub fn forward(&self, x: Tensor<3>, guidance: &Guidance, name: &str, observer: &mut dyn Observer) -> Tensor<3> {
+    pub fn forward(
+        &self,
+        x: Tensor<3>,
+        guidance: &Guidance,
+        name: &str,
+        observer: &mut dyn Observer,
+    ) -> Tensor<3> {
         let [nt, cells, _] = x.dims();
         let [n, _, width] = guidance.appearance.dims();
         let classes = nt / n;
-        let appearance = self.swin_block.guidance_norm.forward(guidance.appearance.clone());
+        let appearance = self
+            .swin_block
+            .guidance_norm
+            .forward(guidance.appearance.clone());
         see(observer, &format!("{name}.guidance_norm"), &appearance);
         let appearance = appearance
             .reshape([n, 1, cells, width])
@@ -253,7 +294,10 @@ impl AggregatorLayer {
             .reshape([nt, cells, width]);
         let x = self.swin_block.block_1.forward(x, appearance.clone(), 0);
         see(observer, &format!("{name}.swin1"), &x);
-        let x = self.swin_block.block_2.forward(x, appearance, self.window / 2);
+        let x = self
+            .swin_block
+            .block_2
+            .forward(x, appearance, self.window / 2);
         see(observer, &format!("{name}.swin2"), &x);
         self.see_volume(observer, &format!("{name}.swin"), &x, n);
         let x = x.clone() + self.across_classes(x, n, guidance, name, observer);
@@ -279,8 +323,12 @@ impl AggregatorLayer {
             .mean_dim(1)
             .mean_dim(3)
             .reshape([n, classes, half * half, c]);
-        let sequences = pooled.swap_dims(1, 2).reshape([n * half * half, classes, c]);
-        let mixed = self.attention.forward(sequences, guidance.text.clone(), name, observer);
+        let sequences = pooled
+            .swap_dims(1, 2)
+            .reshape([n * half * half, classes, c]);
+        let mixed = self
+            .attention
+            .forward(sequences, guidance.text.clone(), name, observer);
         let map = mixed
             .reshape([n, half * half, classes, c])
             .swap_dims(1, 2)

@@ -81,8 +81,19 @@ fn attend_group(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, mask: &Mask) -> Tensor
     }
 }
 
-fn plain(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, bias: Option<Tensor<4>>, is_causal: bool, width: usize) -> Tensor<4> {
-    let options = AttentionModuleOptions { scale: Some((width as f64).powf(-0.5)), softcap: None, is_causal };
+fn plain(
+    q: Tensor<4>,
+    k: Tensor<4>,
+    v: Tensor<4>,
+    bias: Option<Tensor<4>>,
+    is_causal: bool,
+    width: usize,
+) -> Tensor<4> {
+    let options = AttentionModuleOptions {
+        scale: Some((width as f64).powf(-0.5)),
+        softcap: None,
+        is_causal,
+    };
     attention(q, k, v, None, bias, options)
 }
 

@@ -32,7 +32,9 @@ impl TextTower {
     pub fn new(config: &TextConfig, device: &Device) -> Self {
         let width = config.width;
         Self {
-            token_embedding: TokenTable { weight: normal([config.vocab, width], 0.02, device) },
+            token_embedding: TokenTable {
+                weight: normal([config.vocab, width], 0.02, device),
+            },
             positional_embedding: normal([config.context, width], 0.01, device),
             resblocks: (0..config.layers)
                 .map(|_| ClipBlock::new(width, config.heads, false, device))
@@ -57,7 +59,12 @@ impl TextTower {
     /// row of the largest id.
     pub fn forward(&self, prompts: &[Vec<u32>], observer: &mut dyn Observer) -> Tensor<2> {
         let device = self.positional_embedding.val().device();
-        let length = prompts.iter().map(Vec::len).max().unwrap_or(1).clamp(1, self.config.context);
+        let length = prompts
+            .iter()
+            .map(Vec::len)
+            .max()
+            .unwrap_or(1)
+            .clamp(1, self.config.context);
         let count = prompts.len();
         let mut ids = vec![0i32; count * length];
         let mut pick = vec![0.0f32; count * length];
@@ -66,17 +73,31 @@ impl TextTower {
             for (i, &id) in prompt.iter().enumerate() {
                 ids[t * length + i] = id as i32;
             }
-            let end = prompt.iter().enumerate().fold((0, 0), |best, (i, &id)| {
-                if id > best.1 { (i, id) } else { best }
-            });
+            let end =
+                prompt.iter().enumerate().fold(
+                    (0, 0),
+                    |best, (i, &id)| {
+                        if id > best.1 { (i, id) } else { best }
+                    },
+                );
             pick[t * length + end.0] = 1.0;
         }
-        let ids: Tensor<1, Int> = Tensor::from_data(TensorData::new(ids, [count * length]), &device);
+        let ids: Tensor<1, Int> =
+            Tensor::from_data(TensorData::new(ids, [count * length]), &device);
         let pick: Tensor<3> = Tensor::from_data(TensorData::new(pick, [count, 1, length]), &device);
 
         let width = self.config.width;
-        let tokens = self.token_embedding.weight.val().select(0, ids).reshape([count, length, width]);
-        let positions = self.positional_embedding.val().narrow(0, 0, length).unsqueeze::<3>();
+        let tokens = self
+            .token_embedding
+            .weight
+            .val()
+            .select(0, ids)
+            .reshape([count, length, width]);
+        let positions = self
+            .positional_embedding
+            .val()
+            .narrow(0, 0, length)
+            .unsqueeze::<3>();
         let mut x = tokens + positions;
         for (i, block) in self.resblocks.iter().enumerate() {
             x = block.forward(x, &Mask::Causal);
@@ -90,7 +111,11 @@ impl TextTower {
         see(observer, "text.eot_projected", &projected);
         let norm = projected.clone().square().sum_dim(1).sqrt();
         let text = projected / norm;
-        see(observer, "text.embeddings", &text.clone().reshape([count, 1, self.config.embed]));
+        see(
+            observer,
+            "text.embeddings",
+            &text.clone().reshape([count, 1, self.config.embed]),
+        );
         text
     }
 }

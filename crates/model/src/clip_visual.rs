@@ -69,7 +69,12 @@ impl ClipBlock {
         };
         let x = match (&self.attn.q_proj_weight, &self.attn.k_proj_weight) {
             (Some(q), Some(k)) => {
-                let mixed = attend(project(q, 0), project(k, 1), project(&self.attn.v_proj_weight, 2), mask);
+                let mixed = attend(
+                    project(q, 0),
+                    project(k, 1),
+                    project(&self.attn.v_proj_weight, 2),
+                    mask,
+                );
                 x + self.attn.out_proj.forward(merge_heads(mixed))
             }
             // A block without queries can only be used densely.
@@ -84,7 +89,11 @@ impl ClipBlock {
         let [_, _, width] = x.dims();
         let cls = x.clone().narrow(1, 0, 1);
         let bias = self.attn.in_proj_bias.val().narrow(0, 2 * width, width);
-        let v = linear(self.ln_1.forward(x), self.attn.v_proj_weight.val(), Some(bias));
+        let v = linear(
+            self.ln_1.forward(x),
+            self.attn.v_proj_weight.val(),
+            Some(bias),
+        );
         self.feed_forward(self.attn.out_proj.forward(v) + cls)
     }
 
@@ -152,10 +161,17 @@ impl ClipVisual {
 
         let patches = self.conv1.patches(pixels);
         if observer.wants_tensors() {
-            let map = patches.clone().swap_dims(1, 2).reshape([n, width, grid, grid]);
+            let map = patches
+                .clone()
+                .swap_dims(1, 2)
+                .reshape([n, width, grid, grid]);
             see(observer, "clip.patch_conv", &map);
         }
-        let cls = self.class_embedding.val().reshape([1, 1, width]).expand([n, 1, width]);
+        let cls = self
+            .class_embedding
+            .val()
+            .reshape([1, 1, width])
+            .expand([n, 1, width]);
         let table = self.positions(grid);
         see(observer, "clip.pos_embed_used", &table);
         let x = Tensor::cat(vec![cls, patches], 1) + table.unsqueeze::<3>();
@@ -165,7 +181,11 @@ impl ClipVisual {
         let mut taps = Vec::with_capacity(2);
         let last = config.layers - 1;
         for (i, block) in self.resblocks.iter().enumerate() {
-            x = if i == last { block.forward_dense(x) } else { block.forward(x, &Mask::None) };
+            x = if i == last {
+                block.forward_dense(x)
+            } else {
+                block.forward(x, &Mask::None)
+            };
             let suffix = if i == last { "_dense" } else { "" };
             see(observer, &format!("clip.block{i:02}{suffix}"), &x);
             if config.taps.contains(&i) {
@@ -179,7 +199,10 @@ impl ClipVisual {
         see(observer, "clip.dense_features", &dense);
         let fine = taps.pop().unwrap_or_else(|| dense.clone());
         let coarse = taps.pop().unwrap_or_else(|| fine.clone());
-        ClipFeatures { dense: dense.narrow(1, 1, grid * grid), taps: [coarse, fine] }
+        ClipFeatures {
+            dense: dense.narrow(1, 1, grid * grid),
+            taps: [coarse, fine],
+        }
     }
 
     /// The position table for a `grid × grid` input, `[1 + grid², W]` (spec §4: by target size).
@@ -191,8 +214,16 @@ impl ClipVisual {
         }
         let width = self.config.width;
         let cls = table.clone().narrow(0, 0, 1);
-        let patches = table.narrow(0, 1, stored * stored).reshape([1, stored, stored, width]);
+        let patches = table
+            .narrow(0, 1, stored * stored)
+            .reshape([1, stored, stored, width]);
         let kernel = Kernel::bicubic(stored, grid, grid as f64 / stored as f64);
-        Tensor::cat(vec![cls, resample(patches, &kernel).reshape([grid * grid, width])], 0)
+        Tensor::cat(
+            vec![
+                cls,
+                resample(patches, &kernel).reshape([grid * grid, width]),
+            ],
+            0,
+        )
     }
 }

@@ -145,7 +145,14 @@ impl ModelConfig {
                 taps: [3, 7],
                 embed: 512,
             },
-            text: TextConfig { width: 512, layers: 12, heads: 8, vocab: 49408, context: 77, embed: 512 },
+            text: TextConfig {
+                width: 512,
+                layers: 12,
+                heads: 8,
+                vocab: 49408,
+                context: 77,
+                embed: 512,
+            },
             dino: DinoConfig {
                 kind: DinoKind::V1,
                 width: 768,
@@ -176,7 +183,14 @@ impl ModelConfig {
                 taps: [7, 15],
                 embed: 768,
             },
-            text: TextConfig { width: 768, layers: 12, heads: 12, vocab: 49408, context: 77, embed: 768 },
+            text: TextConfig {
+                width: 768,
+                layers: 12,
+                heads: 12,
+                vocab: 49408,
+                context: 77,
+                embed: 768,
+            },
             dino: DinoConfig {
                 kind: DinoKind::V3,
                 width: 1024,
@@ -292,7 +306,11 @@ impl ModelConfig {
             return fail("text and visual towers must share their embedding width");
         }
         for stage in 0..2 {
-            let from = if stage == 0 { head.hidden } else { head.decoder[0] };
+            let from = if stage == 0 {
+                head.hidden
+            } else {
+                head.decoder[0]
+            };
             if from <= head.projected_guidance[stage] {
                 return fail("decoder guidance is wider than what it guides");
             }
@@ -327,7 +345,9 @@ impl HeadConfig {
 
 /// A configuration that no network can have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the model's architecture does not fit together: {0}; the package is damaged or from a newer version")]
+#[error(
+    "the model's architecture does not fit together: {0}; the package is damaged or from a newer version"
+)]
 pub struct ConfigError(String);
 
 impl ModelConfig {
@@ -350,17 +370,26 @@ impl ModelConfig {
         let clip = |name: &str, axis: usize| dim(format!("{CLIP}{name}"), axis);
         let head = |name: &str, axis: usize| dim(format!("{HEAD}{name}"), axis);
         let count = |prefix: &str, leaf: &str| {
-            (0..).take_while(|i| shape(&format!("{prefix}{i}.{leaf}")).is_some()).count()
+            (0..)
+                .take_while(|i| shape(&format!("{prefix}{i}.{leaf}")).is_some())
+                .count()
         };
         let side = |rows: usize| ((rows.saturating_sub(1)) as f64).sqrt().round() as usize;
         let heads = |width: usize| if width < 128 { 2 } else { width / 64 };
 
-        let kind = if shape("dino_model.storage_tokens").is_some() { DinoKind::V3 } else { DinoKind::V1 };
+        let kind = if shape("dino_model.storage_tokens").is_some() {
+            DinoKind::V3
+        } else {
+            DinoKind::V1
+        };
         let dino_width = dim("dino_model.cls_token".into(), 2)?;
         let dino_layers = count("dino_model.blocks.", "norm1.weight");
         let dino_patch = dim("dino_model.patch_embed.proj.weight".into(), 2)?;
         let (table_grid, dino_heads) = match kind {
-            DinoKind::V1 => (side(dim("dino_model.pos_embed".into(), 1)?), heads(dino_width)),
+            DinoKind::V1 => (
+                side(dim("dino_model.pos_embed".into(), 1)?),
+                heads(dino_width),
+            ),
             DinoKind::V3 => {
                 let periods = dim("dino_model.rope_embed.periods".into(), 0)?;
                 (0, dino_width / (4 * periods).max(1))
@@ -376,7 +405,11 @@ impl ModelConfig {
         let embed = clip("text_projection", 1)?;
         let window = 12;
         let grid = 2 * window;
-        let ratio = if dim("dino_decod_proj1.weight".into(), 2)? == 1 { 2 } else { 1 };
+        let ratio = if dim("dino_decod_proj1.weight".into(), 2)? == 1 {
+            2
+        } else {
+            1
+        };
         let hidden = head("conv1.weight", 0)?;
         let decoder = [
             head("Fusiondecoder1.conv.double_conv.3.weight", 0)?,
@@ -391,7 +424,10 @@ impl ModelConfig {
             radiometry: Radiometry::AsIs,
             clip: ClipVisualConfig {
                 width: clip_width,
-                layers: count(&format!("{CLIP}visual.transformer.resblocks."), "ln_1.weight"),
+                layers: count(
+                    &format!("{CLIP}visual.transformer.resblocks."),
+                    "ln_1.weight",
+                ),
                 heads: heads(clip_width),
                 patch_px: clip_patch,
                 input_px: grid * clip_patch,

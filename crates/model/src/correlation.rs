@@ -49,6 +49,10 @@ pub(crate) fn fuse(
 fn see_volume(observer: &mut dyn Observer, name: &str, volume: &Tensor<4>, n: usize) {
     if observer.wants_tensors() {
         let [nt, c, h, w] = volume.dims();
-        see(observer, name, &volume.clone().reshape([n, nt / n, c, h, w]).swap_dims(1, 2));
+        see(
+            observer,
+            name,
+            &volume.clone().reshape([n, nt / n, c, h, w]).swap_dims(1, 2),
+        );
     }
 }

@@ -21,7 +21,13 @@ pub(crate) struct DecoderStage {
 impl DecoderStage {
     /// `input` channels in, `output` out, `guidance` from each of CLIP and DINO. The upsampled
     /// part gives up `guidance` channels so that the concatenation keeps the released widths.
-    pub fn new(input: usize, output: usize, guidance: usize, groups: usize, device: &Device) -> Self {
+    pub fn new(
+        input: usize,
+        output: usize,
+        guidance: usize,
+        groups: usize,
+        device: &Device,
+    ) -> Self {
         let up = input - guidance;
         Self {
             up: Upsample::new(input, up, 2, device),
@@ -46,7 +52,10 @@ impl DecoderStage {
         let [nt, _, h, w] = up.dims();
         let repeat = |guidance: Tensor<4>| {
             let [n, g, _, _] = guidance.dims();
-            guidance.reshape([n, 1, g, h * w]).expand([n, nt / n, g, h * w]).reshape([nt, g, h, w])
+            guidance
+                .reshape([n, 1, g, h * w])
+                .expand([n, nt / n, g, h * w])
+                .reshape([nt, g, h, w])
         };
         let x = Tensor::cat(vec![up, repeat(clip), repeat(dino)], 1);
         let x = self.norm1.forward(self.conv1.forward(x));

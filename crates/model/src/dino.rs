@@ -42,7 +42,10 @@ pub(crate) struct Mlp {
 
 impl Mlp {
     pub fn new(width: usize, device: &Device) -> Self {
-        Self { fc1: Linear::new(width, 4 * width, device), fc2: Linear::new(4 * width, width, device) }
+        Self {
+            fc1: Linear::new(width, 4 * width, device),
+            fc2: Linear::new(4 * width, width, device),
+        }
     }
 
     /// `fc2(GELU(fc1 x))` with the exact, erf-based GELU.
@@ -79,14 +82,19 @@ impl DinoBlock {
     fn new(config: &DinoConfig, device: &Device) -> Self {
         let width = config.width;
         let v3 = config.kind == DinoKind::V3;
-        let scale = || v3.then(|| LayerScale { gamma: constant([width], 1.0, device) });
+        let scale = || {
+            v3.then(|| LayerScale {
+                gamma: constant([width], 1.0, device),
+            })
+        };
         Self {
             norm1: LayerNorm::new(width, config.eps(), device),
             attn: DinoAttention {
                 qkv: Qkv {
                     weight: normal([3 * width, width], (1.0 / width as f64).sqrt(), device),
                     bias: constant([3 * width], 0.0, device),
-                    bias_mask: v3.then(|| constant([3 * width], 1.0, device).set_require_grad(false)),
+                    bias_mask: v3
+                        .then(|| constant([3 * width], 1.0, device).set_require_grad(false)),
                 },
                 proj: Linear::new(width, width, device),
                 heads: config.heads,
@@ -137,8 +145,9 @@ impl Rotary {
         let quarter = periods.dims()[0];
         let centre = |i: usize| (2.0 * (i as f64 + 0.5) / grid as f64 - 1.0) as f32;
         let axis = |pick: fn(usize, usize) -> usize| {
-            let values: Vec<f32> =
-                (0..grid * grid).map(|p| centre(pick(p / grid, p % grid)) * std::f32::consts::TAU).collect();
+            let values: Vec<f32> = (0..grid * grid)
+                .map(|p| centre(pick(p / grid, p % grid)) * std::f32::consts::TAU)
+                .collect();
             Tensor::<2>::from_data(TensorData::new(values, [grid * grid, 1]), &device)
         };
         let periods = periods.reshape([1, quarter]);
@@ -149,12 +158,21 @@ impl Rotary {
         // A turn by zero leaves the prefix tokens as they are, so one expression serves all rows.
         let still = Tensor::zeros([prefix, 4 * quarter], &device);
         let angles = Tensor::cat(vec![still, angles], 0).unsqueeze::<4>();
-        Self { cos: angles.clone().cos(), sin: angles.sin() }
+        Self {
+            cos: angles.clone().cos(),
+            sin: angles.sin(),
+        }
     }
 
     fn apply(&self, x: Tensor<4>) -> Tensor<4> {
         let half = x.dims()[3] / 2;
-        let turned = Tensor::cat(vec![-x.clone().narrow(3, half, half), x.clone().narrow(3, 0, half)], 3);
+        let turned = Tensor::cat(
+            vec![
+                -x.clone().narrow(3, half, half),
+                x.clone().narrow(3, 0, half),
+            ],
+            3,
+        );
         x * self.cos.clone() + turned * self.sin.clone()
     }
 }
@@ -198,8 +216,12 @@ impl Dino {
                 // Loaded, never recomputed: the released values are rounded (spec §7).
                 periods: constant([width / config.heads / 4], 1.0, device).set_require_grad(false),
             }),
-            patch_embed: PatchEmbed { proj: Conv::new(3, width, config.patch_px, true, device) },
-            blocks: (0..config.layers).map(|_| DinoBlock::new(config, device)).collect(),
+            patch_embed: PatchEmbed {
+                proj: Conv::new(3, width, config.patch_px, true, device),
+            },
+            blocks: (0..config.layers)
+                .map(|_| DinoBlock::new(config, device))
+                .collect(),
             norm: LayerNorm::new(width, config.eps(), device),
             config: config.clone(),
         }
@@ -218,7 +240,11 @@ impl Dino {
         if let Some(storage) = &self.storage_tokens {
             tokens.push(storage.val().expand([n, STORAGE_TOKENS, width]));
         }
-        let prefix = if self.storage_tokens.is_some() { 1 + STORAGE_TOKENS } else { 1 };
+        let prefix = if self.storage_tokens.is_some() {
+            1 + STORAGE_TOKENS
+        } else {
+            1
+        };
         tokens.push(patches);
         let mut x = Tensor::cat(tokens, 1);
         if let Some(table) = &self.pos_embed {
@@ -227,10 +253,21 @@ impl Dino {
             x = x + table;
         }
         see(observer, &format!("{name}.tokens"), &x);
-        let rotary = self.rope_embed.as_ref().map(|rope| Rotary::new(rope.periods.val(), grid, prefix));
+        let rotary = self
+            .rope_embed
+            .as_ref()
+            .map(|rope| Rotary::new(rope.periods.val(), grid, prefix));
         if let Some(rotary) = rotary.as_ref().filter(|_| name == "dino_rgb") {
-            see(observer, "dino.rope_cos", &rotary.cos.clone().narrow(2, prefix, grid * grid));
-            see(observer, "dino.rope_sin", &rotary.sin.clone().narrow(2, prefix, grid * grid));
+            see(
+                observer,
+                "dino.rope_cos",
+                &rotary.cos.clone().narrow(2, prefix, grid * grid),
+            );
+            see(
+                observer,
+                "dino.rope_sin",
+                &rotary.sin.clone().narrow(2, prefix, grid * grid),
+            );
         }
 
         let mut taps: Vec<Tensor<3>> = Vec::with_capacity(3);
@@ -242,8 +279,16 @@ impl Dino {
                 // Golden tensors of v1 keep the CLS row, those of v3 hold patches only.
                 let normed = self.norm.forward(x.clone());
                 let patches = normed.clone().narrow(1, prefix, grid * grid);
-                let stage = if i + 1 == config.layers { "last".to_owned() } else { format!("L{}", i + 1) };
-                let shown = if config.kind == DinoKind::V1 { &normed } else { &patches };
+                let stage = if i + 1 == config.layers {
+                    "last".to_owned()
+                } else {
+                    format!("L{}", i + 1)
+                };
+                let shown = if config.kind == DinoKind::V1 {
+                    &normed
+                } else {
+                    &patches
+                };
                 see(observer, &format!("{name}.{stage}_normed"), shown);
                 taps.push(patches);
             }
@@ -268,7 +313,15 @@ fn positions(table: Tensor<3>, stored: usize, grid: usize) -> Tensor<3> {
     }
     let width = table.dims()[2];
     let cls = table.clone().narrow(1, 0, 1);
-    let patches = table.narrow(1, 1, stored * stored).reshape([1, stored, stored, width]);
+    let patches = table
+        .narrow(1, 1, stored * stored)
+        .reshape([1, stored, stored, width]);
     let kernel = Kernel::bicubic(stored, grid, (grid as f64 + 0.1) / stored as f64);
-    Tensor::cat(vec![cls, resample(patches, &kernel).reshape([1, grid * grid, width])], 1)
+    Tensor::cat(
+        vec![
+            cls,
+            resample(patches, &kernel).reshape([1, grid * grid, width]),
+        ],
+        1,
+    )
 }

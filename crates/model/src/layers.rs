@@ -8,12 +8,20 @@ use burn::tensor::ops::PaddedConvOptions;
 use burn::tensor::{Device, Tensor};
 
 /// A parameter drawn from a normal distribution of the given deviation, made on first use.
-pub(crate) fn normal<const D: usize>(shape: [usize; D], std: f64, device: &Device) -> Param<Tensor<D>> {
+pub(crate) fn normal<const D: usize>(
+    shape: [usize; D],
+    std: f64,
+    device: &Device,
+) -> Param<Tensor<D>> {
     Initializer::Normal { mean: 0.0, std }.init(shape, device)
 }
 
 /// A parameter filled with one value, made on first use.
-pub(crate) fn constant<const D: usize>(shape: [usize; D], value: f64, device: &Device) -> Param<Tensor<D>> {
+pub(crate) fn constant<const D: usize>(
+    shape: [usize; D],
+    value: f64,
+    device: &Device,
+) -> Param<Tensor<D>> {
     Initializer::Constant { value }.init(shape, device)
 }
 
@@ -38,7 +46,11 @@ impl Linear {
 }
 
 /// `x Wᵀ + b` over the last axis of `x`, weight `[out, in]`.
-pub(crate) fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<D> {
+pub(crate) fn linear<const D: usize>(
+    x: Tensor<D>,
+    weight: Tensor<2>,
+    bias: Option<Tensor<1>>,
+) -> Tensor<D> {
     let mut dims = x.dims();
     let input = dims[D - 1];
     let rows = dims.iter().product::<usize>() / input.max(1);
@@ -62,7 +74,11 @@ pub(crate) struct LayerNorm {
 
 impl LayerNorm {
     pub fn new(width: usize, eps: f64, device: &Device) -> Self {
-        Self { weight: constant([width], 1.0, device), bias: constant([width], 0.0, device), eps }
+        Self {
+            weight: constant([width], 1.0, device),
+            bias: constant([width], 0.0, device),
+            eps,
+        }
     }
 
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
@@ -80,7 +96,11 @@ pub(crate) struct GroupNorm {
 
 impl GroupNorm {
     pub fn new(channels: usize, groups: usize, device: &Device) -> Self {
-        Self { weight: constant([channels], 1.0, device), bias: constant([channels], 0.0, device), groups }
+        Self {
+            weight: constant([channels], 1.0, device),
+            bias: constant([channels], 0.0, device),
+            groups,
+        }
     }
 
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
@@ -111,8 +131,18 @@ impl Conv {
 
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let pad = self.weight.val().dims()[2] / 2;
-        let options = PaddedConvOptions::from(burn::tensor::ops::ConvOptions::new([1, 1], [pad, pad], [1, 1], 1));
-        conv2d(x, self.weight.val(), self.bias.as_ref().map(Param::val), options)
+        let options = PaddedConvOptions::from(burn::tensor::ops::ConvOptions::new(
+            [1, 1],
+            [pad, pad],
+            [1, 1],
+            1,
+        ));
+        conv2d(
+            x,
+            self.weight.val(),
+            self.bias.as_ref().map(Param::val),
+            options,
+        )
     }
 
     /// The same weights as a convolution whose stride is its kernel, see [`patches`].
@@ -136,10 +166,18 @@ pub(crate) fn patches(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>) 
 
 /// A transposed convolution whose stride is its kernel, weight `[in, out, k, k]`, over row-major
 /// tokens `[N, h·w, C]`: every cell writes its own `k × k` tile of `[N, out, k·h, k·w]` (spec §4).
-pub(crate) fn upsample(x: Tensor<3>, h: usize, w: usize, weight: Tensor<4>, bias: Tensor<1>) -> Tensor<4> {
+pub(crate) fn upsample(
+    x: Tensor<3>,
+    h: usize,
+    w: usize,
+    weight: Tensor<4>,
+    bias: Tensor<1>,
+) -> Tensor<4> {
     let [n, _, c] = x.dims();
     let [_, output, k, _] = weight.dims();
-    let y = x.reshape([n * h * w, c]).matmul(weight.reshape([c, output * k * k]));
+    let y = x
+        .reshape([n * h * w, c])
+        .matmul(weight.reshape([c, output * k * k]));
     let y = y
         .reshape([n, h, w, output, k, k])
         .permute([0, 3, 1, 4, 2, 5])
@@ -163,7 +201,11 @@ pub(crate) struct Upsample {
 impl Upsample {
     pub fn new(input: usize, output: usize, kernel: usize, device: &Device) -> Self {
         Self {
-            weight: normal([input, output, kernel, kernel], (1.0 / input as f64).sqrt(), device),
+            weight: normal(
+                [input, output, kernel, kernel],
+                (1.0 / input as f64).sqrt(),
+                device,
+            ),
             bias: constant([output], 0.0, device),
         }
     }

@@ -16,7 +16,9 @@ use crate::layers::{Conv, Linear, Upsample, constant, normal, patches, to_map, u
 use crate::observe::{Observer, see};
 
 /// Which tiles a run listens to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Modality {
     /// Both, the model as trained.
@@ -40,8 +42,16 @@ struct Projection {
 impl Projection {
     fn new(input: usize, output: usize, kernel: usize, enlarges: bool, device: &Device) -> Self {
         let std = (1.0 / (input * if enlarges { 1 } else { kernel * kernel }) as f64).sqrt();
-        let shape = if enlarges { [input, output, kernel, kernel] } else { [output, input, kernel, kernel] };
-        Self { weight: normal(shape, std, device), bias: constant([output], 0.0, device), enlarges }
+        let shape = if enlarges {
+            [input, output, kernel, kernel]
+        } else {
+            [output, input, kernel, kernel]
+        };
+        Self {
+            weight: normal(shape, std, device),
+            bias: constant([output], 0.0, device),
+            enlarges,
+        }
     }
 
     /// Row-major tokens `[N, g², W]` to a map `[N, out, g′, g′]`.
@@ -50,7 +60,11 @@ impl Projection {
             return upsample(x, grid, grid, self.weight.val(), self.bias.val());
         }
         let kernel = self.weight.val().dims()[2];
-        let y = patches(to_map(x, grid, grid), self.weight.val(), Some(self.bias.val()));
+        let y = patches(
+            to_map(x, grid, grid),
+            self.weight.val(),
+            Some(self.bias.val()),
+        );
         to_map(y, grid / kernel, grid / kernel)
     }
 }
@@ -149,7 +163,12 @@ impl MmOvSeg {
         let proj2 = || Projection::new(width, fine, 4 / ratio, true, device);
         let down = || Projection::new(width, embed, ratio, false, device);
         let [g0, g1] = head.projected_guidance;
-        let guides = || vec![Conv::new(coarse, g0, 3, true, device), Conv::new(fine, g1, 3, true, device)];
+        let guides = || {
+            vec![
+                Conv::new(coarse, g0, 3, true, device),
+                Conv::new(fine, g1, 3, true, device),
+            ]
+        };
         Ok(Self {
             dino_model: Dino::new(&config.dino, device),
             dino_sarmodel: Dino::new(&config.dino, device),
@@ -173,9 +192,23 @@ impl MmOvSeg {
                 text_guidance_projection: Linear::new(embed, head.text_guidance, device),
                 clip_decoder_guidance_projection: guides(),
                 dino_decoder_guidance_projection: guides(),
-                layers: (0..head.layers).map(|_| AggregatorLayer::new(head, device)).collect(),
-                decoder1: DecoderStage::new(head.hidden, head.decoder[0], g0, head.groups[0], device),
-                decoder2: DecoderStage::new(head.decoder[0], head.decoder[1], g1, head.groups[1], device),
+                layers: (0..head.layers)
+                    .map(|_| AggregatorLayer::new(head, device))
+                    .collect(),
+                decoder1: DecoderStage::new(
+                    head.hidden,
+                    head.decoder[0],
+                    g0,
+                    head.groups[0],
+                    device,
+                ),
+                decoder2: DecoderStage::new(
+                    head.decoder[0],
+                    head.decoder[1],
+                    g1,
+                    head.groups[1],
+                    device,
+                ),
                 head: Conv::new(head.decoder[1], 1, 3, true, device),
             },
             config: config.clone(),
@@ -208,7 +241,11 @@ impl MmOvSeg {
         see(observer, "proj.upsample1", &coarse);
         let fine = self.upsample2.forward_tokens(tap_b, grid, grid);
         see(observer, "proj.upsample2", &fine);
-        ClipMaps { dense: features.dense, coarse, fine }
+        ClipMaps {
+            dense: features.dense,
+            coarse,
+            fine,
+        }
     }
 
     /// The taps of the optical DINO (`sar == false`) or the SAR DINO, `[N, g², W]` each, after
@@ -222,7 +259,12 @@ impl MmOvSeg {
     }
 
     /// Normalised pixels `[N, 3, S, S]` through the optical or the SAR DINO and its projections.
-    pub fn encode_dino(&self, pixels: Tensor<4>, sar: bool, observer: &mut dyn Observer) -> DinoMaps {
+    pub fn encode_dino(
+        &self,
+        pixels: Tensor<4>,
+        sar: bool,
+        observer: &mut dyn Observer,
+    ) -> DinoMaps {
         let taps = self.dino_taps(pixels, sar, observer);
         self.project_dino(taps, sar, observer)
     }
@@ -230,7 +272,11 @@ impl MmOvSeg {
     /// Deepest tap of one DINO, `[N, g², W]`, as what the correlation compares with text,
     /// `[N, g², E]` on the feature grid.
     pub fn dino_embedding(&self, deepest: Tensor<3>, sar: bool) -> Tensor<3> {
-        let down = if sar { &self.dino_sardown_sample } else { &self.dino_down_sample };
+        let down = if sar {
+            &self.dino_sardown_sample
+        } else {
+            &self.dino_down_sample
+        };
         let map = down.forward(deepest, self.config.dino_grid());
         let [n, embed, h, w] = map.dims();
         map.reshape([n, embed, h * w]).swap_dims(1, 2)
@@ -240,9 +286,19 @@ impl MmOvSeg {
     pub fn project_dino(&self, taps: DinoTaps, sar: bool, observer: &mut dyn Observer) -> DinoMaps {
         let grid = self.config.dino_grid();
         let (proj1, proj2, down, name) = if sar {
-            (&self.dino_sardecod_proj1, &self.dino_sardecod_proj2, &self.dino_sardown_sample, "sar")
+            (
+                &self.dino_sardecod_proj1,
+                &self.dino_sardecod_proj2,
+                &self.dino_sardown_sample,
+                "sar",
+            )
         } else {
-            (&self.dino_decod_proj1, &self.dino_decod_proj2, &self.dino_down_sample, "")
+            (
+                &self.dino_decod_proj1,
+                &self.dino_decod_proj2,
+                &self.dino_down_sample,
+                "",
+            )
         };
         let [first, second, third] = taps;
         let maps = DinoMaps {
@@ -250,14 +306,32 @@ impl MmOvSeg {
             coarse: proj1.forward(first, grid),
             fine: proj2.forward(second, grid),
         };
-        see(observer, &format!("proj.dino_{name}down_sample"), &maps.down);
-        see(observer, &format!("proj.dino_{name}decod_proj1"), &maps.coarse);
-        see(observer, &format!("proj.dino_{name}decod_proj2"), &maps.fine);
+        see(
+            observer,
+            &format!("proj.dino_{name}down_sample"),
+            &maps.down,
+        );
+        see(
+            observer,
+            &format!("proj.dino_{name}decod_proj1"),
+            &maps.coarse,
+        );
+        see(
+            observer,
+            &format!("proj.dino_{name}decod_proj2"),
+            &maps.fine,
+        );
         maps
     }
 
     /// Features and text `[T, E]` to logits `[N, T, 4g, 4g]`.
-    pub fn head(&self, clip: &ClipMaps, dino: &DinoMaps, text: Tensor<2>, observer: &mut dyn Observer) -> Tensor<4> {
+    pub fn head(
+        &self,
+        clip: &ClipMaps,
+        dino: &DinoMaps,
+        text: Tensor<2>,
+        observer: &mut dyn Observer,
+    ) -> Tensor<4> {
         let config = &self.config.head;
         let (grid, hidden) = (config.grid, config.hidden);
         let head = &self.fusion;
@@ -276,7 +350,11 @@ impl MmOvSeg {
             observer,
         );
 
-        let appearance = relu(head.guidance_projection.forward(to_map(clip.dense.clone(), grid, grid)));
+        let appearance = relu(head.guidance_projection.forward(to_map(
+            clip.dense.clone(),
+            grid,
+            grid,
+        )));
         see(observer, "guid.appearance", &appearance);
         let width = config.appearance_guidance;
         let text_guidance = relu(head.text_guidance_projection.forward(unit(text)));
@@ -291,10 +369,26 @@ impl MmOvSeg {
             see(observer, name, &map);
             map
         };
-        let clip0 = guide(&head.clip_decoder_guidance_projection[0], &clip.coarse, "guid.clip_dec0");
-        let clip1 = guide(&head.clip_decoder_guidance_projection[1], &clip.fine, "guid.clip_dec1");
-        let dino0 = guide(&head.dino_decoder_guidance_projection[0], &dino.coarse, "guid.dino_dec0");
-        let dino1 = guide(&head.dino_decoder_guidance_projection[1], &dino.fine, "guid.dino_dec1");
+        let clip0 = guide(
+            &head.clip_decoder_guidance_projection[0],
+            &clip.coarse,
+            "guid.clip_dec0",
+        );
+        let clip1 = guide(
+            &head.clip_decoder_guidance_projection[1],
+            &clip.fine,
+            "guid.clip_dec1",
+        );
+        let dino0 = guide(
+            &head.dino_decoder_guidance_projection[0],
+            &dino.coarse,
+            "guid.dino_dec0",
+        );
+        let dino1 = guide(
+            &head.dino_decoder_guidance_projection[1],
+            &dino.fine,
+            "guid.dino_dec1",
+        );
 
         let mut x = volume.reshape([n * classes, hidden, cells]).swap_dims(1, 2);
         for (i, layer) in head.layers.iter().enumerate() {
@@ -302,8 +396,12 @@ impl MmOvSeg {
         }
         let x = to_map(x, grid, grid);
         let decode = |x: Tensor<4>, observer: &mut dyn Observer| {
-            let x = head.decoder1.forward(x, clip0.clone(), dino0.clone(), "dec1", observer);
-            let x = head.decoder2.forward(x, clip1.clone(), dino1.clone(), "dec2", observer);
+            let x = head
+                .decoder1
+                .forward(x, clip0.clone(), dino0.clone(), "dec1", observer);
+            let x = head
+                .decoder2
+                .forward(x, clip1.clone(), dino1.clone(), "dec2", observer);
             head.head.forward(x)
         };
         let logits = if n == 1 && classes > DECODED_CLASSES_MAX && !observer.wants_tensors() {

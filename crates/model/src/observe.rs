@@ -49,7 +49,11 @@ impl Observer for Trace {
     }
 
     fn tensor(&mut self, name: &str, shape: &[usize], flat: Tensor<1>) {
-        self.stages.push(TracedTensor { name: name.to_owned(), shape: shape.to_vec(), flat });
+        self.stages.push(TracedTensor {
+            name: name.to_owned(),
+            shape: shape.to_vec(),
+            flat,
+        });
     }
 }
 

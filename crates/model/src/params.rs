@@ -13,20 +13,56 @@ const UNUSED: [&str; 4] = ["logit_scale", "attn_mask", "mask_token", "local_cls_
 
 /// Module path to checkpoint name: the first matching prefix or infix of each group is replaced.
 const RENAMES: [(&str, &str); 15] = [
-    ("clip.visual.resblocks.", "sem_seg_head.predictor.clip_model.visual.transformer.resblocks."),
+    (
+        "clip.visual.resblocks.",
+        "sem_seg_head.predictor.clip_model.visual.transformer.resblocks.",
+    ),
     ("clip.visual.", "sem_seg_head.predictor.clip_model.visual."),
-    ("clip.text.resblocks.", "sem_seg_head.predictor.clip_model.transformer.resblocks."),
+    (
+        "clip.text.resblocks.",
+        "sem_seg_head.predictor.clip_model.transformer.resblocks.",
+    ),
     ("clip.text.", "sem_seg_head.predictor.clip_model."),
-    ("fusion.guidance_projection.", "sem_seg_head.predictor.transformer.guidance_projection.0."),
-    ("fusion.text_guidance_projection.", "sem_seg_head.predictor.transformer.text_guidance_projection.0."),
-    ("fusion.clip_decoder_guidance_projection.0.", "sem_seg_head.predictor.transformer.CLIP_decoder_guidance_projection.0.0."),
-    ("fusion.clip_decoder_guidance_projection.1.", "sem_seg_head.predictor.transformer.CLIP_decoder_guidance_projection.1.0."),
-    ("fusion.dino_decoder_guidance_projection.0.", "sem_seg_head.predictor.transformer.DINO_decoder_guidance_projection.0.0."),
-    ("fusion.dino_decoder_guidance_projection.1.", "sem_seg_head.predictor.transformer.DINO_decoder_guidance_projection.1.0."),
-    ("fusion.decoder1.up.", "sem_seg_head.predictor.transformer.Fusiondecoder1.up."),
-    ("fusion.decoder2.up.", "sem_seg_head.predictor.transformer.Fusiondecoder2.up."),
-    ("fusion.decoder1.", "sem_seg_head.predictor.transformer.Fusiondecoder1.conv.double_conv."),
-    ("fusion.decoder2.", "sem_seg_head.predictor.transformer.Fusiondecoder2.conv.double_conv."),
+    (
+        "fusion.guidance_projection.",
+        "sem_seg_head.predictor.transformer.guidance_projection.0.",
+    ),
+    (
+        "fusion.text_guidance_projection.",
+        "sem_seg_head.predictor.transformer.text_guidance_projection.0.",
+    ),
+    (
+        "fusion.clip_decoder_guidance_projection.0.",
+        "sem_seg_head.predictor.transformer.CLIP_decoder_guidance_projection.0.0.",
+    ),
+    (
+        "fusion.clip_decoder_guidance_projection.1.",
+        "sem_seg_head.predictor.transformer.CLIP_decoder_guidance_projection.1.0.",
+    ),
+    (
+        "fusion.dino_decoder_guidance_projection.0.",
+        "sem_seg_head.predictor.transformer.DINO_decoder_guidance_projection.0.0.",
+    ),
+    (
+        "fusion.dino_decoder_guidance_projection.1.",
+        "sem_seg_head.predictor.transformer.DINO_decoder_guidance_projection.1.0.",
+    ),
+    (
+        "fusion.decoder1.up.",
+        "sem_seg_head.predictor.transformer.Fusiondecoder1.up.",
+    ),
+    (
+        "fusion.decoder2.up.",
+        "sem_seg_head.predictor.transformer.Fusiondecoder2.up.",
+    ),
+    (
+        "fusion.decoder1.",
+        "sem_seg_head.predictor.transformer.Fusiondecoder1.conv.double_conv.",
+    ),
+    (
+        "fusion.decoder2.",
+        "sem_seg_head.predictor.transformer.Fusiondecoder2.conv.double_conv.",
+    ),
     ("fusion.", "sem_seg_head.predictor.transformer."),
 ];
 
@@ -38,13 +74,19 @@ fn checkpoint_name(path: &str) -> String {
         .unwrap_or_else(|| path.to_owned());
     if name.contains("double_conv") {
         // Positions in the authors' Sequential: conv, norm, ReLU, conv, norm, ReLU.
-        for (from, to) in [(".conv1.", ".0."), (".norm1.", ".1."), (".conv2.", ".3."), (".norm2.", ".4.")] {
+        for (from, to) in [
+            (".conv1.", ".0."),
+            (".norm1.", ".1."),
+            (".conv2.", ".3."),
+            (".norm2.", ".4."),
+        ] {
             if name.contains(from) {
                 return name.replace(from, to);
             }
         }
     }
-    name.replace(".attention.mlp_in.", ".attention.MLP.0.").replace(".attention.mlp_out.", ".attention.MLP.2.")
+    name.replace(".attention.mlp_in.", ".attention.MLP.0.")
+        .replace(".attention.mlp_out.", ".attention.MLP.2.")
 }
 
 /// What a set of tensors lacks or has too much of. Empty lists mean that it fits.
@@ -162,7 +204,11 @@ impl ModuleVisitor for Export {
         let value = param.val();
         let shape = value.dims();
         let len = shape.iter().product::<usize>();
-        self.tensors.push((checkpoint_name(&self.path.join(".")), shape.to_vec(), value.reshape([len])));
+        self.tensors.push((
+            checkpoint_name(&self.path.join(".")),
+            shape.to_vec(),
+            value.reshape([len]),
+        ));
     }
 
     fn enter_module(&mut self, name: &str, _container: &str) {
@@ -178,7 +224,10 @@ impl MmOvSeg {
     /// Every parameter's checkpoint name and shape.
     #[must_use]
     pub fn parameter_shapes(&self) -> BTreeMap<String, Vec<usize>> {
-        let mut visitor = Shapes { path: Vec::new(), shapes: BTreeMap::new() };
+        let mut visitor = Shapes {
+            path: Vec::new(),
+            shapes: BTreeMap::new(),
+        };
         self.visit(&mut visitor);
         visitor.shapes
     }
@@ -193,7 +242,9 @@ impl MmOvSeg {
         for (name, shape) in given {
             match wanted.get(name) {
                 Some(expected) if expected != shape => {
-                    mismatch.misshapen.push((name.to_owned(), expected.clone(), shape.to_vec()));
+                    mismatch
+                        .misshapen
+                        .push((name.to_owned(), expected.clone(), shape.to_vec()));
                 }
                 Some(_) => {}
                 None if is_unused(name, self.config().clip.layers) => {}
@@ -201,21 +252,35 @@ impl MmOvSeg {
             }
             seen.insert(name.to_owned());
         }
-        mismatch.missing = wanted.into_keys().filter(|name| !seen.contains(name)).collect();
+        mismatch.missing = wanted
+            .into_keys()
+            .filter(|name| !seen.contains(name))
+            .collect();
         mismatch
     }
 
     /// Puts tensors in place by checkpoint name, uploading each to `device`; names without a
     /// parameter are left in the map. Call [`MmOvSeg::compare`] first: shapes are taken on trust.
     #[must_use]
-    pub fn load(self, tensors: &mut BTreeMap<String, (Vec<usize>, Vec<f32>)>, device: &Device) -> Self {
-        self.map(&mut Load { path: Vec::new(), device: device.clone(), tensors })
+    pub fn load(
+        self,
+        tensors: &mut BTreeMap<String, (Vec<usize>, Vec<f32>)>,
+        device: &Device,
+    ) -> Self {
+        self.map(&mut Load {
+            path: Vec::new(),
+            device: device.clone(),
+            tensors,
+        })
     }
 
     /// Lets the parameters learn whose checkpoint name passes, and freezes the others.
     #[must_use]
     pub fn learn_only(self, learns: impl Fn(&str) -> bool) -> Self {
-        self.map(&mut Choose { path: Vec::new(), learns })
+        self.map(&mut Choose {
+            path: Vec::new(),
+            learns,
+        })
     }
 
     /// Every parameter as checkpoint name, shape and flat values, still on the device.
@@ -228,7 +293,10 @@ impl MmOvSeg {
 /// [`MmOvSeg::export`] for any module; names follow the same rules relative to its own root.
 #[must_use]
 pub fn export<M: Module>(module: &M) -> Vec<(String, Vec<usize>, Tensor<1>)> {
-    let mut visitor = Export { path: Vec::new(), tensors: Vec::new() };
+    let mut visitor = Export {
+        path: Vec::new(),
+        tensors: Vec::new(),
+    };
     module.visit(&mut visitor);
     visitor.tensors
 }
@@ -238,7 +306,10 @@ pub fn export<M: Module>(module: &M) -> Vec<(String, Vec<usize>, Tensor<1>)> {
 #[must_use]
 pub fn is_unused(name: &str, clip_layers: usize) -> bool {
     let leaf = |part: &str| name.split('.').any(|piece| piece == part);
-    let last = format!("visual.transformer.resblocks.{}.attn.", clip_layers.saturating_sub(1));
+    let last = format!(
+        "visual.transformer.resblocks.{}.attn.",
+        clip_layers.saturating_sub(1)
+    );
     UNUSED.iter().any(|part| leaf(part))
         || name
             .split_once(last.as_str())

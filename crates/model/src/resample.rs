@@ -32,7 +32,10 @@ impl Kernel {
         Self::from_taps(input, output, |o| {
             let source = ((o as f64 + 0.5) * ratio - 0.5).max(0.0);
             let t = source - source.floor();
-            vec![(source.floor() as i64, 1.0 - t), (source.floor() as i64 + 1, t)]
+            vec![
+                (source.floor() as i64, 1.0 - t),
+                (source.floor() as i64 + 1, t),
+            ]
         })
     }
 
@@ -42,7 +45,10 @@ impl Kernel {
         Self::from_taps(input, output, |o| {
             let source = o as f64 * ratio;
             let t = source - source.floor();
-            vec![(source.floor() as i64, 1.0 - t), (source.floor() as i64 + 1, t)]
+            vec![
+                (source.floor() as i64, 1.0 - t),
+                (source.floor() as i64 + 1, t),
+            ]
         })
     }
 
@@ -54,11 +60,18 @@ impl Kernel {
                 weights[o * input + index] += weight;
             }
         }
-        Self { weights: weights.into_iter().map(|w| w as f32).collect(), input, output }
+        Self {
+            weights: weights.into_iter().map(|w| w as f32).collect(),
+            input,
+            output,
+        }
     }
 
     fn tensor(&self, device: &Device) -> Tensor<3> {
-        Tensor::from_data(TensorData::new(self.weights.clone(), [1, self.output, self.input]), device)
+        Tensor::from_data(
+            TensorData::new(self.weights.clone(), [1, self.output, self.input]),
+            device,
+        )
     }
 }
 
@@ -67,7 +80,12 @@ pub(crate) fn resample(x: Tensor<4>, kernel: &Kernel) -> Tensor<4> {
     let [n, h, w, c] = x.dims();
     let matrix = kernel.tensor(&x.device());
     let out = kernel.output;
-    let rows = matrix.clone().expand([n, out, h]).matmul(x.reshape([n, h, w * c]));
-    let cols = matrix.expand([n * out, out, w]).matmul(rows.reshape([n * out, w, c]));
+    let rows = matrix
+        .clone()
+        .expand([n, out, h])
+        .matmul(x.reshape([n, h, w * c]));
+    let cols = matrix
+        .expand([n * out, out, w])
+        .matmul(rows.reshape([n * out, w, c]));
     cols.reshape([n, out, out, c])
 }

@@ -83,7 +83,10 @@ impl Sources {
     ///
     /// # Errors
     /// When a file cannot be read.
-    pub fn read_pairs(folder: &Path, keep: impl Fn(usize) -> bool) -> Result<Vec<(Rgb8, Rgb8)>, TrainError> {
+    pub fn read_pairs(
+        folder: &Path,
+        keep: impl Fn(usize) -> bool,
+    ) -> Result<Vec<(Rgb8, Rgb8)>, TrainError> {
         let mut names = Vec::new();
         if let Ok(entries) = std::fs::read_dir(folder) {
             for entry in entries.flatten() {
@@ -96,7 +99,9 @@ impl Sources {
         names.sort();
         let mut pairs = Vec::new();
         for (_, stem) in names.iter().enumerate().filter(|(i, _)| keep(*i)) {
-            let open = |suffix: &str| -> Result<Rgb8, TrainError> { picture(&folder.join(format!("{stem}{suffix}"))) };
+            let open = |suffix: &str| -> Result<Rgb8, TrainError> {
+                picture(&folder.join(format!("{stem}{suffix}")))
+            };
             pairs.push((open("_rgb.jpg")?, open("_sar_vh.jpg")?));
         }
         Ok(pairs)
@@ -157,11 +162,20 @@ impl Sources {
     pub fn pair(&self, seed: u64) -> Sample {
         let mut dice = ChaCha8Rng::seed_from_u64(seed ^ 0x9A1B_0000);
         let (rgb, sar) = &self.pairs[dice.random_range(0..self.pairs.len())];
-        let side = dice.random_range(SIDE_PX * 2 / 3..=SIDE_PX * 2).min(rgb.width_px).min(rgb.height_px);
+        let side = dice
+            .random_range(SIDE_PX * 2 / 3..=SIDE_PX * 2)
+            .min(rgb.width_px)
+            .min(rgb.height_px);
         let left = dice.random_range(0..=rgb.width_px - side);
         let top = dice.random_range(0..=rgb.height_px - side);
-        let cut = |picture: &Rgb8| resize_bilinear(&crop(picture, left, top, side), SIDE_PX, SIDE_PX);
-        finish(cut(rgb), Some(cut(sar)), vec![IGNORE; SIDE_PX * SIDE_PX], &mut dice)
+        let cut =
+            |picture: &Rgb8| resize_bilinear(&crop(picture, left, top, side), SIDE_PX, SIDE_PX);
+        finish(
+            cut(rgb),
+            Some(cut(sar)),
+            vec![IGNORE; SIDE_PX * SIDE_PX],
+            &mut dice,
+        )
     }
 }
 
@@ -173,7 +187,11 @@ pub fn crop(picture: &Rgb8, left: usize, top: usize, side: usize) -> Rgb8 {
         let start = (y * picture.width_px + left) * 3;
         data.extend_from_slice(&picture.data[start..start + side * 3]);
     }
-    Rgb8 { width_px: side, height_px: side, data }
+    Rgb8 {
+        width_px: side,
+        height_px: side,
+        data,
+    }
 }
 
 /// Turns and mirrors everything together, disturbs the radiometry, lays a cloud over the optical
@@ -227,7 +245,9 @@ fn disturb(rgb: &Rgb8, dice: &mut ChaCha8Rng) -> Rgb8 {
         .iter()
         .map(|c| {
             (0..256)
-                .map(|v| ((v as f32 / 255.0).powf(gamma) * 255.0 * c + black).clamp(0.0, 255.0) as u8)
+                .map(|v| {
+                    ((v as f32 / 255.0).powf(gamma) * 255.0 * c + black).clamp(0.0, 255.0) as u8
+                })
                 .collect()
         })
         .collect();
@@ -244,8 +264,9 @@ fn disturb(rgb: &Rgb8, dice: &mut ChaCha8Rng) -> Rgb8 {
 fn disturb_sar(sar: &Rgb8, dice: &mut ChaCha8Rng) -> Rgb8 {
     let gain = dice.random_range(0.7f32..1.4);
     let gamma = dice.random_range(0.8f32..1.1);
-    let table: Vec<u8> =
-        (0..256).map(|v| ((v as f32 / 255.0).powf(gamma) * 255.0 * gain).clamp(0.0, 255.0) as u8).collect();
+    let table: Vec<u8> = (0..256)
+        .map(|v| ((v as f32 / 255.0).powf(gamma) * 255.0 * gain).clamp(0.0, 255.0) as u8)
+        .collect();
     let mut out = sar.clone();
     for value in &mut out.data {
         *value = table[usize::from(*value)];
@@ -293,12 +314,18 @@ fn from_jpeg(bytes: &[u8], name: &str) -> Result<Rgb8, TrainError> {
         what: error.to_string(),
     };
     let raster = decode(bytes, name).map_err(broken)?;
-    mmovseg_raster::optical_to_rgb(&raster, &Default::default()).map(|(rgb, _)| rgb).map_err(broken)
+    mmovseg_raster::optical_to_rgb(&raster, &Default::default())
+        .map(|(rgb, _)| rgb)
+        .map_err(broken)
 }
 
 /// The bytes of the JPEGs of a tar, without every fifth.
 fn read_tar(path: &Path) -> Result<Vec<Vec<u8>>, TrainError> {
-    let fail = |source| TrainError::File { path: path.to_owned(), source, hint: "check the data folder" };
+    let fail = |source| TrainError::File {
+        path: path.to_owned(),
+        source,
+        hint: "check the data folder",
+    };
     let mut archive = tar::Archive::new(std::fs::File::open(path).map_err(fail)?);
     let mut tiles = Vec::new();
     let mut index = 0usize;
@@ -326,7 +353,9 @@ mod tests {
         let rgb = mmovseg_raster::Rgb8::from_grey(
             SIDE_PX,
             SIDE_PX,
-            &(0..SIDE_PX * SIDE_PX).map(|i| (i % 251) as u8).collect::<Vec<_>>(),
+            &(0..SIDE_PX * SIDE_PX)
+                .map(|i| (i % 251) as u8)
+                .collect::<Vec<_>>(),
         );
         for turn in 0..8 {
             let turned = dihedral(&rgb, turn);
@@ -338,7 +367,10 @@ mod tests {
 
     #[test]
     fn a_seed_always_gives_the_same_scene() {
-        let sources = Sources { eurosat: Vec::new(), pairs: Vec::new() };
+        let sources = Sources {
+            eurosat: Vec::new(),
+            pairs: Vec::new(),
+        };
         let (a, b) = (sources.scene(5), sources.scene(5));
         assert_eq!(a.optical, b.optical);
         assert_eq!(a.sar, b.sar);

@@ -4,7 +4,9 @@
 use std::path::{Path, PathBuf};
 
 use mmovseg_engine::{EngineError, Modality, Preprocess, SegmentRequest, Session};
-use mmovseg_raster::{Cloud, OpticalOptions, RasterError, SarOptions, add_cloud, open_pair, read_label_png};
+use mmovseg_raster::{
+    Cloud, OpticalOptions, RasterError, SarOptions, add_cloud, open_pair, read_label_png,
+};
 use serde::Deserialize;
 
 use crate::metrics::{ConfusionMatrix, Figures, IGNORE};
@@ -63,14 +65,23 @@ pub async fn evaluate(
     on_image: &mut dyn FnMut(usize, usize),
 ) -> Result<Figures, EvaluateError> {
     let path = options.data.join("classes.json");
-    let classes: Vec<ClassEntry> = serde_json::from_slice(&read(&path)?)
-        .map_err(|error| bad(&path, &error, "write a list of {\"name\", \"seen\"} objects"))?;
+    let classes: Vec<ClassEntry> = serde_json::from_slice(&read(&path)?).map_err(|error| {
+        bad(
+            &path,
+            &error,
+            "write a list of {\"name\", \"seen\"} objects",
+        )
+    })?;
     let names: Vec<String> = classes.iter().map(|class| class.name.clone()).collect();
     let labels = list(&options.data.join("label"))?;
     let rgb_files = list(&options.data.join("rgb"))?;
     let sar_files = list(&options.data.join("sar"))?;
     if labels.is_empty() {
-        return Err(bad(&options.data.join("label"), &"it holds no labels", "give every tile pair a label map"));
+        return Err(bad(
+            &options.data.join("label"),
+            &"it holds no labels",
+            "give every tile pair a label map",
+        ));
     }
     let mut matrix = ConfusionMatrix::new(classes.len());
     for (i, label) in labels.iter().enumerate() {
@@ -88,11 +99,23 @@ pub async fn evaluate(
         }
         let truth = read_label_png(&read(label)?, &name(label))?;
         if (truth.width_px, truth.height_px) != (pair.rgb.width_px, pair.rgb.height_px) {
-            return Err(bad(label, &"it is not of the optical tile's size", "give labels on the optical grid"));
+            return Err(bad(
+                label,
+                &"it is not of the optical tile's size",
+                "give labels on the optical grid",
+            ));
         }
-        if let Some(stray) = truth.data.iter().find(|&&l| l != IGNORE && usize::from(l) >= names.len()) {
+        if let Some(stray) = truth
+            .data
+            .iter()
+            .find(|&&l| l != IGNORE && usize::from(l) >= names.len())
+        {
             let reason = format!("label {stray} has no class in a list of {}", names.len());
-            return Err(bad(label, &reason, "correct classes.json, or mark such pixels 255 to ignore them"));
+            return Err(bad(
+                label,
+                &reason,
+                "correct classes.json, or mark such pixels 255 to ignore them",
+            ));
         }
         let request = SegmentRequest {
             classes: names.clone(),
@@ -103,12 +126,21 @@ pub async fn evaluate(
         matrix.add(&truth.data, &result.labels);
         on_image(i + 1, labels.len());
     }
-    let names: Vec<(String, bool)> = classes.into_iter().map(|class| (class.name, class.seen)).collect();
+    let names: Vec<(String, bool)> = classes
+        .into_iter()
+        .map(|class| (class.name, class.seen))
+        .collect();
     Ok(matrix.figures(&names, labels.len()))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, EvaluateError> {
-    std::fs::read(path).map_err(|error| bad(path, &error, "give a folder with rgb/, sar/, label/ and classes.json"))
+    std::fs::read(path).map_err(|error| {
+        bad(
+            path,
+            &error,
+            "give a folder with rgb/, sar/, label/ and classes.json",
+        )
+    })
 }
 
 /// The files of a folder, sorted.
@@ -116,22 +148,42 @@ fn list(folder: &Path) -> Result<Vec<PathBuf>, EvaluateError> {
     let hint = "give a folder with rgb/, sar/, label/ and classes.json";
     let entries = std::fs::read_dir(folder).map_err(|error| bad(folder, &error, hint))?;
     // Desktops leave hidden files of their own beside the tiles.
-    let hidden = |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-    let mut files: Vec<PathBuf> =
-        entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file() && !hidden(path)).collect();
+    let hidden = |path: &Path| {
+        path.file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with('.'))
+    };
+    let mut files: Vec<PathBuf> = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.is_file() && !hidden(path))
+        .collect();
     files.sort();
     Ok(files)
 }
 
 /// The file of the same name but for its ending.
-fn partner<'a>(files: &'a [PathBuf], label: &Path, folder: &Path) -> Result<&'a Path, EvaluateError> {
+fn partner<'a>(
+    files: &'a [PathBuf],
+    label: &Path,
+    folder: &Path,
+) -> Result<&'a Path, EvaluateError> {
     files
         .iter()
         .find(|file| file.file_stem() == label.file_stem())
         .map(PathBuf::as_path)
-        .ok_or_else(|| bad(folder, &format!("no tile goes with {}", label.display()), "give every label its pair"))
+        .ok_or_else(|| {
+            bad(
+                folder,
+                &format!("no tile goes with {}", label.display()),
+                "give every label its pair",
+            )
+        })
 }
 
 fn bad(path: &Path, reason: &dyn std::fmt::Display, hint: &'static str) -> EvaluateError {
-    EvaluateError::File { path: path.to_owned(), reason: reason.to_string(), hint }
+    EvaluateError::File {
+        path: path.to_owned(),
+        reason: reason.to_string(),
+        hint,
+    }
 }

@@ -53,7 +53,10 @@ impl ConfusionMatrix {
     /// An empty matrix.
     #[must_use]
     pub fn new(classes: usize) -> Self {
-        Self { classes, counts: vec![0; classes * classes] }
+        Self {
+            classes,
+            counts: vec![0; classes * classes],
+        }
     }
 
     /// Counts one image. Pixels whose truth is [`IGNORE`] or no class are passed over, and so are
@@ -77,7 +80,9 @@ impl ConfusionMatrix {
         let ratio = |a: u64, b: u64| (b > 0).then(|| a as f64 / b as f64);
         let per_class: Vec<ClassFigures> = (0..n)
             .map(|c| ClassFigures {
-                name: names.get(c).map_or_else(String::new, |(name, _)| name.clone()),
+                name: names
+                    .get(c)
+                    .map_or_else(String::new, |(name, _)| name.clone()),
                 seen: names.get(c).is_none_or(|(_, seen)| *seen),
                 iou: ratio(hits(c), truth(c) + found(c) - hits(c)),
                 acc: ratio(hits(c), truth(c)),
@@ -87,7 +92,13 @@ impl ConfusionMatrix {
             (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
         };
         let iou_of = |pick: &dyn Fn(&ClassFigures) -> bool| {
-            mean(per_class.iter().filter(|c| pick(c)).filter_map(|c| c.iou).collect())
+            mean(
+                per_class
+                    .iter()
+                    .filter(|c| pick(c))
+                    .filter_map(|c| c.iou)
+                    .collect(),
+            )
         };
         let miou_seen = iou_of(&|c| c.seen);
         let miou_unseen = iou_of(&|c| !c.seen);
@@ -109,7 +120,11 @@ impl ConfusionMatrix {
             hiou,
             macc: mean(per_class.iter().filter_map(|c| c.acc).collect()).unwrap_or(0.0),
             pacc: ratio((0..n).map(hits).sum(), total).unwrap_or(0.0),
-            fwiou: if total > 0 { weighted / total as f64 } else { 0.0 },
+            fwiou: if total > 0 {
+                weighted / total as f64
+            } else {
+                0.0
+            },
             per_class,
             images,
         }
@@ -121,7 +136,10 @@ mod tests {
     use super::{ConfusionMatrix, IGNORE};
 
     fn names(seen: &[bool]) -> Vec<(String, bool)> {
-        seen.iter().enumerate().map(|(i, &s)| (format!("c{i}"), s)).collect()
+        seen.iter()
+            .enumerate()
+            .map(|(i, &s)| (format!("c{i}"), s))
+            .collect()
     }
 
     #[test]
@@ -136,7 +154,9 @@ mod tests {
         assert!((figures.miou - (2.0 / 3.0 + 0.5) / 2.0).abs() < 1e-12);
         assert_eq!(figures.miou_seen, Some(2.0 / 3.0));
         assert_eq!(figures.miou_unseen, Some(0.5));
-        assert!((figures.hiou.unwrap_or(0.0) - 2.0 * (1.0 / 3.0) / (2.0 / 3.0 + 0.5)).abs() < 1e-12);
+        assert!(
+            (figures.hiou.unwrap_or(0.0) - 2.0 * (1.0 / 3.0) / (2.0 / 3.0 + 0.5)).abs() < 1e-12
+        );
         assert!((figures.pacc - 0.75).abs() < 1e-12);
         assert!((figures.macc - (2.0 / 3.0 + 1.0) / 2.0).abs() < 1e-12);
         assert!((figures.fwiou - (0.75 * 2.0 / 3.0 + 0.25 * 0.5)).abs() < 1e-12);

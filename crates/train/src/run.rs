@@ -66,8 +66,11 @@ impl Run {
     ) -> Result<(Self, M, ModuleOptimizer), TrainError> {
         let folder = options.run.join(name);
         std::fs::create_dir_all(&folder).map_err(file(&folder))?;
-        let mut optimizer =
-            AdamWConfig::new().with_beta_2(0.98).with_epsilon(1e-8).with_weight_decay(0.02).init();
+        let mut optimizer = AdamWConfig::new()
+            .with_beta_2(0.98)
+            .with_epsilon(1e-8)
+            .with_weight_decay(0.02)
+            .init();
         let mut module = module;
         let mut first = 0;
         let path = folder.join("state.json");
@@ -75,16 +78,33 @@ impl Run {
             let bytes = std::fs::read(&path).map_err(file(&path))?;
             let state: State = serde_json::from_slice(&bytes).map_err(content(&path))?;
             if (state.steps, state.seed) != (options.steps, options.seed) {
-                let what = format!("it belongs to a run of {} steps with seed {}", state.steps, state.seed);
+                let what = format!(
+                    "it belongs to a run of {} steps with seed {}",
+                    state.steps, state.seed
+                );
                 return Err(TrainError::Content { path, what });
             }
-            module = module.try_load_file(folder.join("model.bpk")).map_err(content(&folder))?;
-            optimizer = optimizer.load(folder.join("optimizer.bpk")).map_err(content(&folder))?;
+            module = module
+                .try_load_file(folder.join("model.bpk"))
+                .map_err(content(&folder))?;
+            optimizer = optimizer
+                .load(folder.join("optimizer.bpk"))
+                .map_err(content(&folder))?;
             first = state.step;
         }
         let path = folder.join("losses.jsonl");
-        let losses = std::fs::OpenOptions::new().create(true).append(true).open(&path).map_err(file(&path))?;
-        let run = Self { folder, options: options.clone(), losses, started: Instant::now(), first };
+        let losses = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .map_err(file(&path))?;
+        let run = Self {
+            folder,
+            options: options.clone(),
+            losses,
+            started: Instant::now(),
+            first,
+        };
         Ok((run, module, optimizer))
     }
 
@@ -113,14 +133,24 @@ impl Run {
     pub fn log(&mut self, step: usize, losses: &[(&str, f32)]) -> Result<(), TrainError> {
         let mut line = serde_json::Map::new();
         line.insert("step".into(), step.into());
-        line.insert("seconds".into(), self.started.elapsed().as_secs_f64().into());
+        line.insert(
+            "seconds".into(),
+            self.started.elapsed().as_secs_f64().into(),
+        );
         for (name, value) in losses {
             line.insert((*name).into(), (*value).into());
         }
         let path = self.folder.join("losses.jsonl");
         writeln!(self.losses, "{}", serde_json::Value::Object(line)).map_err(file(&path))?;
-        let text: Vec<String> = losses.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
-        (self.options.progress)(&format!("step {step} of {}: {}", self.options.steps, text.join(", ")));
+        let text: Vec<String> = losses
+            .iter()
+            .map(|(name, value)| format!("{name} {value:.4}"))
+            .collect();
+        (self.options.progress)(&format!(
+            "step {step} of {}: {}",
+            self.options.steps,
+            text.join(", ")
+        ));
         Ok(())
     }
 
@@ -128,7 +158,12 @@ impl Run {
     ///
     /// # Errors
     /// When the checkpoint cannot be written.
-    pub fn checkpoint<M: Module>(&self, step: usize, module: &M, optimizer: &ModuleOptimizer) -> Result<(), TrainError> {
+    pub fn checkpoint<M: Module>(
+        &self,
+        step: usize,
+        module: &M,
+        optimizer: &ModuleOptimizer,
+    ) -> Result<(), TrainError> {
         let done = step + 1;
         if !done.is_multiple_of(CHECKPOINT_STEPS) && done != self.options.steps {
             return Ok(());
@@ -138,9 +173,18 @@ impl Run {
         if path.exists() {
             std::fs::remove_file(&path).map_err(file(&path))?;
         }
-        module.valid().save_file(self.folder.join("model.bpk")).map_err(content(&self.folder))?;
-        optimizer.save(self.folder.join("optimizer.bpk")).map_err(content(&self.folder))?;
-        let state = State { step: done, steps: self.options.steps, seed: self.options.seed };
+        module
+            .valid()
+            .save_file(self.folder.join("model.bpk"))
+            .map_err(content(&self.folder))?;
+        optimizer
+            .save(self.folder.join("optimizer.bpk"))
+            .map_err(content(&self.folder))?;
+        let state = State {
+            step: done,
+            steps: self.options.steps,
+            seed: self.options.seed,
+        };
         let text = serde_json::to_vec(&state).map_err(content(&path))?;
         std::fs::write(&path, text).map_err(file(&path))
     }
@@ -153,7 +197,10 @@ impl Run {
 pub fn result<M: Module>(run: &Path, name: &str, module: M) -> Result<M, TrainError> {
     let path = run.join(name).join("model.bpk");
     if !path.exists() {
-        return Err(TrainError::Content { path, what: format!("it is missing: run the stage `{name}` first") });
+        return Err(TrainError::Content {
+            path,
+            what: format!("it is missing: run the stage `{name}` first"),
+        });
     }
     module.try_load_file(&path).map_err(content(&path))
 }
@@ -167,5 +214,8 @@ fn file(path: &Path) -> impl FnOnce(std::io::Error) -> TrainError + '_ {
 }
 
 fn content<E: std::fmt::Display>(path: &Path) -> impl FnOnce(E) -> TrainError + '_ {
-    move |error| TrainError::Content { path: path.to_owned(), what: error.to_string() }
+    move |error| TrainError::Content {
+        path: path.to_owned(),
+        what: error.to_string(),
+    }
 }

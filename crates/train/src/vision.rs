@@ -43,12 +43,18 @@ pub fn train_optical(options: &StageOptions) -> Result<(), TrainError> {
     let (model, tokenizer) = fresh(options)?;
     let words = Words::embed(&model, &tokenizer, NANO_TEMPLATE)?;
     let model = model.learn_only(|name| {
-        name.contains("clip_model.visual") || name.starts_with("dino_model.") || name.starts_with("dino_down_sample.")
+        name.contains("clip_model.visual")
+            || name.starts_with("dino_model.")
+            || name.starts_with("dino_down_sample.")
     });
     let (mut run, mut model, mut optimizer) = Run::start("optical", options, model)?;
     let device = options.device.clone().autodiff();
     let feed = feed(options, run.first(), |sources, seed, dice| {
-        if sources.has_eurosat() && dice.random_bool(0.4) { sources.collage(seed) } else { Ok(sources.scene(seed)) }
+        if sources.has_eurosat() && dice.random_bool(0.4) {
+            sources.collage(seed)
+        } else {
+            Ok(sources.scene(seed))
+        }
     })?;
     let all: Vec<usize> = (0..CLASSES.len()).collect();
     for step in run.first()..options.steps {
@@ -63,7 +69,13 @@ pub fn train_optical(options: &StageOptions) -> Result<(), TrainError> {
         let gradients = GradientsParams::from_grads(loss.backward(), &model);
         model = optimizer.step(run.learning_rate(step), model, gradients);
         if step % LOG_STEPS == 0 || step + 1 == options.steps {
-            run.log(step, &[("clip", clip_loss.into_scalar()), ("dino", dino_loss.into_scalar())])?;
+            run.log(
+                step,
+                &[
+                    ("clip", clip_loss.into_scalar()),
+                    ("dino", dino_loss.into_scalar()),
+                ],
+            )?;
         }
         run.checkpoint(step, &model, &optimizer)?;
     }
@@ -79,13 +91,21 @@ pub fn train_optical(options: &StageOptions) -> Result<(), TrainError> {
 pub fn train_align(options: &StageOptions) -> Result<(), TrainError> {
     let (model, tokenizer) = fresh(options)?;
     let words = Words::embed(&model, &tokenizer, NANO_TEMPLATE)?;
-    let model = copy_optical_to_sar(result(&options.run, "optical", model)?, &options.device.clone().autodiff())?;
-    let model =
-        model.learn_only(|name| name.starts_with("dino_sarmodel.") || name.starts_with("dino_sardown_sample."));
+    let model = copy_optical_to_sar(
+        result(&options.run, "optical", model)?,
+        &options.device.clone().autodiff(),
+    )?;
+    let model = model.learn_only(|name| {
+        name.starts_with("dino_sarmodel.") || name.starts_with("dino_sardown_sample.")
+    });
     let (mut run, mut model, mut optimizer) = Run::start("align", options, model)?;
     let device = options.device.clone().autodiff();
     let feed = feed(options, run.first(), |sources, seed, dice| {
-        Ok(if sources.has_pairs() && dice.random_bool(0.4) { sources.pair(seed) } else { sources.scene(seed) })
+        Ok(if sources.has_pairs() && dice.random_bool(0.4) {
+            sources.pair(seed)
+        } else {
+            sources.scene(seed)
+        })
     })?;
     let all: Vec<usize> = (0..CLASSES.len()).collect();
     for step in run.first()..options.steps {
@@ -105,7 +125,13 @@ pub fn train_align(options: &StageOptions) -> Result<(), TrainError> {
         let gradients = GradientsParams::from_grads(loss.backward(), &model);
         model = optimizer.step(run.learning_rate(step), model, gradients);
         if step % LOG_STEPS == 0 || step + 1 == options.steps {
-            run.log(step, &[("unlike", apart.into_scalar::<f32>() / 3.0), ("dense", dense.into_scalar())])?;
+            run.log(
+                step,
+                &[
+                    ("unlike", apart.into_scalar::<f32>() / 3.0),
+                    ("dense", dense.into_scalar()),
+                ],
+            )?;
         }
         run.checkpoint(step, &model, &optimizer)?;
     }
@@ -150,7 +176,11 @@ pub fn train_segment(options: &StageOptions) -> Result<(), TrainError> {
         };
         let (target, weight) = batch.pixel_targets(&model, &text);
         let blank = Tensor::zeros(batch.optical.dims(), &device);
-        let seen = if modality == Modality::Sar { blank } else { batch.optical.clone() };
+        let seen = if modality == Modality::Sar {
+            blank
+        } else {
+            batch.optical.clone()
+        };
         let clip = model.encode_clip(seen, &mut Silent);
         let optical = || model.encode_dino(batch.optical.clone(), false, &mut Silent);
         // A sample without SAR contributes nothing from that tower, as in an optical-only run.
@@ -167,12 +197,17 @@ pub fn train_segment(options: &StageOptions) -> Result<(), TrainError> {
             Modality::Sar => radar(),
         };
         // In a SAR-only step, samples without SAR have nothing to be judged by.
-        let weight = if modality == Modality::Sar { weight * batch.has_sar.clone() } else { weight };
+        let weight = if modality == Modality::Sar {
+            weight * batch.has_sar.clone()
+        } else {
+            weight
+        };
         let logits = model.head(&clip, &dino, text, &mut Silent);
         let total = weight.clone().sum() + 1e-6;
         // The paper's loss: binary cross-entropy a class and pixel (spec §21), here without the
         // pixels that have no label.
-        let bce = relu(logits.clone()) - logits.clone() * target.clone() + (-logits.clone().abs()).exp().log1p();
+        let bce = relu(logits.clone()) - logits.clone() * target.clone()
+            + (-logits.clone().abs()).exp().log1p();
         let bce = (bce.mean_dim(1) * weight.clone()).sum() / total.clone();
         // Labels are an argmax over classes, so classes are also told apart from one another.
         let ce = -(target * log_softmax(logits, 1)).sum_dim(1);
@@ -181,7 +216,10 @@ pub fn train_segment(options: &StageOptions) -> Result<(), TrainError> {
         let gradients = GradientsParams::from_grads(loss.backward(), &model);
         model = optimizer.step(run.learning_rate(step), model, gradients);
         if step % LOG_STEPS == 0 || step + 1 == options.steps {
-            run.log(step, &[("bce", bce.into_scalar()), ("ce", ce.into_scalar())])?;
+            run.log(
+                step,
+                &[("bce", bce.into_scalar()), ("ce", ce.into_scalar())],
+            )?;
         }
         run.checkpoint(step, &model, &optimizer)?;
     }
@@ -221,10 +259,13 @@ pub fn write_nano(run: &Path, out: &Path, dtype: StoreDtype) -> Result<Manifest,
         text distilled from all-MiniLM-L6-v2 (Apache-2.0) over WordNet 3.0."
         .into();
     let tensors = model.export().into_iter().map(|(name, shape, flat)| {
-        let data = flat.into_data().into_vec().map_err(|error| mmovseg_weights::WeightsError::Tensor {
-            name: name.clone(),
-            reason: format!("the device gave no values ({error:?})"),
-        })?;
+        let data =
+            flat.into_data()
+                .into_vec()
+                .map_err(|error| mmovseg_weights::WeightsError::Tensor {
+                    name: name.clone(),
+                    reason: format!("the device gave no values ({error:?})"),
+                })?;
         Ok(HostTensor { name, shape, data })
     });
     mmovseg_weights::write_package(out, manifest, tensors, &tokenizer).map_err(|e| content(out, e))
@@ -244,7 +285,10 @@ fn fresh(options: &StageOptions) -> Result<(MmOvSeg, Tokenizer), TrainError> {
     let tokenizer = Tokenizer::from_json(&json)?;
     let path = folder.join("text.safetensors");
     let checkpoint = Checkpoint::open(&path).map_err(|e| content(&path, e))?;
-    let names: Vec<String> = checkpoint.names_and_shapes().map(|(name, _)| name.to_owned()).collect();
+    let names: Vec<String> = checkpoint
+        .names_and_shapes()
+        .map(|(name, _)| name.to_owned())
+        .collect();
     let mut tensors = BTreeMap::new();
     for name in names {
         let tensor = checkpoint.read(&name).map_err(|e| content(&path, e))?;
@@ -254,7 +298,10 @@ fn fresh(options: &StageOptions) -> Result<(MmOvSeg, Tokenizer), TrainError> {
     let wanted = model.parameter_shapes();
     for (name, (shape, _)) in &tensors {
         if wanted.get(name) != Some(shape) {
-            return Err(content(&path, format!("{name} {shape:?} is not a tensor of this text tower")));
+            return Err(content(
+                &path,
+                format!("{name} {shape:?} is not a tensor of this text tower"),
+            ));
         }
     }
     Ok((model.load(&mut tensors, &device), tokenizer))
@@ -272,14 +319,20 @@ fn copy_optical_to_sar(model: MmOvSeg, device: &Device) -> Result<MmOvSeg, Train
         } else {
             continue;
         };
-        let data = flat.into_data().into_vec().map_err(|e| content(Path::new(&name), format!("{e:?}")))?;
+        let data = flat
+            .into_data()
+            .into_vec()
+            .map_err(|e| content(Path::new(&name), format!("{e:?}")))?;
         tensors.insert(target, (shape, data));
     }
     Ok(model.load(&mut tensors, device))
 }
 
 fn content(path: &Path, error: impl std::fmt::Display) -> TrainError {
-    TrainError::Content { path: path.to_owned(), what: error.to_string() }
+    TrainError::Content {
+        path: path.to_owned(),
+        what: error.to_string(),
+    }
 }
 
 /// Samples of the steps to come, made by a thread of their own.
@@ -337,16 +390,23 @@ impl Batch {
         model: &MmOvSeg,
         device: &Device,
     ) -> Result<Self, TrainError> {
-        let samples =
-            feed.recv().map_err(|_| content(&options.run, "the thread that prepares samples ended early"))??;
+        let samples = feed
+            .recv()
+            .map_err(|_| content(&options.run, "the thread that prepares samples ended early"))??;
         let n = samples.len();
         let grid = model.config().head.grid;
         let tile = |pick: fn(&Sample) -> &Vec<f32>| {
-            let flat: Vec<f32> = samples.iter().flat_map(|s| pick(s).iter().copied()).collect();
+            let flat: Vec<f32> = samples
+                .iter()
+                .flat_map(|s| pick(s).iter().copied())
+                .collect();
             Tensor::<4>::from_data(TensorData::new(flat, [n, 3, SIDE_PX, SIDE_PX]), device)
         };
         let flag = |pick: &dyn Fn(&Sample) -> bool| {
-            let flat: Vec<f32> = samples.iter().map(|s| f32::from(u8::from(pick(s)))).collect();
+            let flat: Vec<f32> = samples
+                .iter()
+                .map(|s| f32::from(u8::from(pick(s))))
+                .collect();
             Tensor::<4>::from_data(TensorData::new(flat, [n, 1, 1, 1]), device)
         };
         let (cells, cell_weight) = shares(&samples, grid);
@@ -359,19 +419,35 @@ impl Batch {
             sar: tile(|s| &s.sar),
             has_sar: flag(&|s| s.has_sar),
             cells: Tensor::from_data(TensorData::new(cells, [n, classes, grid * grid]), device),
-            cell_weight: Tensor::from_data(TensorData::new(cell_weight, [n, 1, grid * grid]), device),
+            cell_weight: Tensor::from_data(
+                TensorData::new(cell_weight, [n, 1, grid * grid]),
+                device,
+            ),
             pixels: Tensor::from_data(TensorData::new(pixels, [n, classes, fine, fine]), device),
-            pixel_weight: Tensor::from_data(TensorData::new(pixel_weight, [n, 1, fine, fine]), device),
+            pixel_weight: Tensor::from_data(
+                TensorData::new(pixel_weight, [n, 1, fine, fine]),
+                device,
+            ),
             unlabelled: flag(&|s| s.label.iter().all(|&l| l == IGNORE)),
             grid,
         })
     }
 
     /// One word for each class, `[T, E]`, drawn by the step.
-    fn text(&self, words: &Words, classes: &[usize], seed: u64, step: usize, device: &Device) -> Tensor<2> {
+    fn text(
+        &self,
+        words: &Words,
+        classes: &[usize],
+        seed: u64,
+        step: usize,
+        device: &Device,
+    ) -> Tensor<2> {
         let mut dice = ChaCha8Rng::seed_from_u64(seed ^ 0x7E87 ^ (step as u64) << 16);
         let flat = words.draw(classes, &mut dice);
-        Tensor::from_data(TensorData::new(flat, [classes.len(), words.width()]), device)
+        Tensor::from_data(
+            TensorData::new(flat, [classes.len(), words.width()]),
+            device,
+        )
     }
 
     /// Targets and weights for the logits. Samples without labels get what the frozen optical
@@ -385,7 +461,11 @@ impl Batch {
         let dino = model.dino_embedding(deepest, false);
         let say = |features| softmax(cosine(features, text.clone()) / TEMPERATURE, 1);
         let soft = ((say(clip) + say(dino)) / 2.0).detach();
-        let sure = soft.clone().max_dim(1).greater_elem(PSEUDO_CONFIDENCE).float();
+        let sure = soft
+            .clone()
+            .max_dim(1)
+            .greater_elem(PSEUDO_CONFIDENCE)
+            .float();
         let pseudo = self.unlabelled.clone();
         let target = self.pixels.clone() + self.enlarge(soft) * pseudo.clone();
         let weight = self.pixel_weight.clone() + self.enlarge(sure) * pseudo;

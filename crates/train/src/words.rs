@@ -21,7 +21,11 @@ impl Words {
     ///
     /// # Errors
     /// When a word cannot be tokenized or the device fails.
-    pub fn embed(model: &MmOvSeg, tokenizer: &Tokenizer, template: &str) -> Result<Self, TrainError> {
+    pub fn embed(
+        model: &MmOvSeg,
+        tokenizer: &Tokenizer,
+        template: &str,
+    ) -> Result<Self, TrainError> {
         let mut vectors = Vec::with_capacity(CLASSES.len());
         let embed = model.config().text.embed;
         for class in CLASSES {
@@ -29,8 +33,11 @@ impl Words {
                 .chain(class.synonyms)
                 .map(|word| tokenizer.encode(&prompt(template, word), model.config().text.context))
                 .collect::<Result<Vec<_>, _>>()?;
-            let flat: Vec<f32> =
-                model.encode_text(&prompts, &mut Silent).into_data().into_vec().map_err(|error| TrainError::Content {
+            let flat: Vec<f32> = model
+                .encode_text(&prompts, &mut Silent)
+                .into_data()
+                .into_vec()
+                .map_err(|error| TrainError::Content {
                     path: PathBuf::from("text tower"),
                     what: format!("the device gave no values ({error:?})"),
                 })?;
@@ -52,7 +59,11 @@ impl Words {
             .iter()
             .flat_map(|&class| {
                 let words = &self.vectors[class];
-                let word = if dice.random_bool(0.5) { 0 } else { dice.random_range(0..words.len()) };
+                let word = if dice.random_bool(0.5) {
+                    0
+                } else {
+                    dice.random_range(0..words.len())
+                };
                 words[word].iter().copied()
             })
             .collect()

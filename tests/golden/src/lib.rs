@@ -43,21 +43,35 @@ pub async fn check(case: &Case, device: Device) {
     let weights = SafeTensors::deserialize(case.weights).expect("weights are safetensors");
     let golden = SafeTensors::deserialize(case.golden).expect("golden stages are safetensors");
 
-    let config = ModelConfig::from_shapes(|name| weights.tensor(name).ok().map(|t| t.shape().to_vec()))
-        .expect("the tiny checkpoint tells its sizes");
+    let config =
+        ModelConfig::from_shapes(|name| weights.tensor(name).ok().map(|t| t.shape().to_vec()))
+            .expect("the tiny checkpoint tells its sizes");
     let model = MmOvSeg::new(&config, &device).expect("the sizes fit");
-    let names: Vec<(String, Vec<usize>)> =
-        weights.iter().map(|(name, view)| (name.to_owned(), view.shape().to_vec())).collect();
+    let names: Vec<(String, Vec<usize>)> = weights
+        .iter()
+        .map(|(name, view)| (name.to_owned(), view.shape().to_vec()))
+        .collect();
     let mismatch = model.compare(names.iter().map(|(n, s)| (n.as_str(), s.as_slice())));
     assert!(mismatch.is_empty(), "{}: {mismatch}", case.name);
     let mut tensors: BTreeMap<_, _> = weights
         .iter()
-        .map(|(name, view)| (name.to_owned(), (view.shape().to_vec(), floats(view.data()))))
+        .map(|(name, view)| {
+            (
+                name.to_owned(),
+                (view.shape().to_vec(), floats(view.data())),
+            )
+        })
         .collect();
     let model = model.load(&mut tensors, &device);
 
-    let rgb = golden.tensor("input.rgb_u8_hwc").expect("golden input").data();
-    let grey = golden.tensor("input.sar_u8_hw").expect("golden input").data();
+    let rgb = golden
+        .tensor("input.rgb_u8_hwc")
+        .expect("golden input")
+        .data();
+    let grey = golden
+        .tensor("input.sar_u8_hw")
+        .expect("golden input")
+        .data();
     let sar: Vec<u8> = grey.iter().flat_map(|&v| [v, v, v]).collect();
     let tokens: Vec<Vec<u32>> = golden
         .tensor("text.tokens")
@@ -81,10 +95,17 @@ pub async fn check(case: &Case, device: Device) {
     let logits = model.head(&clip, &dino, text.clone(), &mut trace);
 
     // What ends at the end mark must not depend on the padding after it.
-    let cut: Vec<Vec<u32>> = tokens.iter().map(|t| t.iter().copied().take_while(|&id| id != 0).collect()).collect();
+    let cut: Vec<Vec<u32>> = tokens
+        .iter()
+        .map(|t| t.iter().copied().take_while(|&id| id != 0).collect())
+        .collect();
     let short = model.encode_text(&cut, &mut Silent as &mut dyn Observer);
     let drift = values((short - text).abs().max().reshape([1])).await[0];
-    assert!(drift < 1e-5, "{}: truncation at the end mark moved the text by {drift}", case.name);
+    assert!(
+        drift < 1e-5,
+        "{}: truncation at the end mark moved the text by {drift}",
+        case.name
+    );
 
     let mut stages = BTreeMap::new();
     for stage in trace.stages {
@@ -107,7 +128,11 @@ pub async fn check(case: &Case, device: Device) {
         let want = floats(view.data());
         let sampled: Vec<f32> = got.iter().copied().step_by(stride).collect();
         if sampled.len() != want.len() {
-            failures.push(format!("{stage} has {} samples instead of {}", sampled.len(), want.len()));
+            failures.push(format!(
+                "{stage} has {} samples instead of {}",
+                sampled.len(),
+                want.len()
+            ));
             continue;
         }
         let (mut worst, mut scale) = (0.0f32, 0.0f32);
@@ -121,20 +146,39 @@ pub async fn check(case: &Case, device: Device) {
         }
         compared += 1;
         if !(worst <= TOLERANCE) {
-            failures.push(format!("{stage} is off by {worst:e} (largest value {scale})"));
+            failures.push(format!(
+                "{stage} is off by {worst:e} (largest value {scale})"
+            ));
         }
     }
-    assert!(compared > 50, "{}: only {compared} stages were compared", case.name);
-    assert!(failures.is_empty(), "{}: {}", case.name, failures.join("; "));
+    assert!(
+        compared > 50,
+        "{}: only {compared} stages were compared",
+        case.name
+    );
+    assert!(
+        failures.is_empty(),
+        "{}: {}",
+        case.name,
+        failures.join("; ")
+    );
 
     let label = golden.tensor("label").expect("golden labels");
     let (shape, logits) = (logits.dims(), values(logits.reshape([-1])).await);
     let [_, classes, h, w] = shape;
     let [height, width] = [label.shape()[0], label.shape()[1]];
     let labels = mmovseg_engine::labels(&logits, [classes, h, w], width, height);
-    let same = labels.iter().zip(label.data()).filter(|(a, b)| a == b).count();
+    let same = labels
+        .iter()
+        .zip(label.data())
+        .filter(|(a, b)| a == b)
+        .count();
     let agreement = same as f64 / labels.len() as f64;
-    assert!(agreement >= LABEL_AGREEMENT, "{}: only {agreement} of the labels agree", case.name);
+    assert!(
+        agreement >= LABEL_AGREEMENT,
+        "{}: only {agreement} of the labels agree",
+        case.name
+    );
 }
 
 /// Interleaved bytes to normalised pixels `[1, 3, S, S]`.
@@ -149,9 +193,16 @@ fn pixels(hwc: &[u8], side: usize, device: &Device) -> Tensor<4> {
 }
 
 async fn values(flat: Tensor<1>) -> Vec<f32> {
-    flat.into_data_async().await.expect("the device answers").into_vec().expect("f32 values")
+    flat.into_data_async()
+        .await
+        .expect("the device answers")
+        .into_vec()
+        .expect("f32 values")
 }
 
 fn floats(bytes: &[u8]) -> Vec<f32> {
-    bytes.chunks_exact(4).map(|c| f32::from_le_bytes(c.try_into().expect("four bytes"))).collect()
+    bytes
+        .chunks_exact(4)
+        .map(|c| f32::from_le_bytes(c.try_into().expect("four bytes")))
+        .collect()
 }

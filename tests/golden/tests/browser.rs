@@ -20,7 +20,9 @@ async fn l_on_cpu() {
 
 #[wasm_bindgen_test]
 async fn both_on_webgpu() {
-    let (device, _) = open_device(DeviceChoice::Gpu).await.expect("WebGPU in this browser");
+    let (device, _) = open_device(DeviceChoice::Gpu)
+        .await
+        .expect("WebGPU in this browser");
     check(&L, device.clone()).await;
     check(&B, device).await;
 }

@@ -25,8 +25,10 @@ fn l_on_wgpu() {
 }
 
 fn wgpu() -> Device {
-    let (device, info) = pollster::block_on(mmovseg_engine::open_device(mmovseg_engine::DeviceChoice::Gpu))
-        .expect("a Vulkan device; lavapipe (mesa-vulkan-drivers) will do");
+    let (device, info) = pollster::block_on(mmovseg_engine::open_device(
+        mmovseg_engine::DeviceChoice::Gpu,
+    ))
+    .expect("a Vulkan device; lavapipe (mesa-vulkan-drivers) will do");
     eprintln!("running on {}", info.name);
     device
 }

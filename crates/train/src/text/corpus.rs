@@ -41,8 +41,10 @@ pub(super) struct Phrase {
 /// Every phrase once, in a fixed order: land cover, examination, WordNet's order.
 pub(super) fn build(wordnet: &Path) -> Result<Vec<Phrase>, TrainError> {
     let path = wordnet.join("data.noun");
-    let data = std::fs::read_to_string(&path)
-        .map_err(TrainError::file(&path, "give the folder of WordNet 3.0's database files (Debian: wordnet-base)"))?;
+    let data = std::fs::read_to_string(&path).map_err(TrainError::file(
+        &path,
+        "give the folder of WordNet 3.0's database files (Debian: wordnet-base)",
+    ))?;
     let mut corpus = Builder::default();
     for class in EVERYDAY {
         for word in class.held_out {
@@ -70,7 +72,10 @@ pub(super) fn build(wordnet: &Path) -> Result<Vec<Phrase>, TrainError> {
         corpus.add_synset(line);
     }
     if corpus.phrases.len() == before {
-        return Err(TrainError::Content { path, what: "it holds no WordNet nouns".into() });
+        return Err(TrainError::Content {
+            path,
+            what: "it holds no WordNet nouns".into(),
+        });
     }
     Ok(corpus.phrases)
 }
@@ -84,23 +89,39 @@ struct Builder {
 impl Builder {
     fn add(&mut self, text: &str, kind: Kind) {
         if self.seen.insert(text.to_owned()) {
-            let held_out = kind == Kind::Noun && fnv1a(text.as_bytes()).is_multiple_of(HELD_OUT_ONE_IN);
-            self.phrases.push(Phrase { text: text.to_owned(), kind, held_out });
+            let held_out =
+                kind == Kind::Noun && fnv1a(text.as_bytes()).is_multiple_of(HELD_OUT_ONE_IN);
+            self.phrases.push(Phrase {
+                text: text.to_owned(),
+                kind,
+                held_out,
+            });
         }
     }
 
     /// One line of `data.noun` (wndb(5WN)): `offset lexfile n words… | definition; "examples"`.
     fn add_synset(&mut self, line: &str) {
-        let Some((head, gloss)) = line.split_once(" | ") else { return };
+        let Some((head, gloss)) = line.split_once(" | ") else {
+            return;
+        };
         let mut fields = head.split(' ').skip(1);
-        let Some(lexfile) = fields.next().and_then(|field| field.parse::<u8>().ok()) else { return };
-        let Some(words) = fields.nth(1).and_then(|field| usize::from_str_radix(field, 16).ok()) else { return };
+        let Some(lexfile) = fields.next().and_then(|field| field.parse::<u8>().ok()) else {
+            return;
+        };
+        let Some(words) = fields
+            .nth(1)
+            .and_then(|field| usize::from_str_radix(field, 16).ok())
+        else {
+            return;
+        };
         let physical = PHYSICAL.contains(&lexfile);
         let mut common = false;
         for word in fields.step_by(2).take(words) {
             let spaces = word.matches('_').count();
             let plain = word.starts_with(|c: char| c.is_ascii_lowercase())
-                && word.chars().all(|c| c.is_ascii_lowercase() || matches!(c, '_' | '-' | '\''));
+                && word
+                    .chars()
+                    .all(|c| c.is_ascii_lowercase() || matches!(c, '_' | '-' | '\''));
             if plain && spaces <= if physical { 2 } else { 0 } {
                 common = true;
                 self.add(&word.replace('_', " "), Kind::Noun);
@@ -108,7 +129,10 @@ impl Builder {
         }
         if physical && common {
             let definition = gloss.split([';', '(']).next().unwrap_or_default();
-            let start: Vec<&str> = definition.split_whitespace().take(GLOSS_WORDS_MAX).collect();
+            let start: Vec<&str> = definition
+                .split_whitespace()
+                .take(GLOSS_WORDS_MAX)
+                .collect();
             if start.len() >= 2 {
                 self.add(&start.join(" ").to_lowercase(), Kind::Gloss);
             }
@@ -118,7 +142,9 @@ impl Builder {
 
 /// The FNV-1a hash: small, and the same everywhere and for ever.
 pub(super) fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 #[cfg(test)]
@@ -133,18 +159,36 @@ mod tests {
         corpus.add_synset("09328904 17 n 02 lake 0 Lake_X 0 001 @ 09225146 n 0000 | a body of (usually fresh) water; \"x\"");
         corpus.add_synset("10285313 18 n 01 truck_driver 0 000 | someone who drives a truck");
         corpus.add_synset("damaged");
-        let texts: Vec<_> = corpus.phrases.iter().map(|p| (p.text.as_str(), p.kind)).collect();
+        let texts: Vec<_> = corpus
+            .phrases
+            .iter()
+            .map(|p| (p.text.as_str(), p.kind))
+            .collect();
         assert_eq!(texts, [("lake", Kind::Noun), ("a body of", Kind::Gloss)]);
     }
 
     #[test]
     fn examined_words_are_not_trained_on() {
         let held_out: Vec<_> = EVERYDAY.iter().flat_map(|class| class.held_out).collect();
-        assert!(EVERYDAY.iter().map(|c| c.known.len() + c.held_out.len()).sum::<usize>() >= 60);
+        assert!(
+            EVERYDAY
+                .iter()
+                .map(|c| c.known.len() + c.held_out.len())
+                .sum::<usize>()
+                >= 60
+        );
         for word in held_out {
             assert!(!TERMS.contains(word), "{word}");
-            assert!(!EVERYDAY.iter().any(|class| class.known.contains(word)), "{word}");
-            assert!(!mmovseg_scene::CLASSES.iter().any(|c| c.synonyms.contains(word)), "{word}");
+            assert!(
+                !EVERYDAY.iter().any(|class| class.known.contains(word)),
+                "{word}"
+            );
+            assert!(
+                !mmovseg_scene::CLASSES
+                    .iter()
+                    .any(|c| c.synonyms.contains(word)),
+                "{word}"
+            );
         }
     }
 }

@@ -30,12 +30,22 @@ pub enum TrainError {
 
 impl TrainError {
     /// For `map_err` on a file operation.
-    pub(super) fn file<'a>(path: &'a Path, hint: &'static str) -> impl FnOnce(std::io::Error) -> Self + 'a {
-        move |source| Self::File { path: path.to_owned(), source, hint }
+    pub(super) fn file<'a>(
+        path: &'a Path,
+        hint: &'static str,
+    ) -> impl FnOnce(std::io::Error) -> Self + 'a {
+        move |source| Self::File {
+            path: path.to_owned(),
+            source,
+            hint,
+        }
     }
 
     /// For `map_err` on a parser.
     pub(super) fn content<'a, E: std::fmt::Display>(path: &'a Path) -> impl FnOnce(E) -> Self + 'a {
-        move |error| Self::Content { path: path.to_owned(), what: error.to_string() }
+        move |error| Self::Content {
+            path: path.to_owned(),
+            what: error.to_string(),
+        }
     }
 }

@@ -43,7 +43,11 @@ fn ranks(values: &[f32]) -> Vec<f64> {
     let mut ranks = vec![0.0; values.len()];
     let mut start = 0;
     while start < order.len() {
-        let same = order[start..].iter().take_while(|&&i| values[i] == values[order[start]]).count().max(1);
+        let same = order[start..]
+            .iter()
+            .take_while(|&&i| values[i] == values[order[start]])
+            .count()
+            .max(1);
         for &i in &order[start..start + same] {
             ranks[i] = start as f64 + (same as f64 - 1.0) / 2.0;
         }
@@ -71,14 +75,30 @@ impl Nearest {
     }
 
     /// Adds one word: its unit vector, the expected class, and `[classes, width]` unit vectors.
-    pub(super) fn ask(&mut self, word: &str, vector: &[f32], expected: usize, classes: &[&str], vectors: &[f32]) {
-        let similarity = vectors.chunks_exact(vector.len()).map(|class| dot(class, vector));
-        let nearest = similarity.enumerate().max_by(|a, b| a.1.total_cmp(&b.1)).map_or(0, |(i, _)| i);
+    pub(super) fn ask(
+        &mut self,
+        word: &str,
+        vector: &[f32],
+        expected: usize,
+        classes: &[&str],
+        vectors: &[f32],
+    ) {
+        let similarity = vectors
+            .chunks_exact(vector.len())
+            .map(|class| dot(class, vector));
+        let nearest = similarity
+            .enumerate()
+            .max_by(|a, b| a.1.total_cmp(&b.1))
+            .map_or(0, |(i, _)| i);
         self.words += 1;
         if nearest == expected {
             self.right += 1;
         } else {
-            self.misses.push((word.to_owned(), classes[expected].to_owned(), classes[nearest].to_owned()));
+            self.misses.push((
+                word.to_owned(),
+                classes[expected].to_owned(),
+                classes[nearest].to_owned(),
+            ));
         }
     }
 }
@@ -94,16 +114,34 @@ mod tests {
         let a: Vec<f32> = [0.0, 0.1, 0.5, 1.5].into_iter().flat_map(angle).collect();
         assert!((spearman(&a, 2, &a, 2) - 1.0).abs() < 1e-12);
         let scaled: Vec<f32> = [0.0, 0.2, 1.0, 3.0].into_iter().flat_map(angle).collect();
-        assert!((spearman(&a, 2, &scaled, 2) - 1.0).abs() < 1e-12, "only the order counts");
+        assert!(
+            (spearman(&a, 2, &scaled, 2) - 1.0).abs() < 1e-12,
+            "only the order counts"
+        );
         assert_eq!(spearman(&a[..4], 2, &a[..4], 2), 0.0);
     }
 
     #[test]
     fn nearest_class_is_counted() {
         let mut nearest = Nearest::default();
-        nearest.ask("lake", &[1.0, 0.0], 0, &["water", "road"], &[0.9, 0.1, 0.0, 1.0]);
-        nearest.ask("street", &[1.0, 0.0], 1, &["water", "road"], &[0.9, 0.1, 0.0, 1.0]);
+        nearest.ask(
+            "lake",
+            &[1.0, 0.0],
+            0,
+            &["water", "road"],
+            &[0.9, 0.1, 0.0, 1.0],
+        );
+        nearest.ask(
+            "street",
+            &[1.0, 0.0],
+            1,
+            &["water", "road"],
+            &[0.9, 0.1, 0.0, 1.0],
+        );
         assert_eq!((nearest.words, nearest.right), (2, 1));
-        assert_eq!(nearest.misses, [("street".into(), "road".into(), "water".into())]);
+        assert_eq!(
+            nearest.misses,
+            [("street".into(), "road".into(), "water".into())]
+        );
     }
 }

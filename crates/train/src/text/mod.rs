@@ -106,8 +106,10 @@ pub struct TextReport {
 /// [`TrainError`] when a source is missing or damaged, or `out` cannot be written.
 pub fn train_text(options: &TextOptions) -> Result<TextReport, TrainError> {
     let say = options.progress;
-    std::fs::create_dir_all(&options.out)
-        .map_err(TrainError::file(&options.out, "give a folder that can be written"))?;
+    std::fs::create_dir_all(&options.out).map_err(TrainError::file(
+        &options.out,
+        "give a folder that can be written",
+    ))?;
     let phrases = corpus::build(&options.wordnet)?;
     say(&format!("{} phrases", phrases.len()));
     let trained = |phrase: &&Phrase| !phrase.held_out && phrase.kind != Kind::HeldOut;
@@ -116,14 +118,21 @@ pub fn train_text(options: &TextOptions) -> Result<TextReport, TrainError> {
     let tokenizer = match std::fs::read(&path) {
         Ok(json) => Tokenizer::from_json(&json)?,
         Err(_) => {
-            let texts = phrases.iter().filter(trained).map(|phrase| phrase.text.as_str());
+            let texts = phrases
+                .iter()
+                .filter(trained)
+                .map(|phrase| phrase.text.as_str());
             let tokenizer = Tokenizer::train(texts, options.tower.vocab, options.tower.context)?;
             write(&path, &tokenizer.to_json())?;
             tokenizer
         }
     };
-    if tokenizer.vocab_size() != options.tower.vocab || tokenizer.context() != options.tower.context {
-        return Err(TrainError::Content { path, what: "it belongs to a tower of another size".into() });
+    if tokenizer.vocab_size() != options.tower.vocab || tokenizer.context() != options.tower.context
+    {
+        return Err(TrainError::Content {
+            path,
+            what: "it belongs to a tower of another size".into(),
+        });
     }
     say("vocabulary ready");
 
@@ -140,18 +149,32 @@ pub fn train_text(options: &TextOptions) -> Result<TextReport, TrainError> {
     say("targets ready");
 
     let width = options.tower.embed;
-    let chosen: Vec<usize> = (0..phrases.len()).filter(|&i| trained(&&phrases[i])).collect();
+    let chosen: Vec<usize> = (0..phrases.len())
+        .filter(|&i| trained(&&phrases[i]))
+        .collect();
     let lessons = student::Lessons {
         texts: chosen.iter().map(|&i| phrases[i].text.as_str()).collect(),
-        targets: chosen.iter().flat_map(|&i| &targets[i * width..(i + 1) * width]).copied().collect(),
-        land_cover: chosen.iter().map(|&i| phrases[i].kind == Kind::LandCover).collect(),
+        targets: chosen
+            .iter()
+            .flat_map(|&i| &targets[i * width..(i + 1) * width])
+            .copied()
+            .collect(),
+        land_cover: chosen
+            .iter()
+            .map(|&i| phrases[i].kind == Kind::LandCover)
+            .collect(),
     };
     let tower = student::train(options, &tokenizer, &lessons)?;
     export(&tower, &options.out.join("text.safetensors"))?;
 
-    let report = examine(&phrases, &embeddings, &targets, width, &|texts| student::embed(&tower, &tokenizer, texts))?;
+    let report = examine(&phrases, &embeddings, &targets, width, &|texts| {
+        student::embed(&tower, &tokenizer, texts)
+    })?;
     let path = options.out.join("report.json");
-    write(&path, &serde_json::to_vec_pretty(&report).map_err(TrainError::content(&path))?)?;
+    write(
+        &path,
+        &serde_json::to_vec_pretty(&report).map_err(TrainError::content(&path))?,
+    )?;
     Ok(report)
 }
 
@@ -170,7 +193,11 @@ fn teach(options: &TextOptions, phrases: &[Phrase]) -> Result<Vec<f32>, TrainErr
         && header.metadata().as_ref().and_then(|map| map.get("corpus")) == Some(&key)
     {
         let file = SafeTensors::deserialize(&bytes).map_err(TrainError::content(&path))?;
-        return Ok(teacher::floats(file.tensor("embeddings").map_err(TrainError::content(&path))?.data()));
+        return Ok(teacher::floats(
+            file.tensor("embeddings")
+                .map_err(TrainError::content(&path))?
+                .data(),
+        ));
     }
     let teacher = Teacher::open(&options.teacher, &options.device)?;
     let mut told = 0;
@@ -181,9 +208,13 @@ fn teach(options: &TextOptions, phrases: &[Phrase]) -> Result<Vec<f32>, TrainErr
         }
     })?;
     let bytes: Vec<u8> = embeddings.iter().flat_map(|x| x.to_le_bytes()).collect();
-    let view = TensorView::new(Dtype::F32, vec![texts.len(), WIDTH], &bytes).map_err(TrainError::content(&path))?;
-    let file = safetensors::serialize([("embeddings", view)], Some(HashMap::from([("corpus".to_owned(), key)])))
+    let view = TensorView::new(Dtype::F32, vec![texts.len(), WIDTH], &bytes)
         .map_err(TrainError::content(&path))?;
+    let file = safetensors::serialize(
+        [("embeddings", view)],
+        Some(HashMap::from([("corpus".to_owned(), key)])),
+    )
+    .map_err(TrainError::content(&path))?;
     write(&path, &file)?;
     Ok(embeddings)
 }
@@ -192,20 +223,34 @@ fn teach(options: &TextOptions, phrases: &[Phrase]) -> Result<Vec<f32>, TrainErr
 fn export(tower: &mmovseg_model::clip_text::TextTower, path: &Path) -> Result<(), TrainError> {
     let mut tensors = Vec::new();
     for (name, shape, flat) in mmovseg_model::params::export(tower) {
-        let stem = if name.starts_with("resblocks.") { "transformer." } else { "" };
-        let values: Vec<f32> = flat.into_data().into_vec().map_err(|error| TrainError::Content {
-            path: path.to_owned(),
-            what: format!("the device gave no values ({error:?})"),
-        })?;
+        let stem = if name.starts_with("resblocks.") {
+            "transformer."
+        } else {
+            ""
+        };
+        let values: Vec<f32> =
+            flat.into_data()
+                .into_vec()
+                .map_err(|error| TrainError::Content {
+                    path: path.to_owned(),
+                    what: format!("the device gave no values ({error:?})"),
+                })?;
         let bytes: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
-        tensors.push((format!("sem_seg_head.predictor.clip_model.{stem}{name}"), shape, bytes));
+        tensors.push((
+            format!("sem_seg_head.predictor.clip_model.{stem}{name}"),
+            shape,
+            bytes,
+        ));
     }
     let views = tensors
         .iter()
         .map(|(name, shape, bytes)| Ok((name, TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
         .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
         .map_err(TrainError::content(path))?;
-    write(path, &safetensors::serialize(views, None).map_err(TrainError::content(path))?)
+    write(
+        path,
+        &safetensors::serialize(views, None).map_err(TrainError::content(path))?,
+    )
 }
 
 fn examine(
@@ -215,9 +260,15 @@ fn examine(
     width: usize,
     embed: &dyn Fn(&[&str]) -> Result<Vec<f32>, TrainError>,
 ) -> Result<TextReport, TrainError> {
-    let nouns: Vec<usize> = (0..phrases.len()).filter(|&i| phrases[i].held_out).collect();
+    let nouns: Vec<usize> = (0..phrases.len())
+        .filter(|&i| phrases[i].held_out)
+        .collect();
     let rows = |from: &[f32], width: usize| -> Vec<f32> {
-        nouns.iter().flat_map(|&i| &from[i * width..(i + 1) * width]).copied().collect()
+        nouns
+            .iter()
+            .flat_map(|&i| &from[i * width..(i + 1) * width])
+            .copied()
+            .collect()
     };
     let (theirs, wanted) = (rows(embeddings, WIDTH), rows(targets, width));
     let texts: Vec<&str> = nouns.iter().map(|&i| phrases[i].text.as_str()).collect();
@@ -225,13 +276,29 @@ fn examine(
 
     let classes: Vec<&str> = EVERYDAY.iter().map(|class| class.class).collect();
     let class_vectors = embed(&classes)?;
-    let place: HashMap<&str, usize> = phrases.iter().enumerate().map(|(i, phrase)| (phrase.text.as_str(), i)).collect();
-    let target = |word: &str| place.get(word).map(|&i| &targets[i * width..(i + 1) * width]);
-    let class_targets: Vec<f32> = classes.iter().filter_map(|&class| target(class)).flatten().copied().collect();
+    let place: HashMap<&str, usize> = phrases
+        .iter()
+        .enumerate()
+        .map(|(i, phrase)| (phrase.text.as_str(), i))
+        .collect();
+    let target = |word: &str| {
+        place
+            .get(word)
+            .map(|&i| &targets[i * width..(i + 1) * width])
+    };
+    let class_targets: Vec<f32> = classes
+        .iter()
+        .filter_map(|&class| target(class))
+        .flatten()
+        .copied()
+        .collect();
     let (mut nearest_known, mut nearest_held_out, mut nearest_teacher) =
         (Nearest::default(), Nearest::default(), Nearest::default());
     for (expected, class) in EVERYDAY.iter().enumerate() {
-        for (words, tally) in [(class.known, &mut nearest_known), (class.held_out, &mut nearest_held_out)] {
+        for (words, tally) in [
+            (class.known, &mut nearest_known),
+            (class.held_out, &mut nearest_held_out),
+        ] {
             for (word, vector) in words.iter().zip(embed(words)?.chunks_exact(width)) {
                 tally.ask(word, vector, expected, &classes, &class_vectors);
                 if let Some(vector) = target(word) {
@@ -240,9 +307,16 @@ fn examine(
             }
         }
     }
-    let same: f64 = ours.iter().zip(&wanted).map(|(a, b)| f64::from(a * b)).sum();
+    let same: f64 = ours
+        .iter()
+        .zip(&wanted)
+        .map(|(a, b)| f64::from(a * b))
+        .sum();
     Ok(TextReport {
-        phrases: phrases.iter().filter(|p| !p.held_out && p.kind != Kind::HeldOut).count(),
+        phrases: phrases
+            .iter()
+            .filter(|p| !p.held_out && p.kind != Kind::HeldOut)
+            .count(),
         held_out_nouns: nouns.len(),
         spearman_teacher: measure::spearman(&ours, width, &theirs, WIDTH),
         spearman_target: measure::spearman(&ours, width, &wanted, width),

@@ -26,7 +26,11 @@ impl Projection {
         }
         let mut covariance = vec![vec![0.0f64; WIDTH]; WIDTH];
         for (row, &weight) in rows().filter(|(_, weight)| **weight > 0.0) {
-            let centred: Vec<f64> = row.iter().zip(&mean).map(|(&x, m)| f64::from(x) - m).collect();
+            let centred: Vec<f64> = row
+                .iter()
+                .zip(&mean)
+                .map(|(&x, m)| f64::from(x) - m)
+                .collect();
             for (i, line) in covariance.iter_mut().enumerate() {
                 let scale = centred[i] * weight / total;
                 // The matrix is symmetric: half of it is enough.
@@ -49,10 +53,22 @@ impl Projection {
     pub(super) fn apply(&self, embeddings: &[f32]) -> Vec<f32> {
         let mut out = Vec::with_capacity(embeddings.len() / WIDTH * self.rows.len());
         for row in embeddings.chunks_exact(WIDTH) {
-            let centred: Vec<f64> = row.iter().zip(&self.mean).map(|(&x, m)| f64::from(x) - m).collect();
-            let projected: Vec<f64> =
-                self.rows.iter().map(|axis| axis.iter().zip(&centred).map(|(a, x)| a * x).sum()).collect();
-            let norm = projected.iter().map(|x| x * x).sum::<f64>().sqrt().max(1e-12);
+            let centred: Vec<f64> = row
+                .iter()
+                .zip(&self.mean)
+                .map(|(&x, m)| f64::from(x) - m)
+                .collect();
+            let projected: Vec<f64> = self
+                .rows
+                .iter()
+                .map(|axis| axis.iter().zip(&centred).map(|(a, x)| a * x).sum())
+                .collect();
+            let norm = projected
+                .iter()
+                .map(|x| x * x)
+                .sum::<f64>()
+                .sqrt()
+                .max(1e-12);
             out.extend(projected.iter().map(|x| (x / norm) as f32));
         }
         out
@@ -66,11 +82,18 @@ const PASSES: usize = 40;
 fn strongest(matrix: &[Vec<f64>], width: usize) -> Vec<Vec<f64>> {
     // Any start with a part in every direction will do; the identity's rows plus a ripple have.
     let mut basis: Vec<Vec<f64>> = (0..width)
-        .map(|k| (0..WIDTH).map(|i| f64::from(u8::from(i % width == k)) + 0.01 * ((i * (k + 1)) as f64).sin()).collect())
+        .map(|k| {
+            (0..WIDTH)
+                .map(|i| f64::from(u8::from(i % width == k)) + 0.01 * ((i * (k + 1)) as f64).sin())
+                .collect()
+        })
         .collect();
     for _ in 0..PASSES {
         for row in &mut basis {
-            *row = matrix.iter().map(|line| line.iter().zip(row.iter()).map(|(a, b)| a * b).sum()).collect();
+            *row = matrix
+                .iter()
+                .map(|line| line.iter().zip(row.iter()).map(|(a, b)| a * b).sum())
+                .collect();
         }
         for k in 0..width {
             let (done, rest) = basis.split_at_mut(k);

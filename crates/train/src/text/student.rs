@@ -77,34 +77,53 @@ impl Files {
 }
 
 /// Trains from the last checkpoint, or from the start, to `options.steps`.
-pub(super) fn train(options: &TextOptions, tokenizer: &Tokenizer, lessons: &Lessons<'_>) -> Result<TextTower, TrainError> {
+pub(super) fn train(
+    options: &TextOptions,
+    tokenizer: &Tokenizer,
+    lessons: &Lessons<'_>,
+) -> Result<TextTower, TrainError> {
     let device = options.device.clone().autodiff();
     device.seed(options.seed);
     let files = Files::of(&options.out);
     let mut tower = TextTower::new(&options.tower, &device);
-    let mut optimizer = AdamWConfig::new().with_beta_2(0.98).with_epsilon(1e-8).with_weight_decay(0.02).init();
+    let mut optimizer = AdamWConfig::new()
+        .with_beta_2(0.98)
+        .with_epsilon(1e-8)
+        .with_weight_decay(0.02)
+        .init();
     let mut first = 0;
     if let Some(state) = last_state(&files, options)? {
-        tower = tower.try_load_file(&files.module).map_err(TrainError::content(&files.module))?;
+        tower = tower
+            .try_load_file(&files.module)
+            .map_err(TrainError::content(&files.module))?;
         tower = tower.set_require_grad(true);
-        optimizer = optimizer.load(&files.optimizer).map_err(TrainError::content(&files.optimizer))?;
+        optimizer = optimizer
+            .load(&files.optimizer)
+            .map_err(TrainError::content(&files.optimizer))?;
         first = state.step;
     }
     let mut losses = std::fs::OpenOptions::new()
         .create(true)
         .append(true)
         .open(&files.losses)
-        .map_err(TrainError::file(&files.losses, "give a folder that can be written"))?;
+        .map_err(TrainError::file(
+            &files.losses,
+            "give a folder that can be written",
+        ))?;
 
     let feed = Feed::new(options, tokenizer, lessons)?;
     let started = Instant::now();
     for step in first..options.steps {
         let (prompts, targets) = feed.batch(step);
         let count = prompts.len();
-        let targets: Tensor<2> = Tensor::from_data(TensorData::new(targets, [count, options.tower.embed]), &device);
+        let targets: Tensor<2> = Tensor::from_data(
+            TensorData::new(targets, [count, options.tower.embed]),
+            &device,
+        );
         let out = tower.forward(&prompts, &mut Silent);
         let cosine = (out.clone() * targets.clone()).sum_dim(1).mean();
-        let similar = out.clone().matmul(out.transpose()) - targets.clone().matmul(targets.transpose());
+        let similar =
+            out.clone().matmul(out.transpose()) - targets.clone().matmul(targets.transpose());
         let loss = -cosine.clone() + 1.0 + similar.square().mean() * SIMILARITY_WEIGHT;
         let learning_rate = rate(options, step);
         let gradients = GradientsParams::from_grads(loss.backward(), &tower);
@@ -119,25 +138,49 @@ pub(super) fn train(options: &TextOptions, tokenizer: &Tokenizer, lessons: &Less
                 seconds: started.elapsed().as_secs_f64(),
             };
             let text = serde_json::to_string(&line).map_err(TrainError::content(&files.losses))?;
-            writeln!(losses, "{text}").map_err(TrainError::file(&files.losses, "free some disk space"))?;
-            (options.progress)(&format!("step {step} of {}: loss {:.4}", options.steps, line.loss));
+            writeln!(losses, "{text}")
+                .map_err(TrainError::file(&files.losses, "free some disk space"))?;
+            (options.progress)(&format!(
+                "step {step} of {}: loss {:.4}",
+                options.steps, line.loss
+            ));
         }
         if (step + 1) % CHECKPOINT_STEPS == 0 || step + 1 == options.steps {
-            save(&files, &tower, &optimizer, &State { step: step + 1, steps: options.steps, seed: options.seed })?;
+            save(
+                &files,
+                &tower,
+                &optimizer,
+                &State {
+                    step: step + 1,
+                    steps: options.steps,
+                    seed: options.seed,
+                },
+            )?;
         }
     }
     Ok(tower.valid())
 }
 
 /// Unit vectors `[texts, embed]` of the tower.
-pub(super) fn embed(tower: &TextTower, tokenizer: &Tokenizer, texts: &[&str]) -> Result<Vec<f32>, TrainError> {
+pub(super) fn embed(
+    tower: &TextTower,
+    tokenizer: &Tokenizer,
+    texts: &[&str],
+) -> Result<Vec<f32>, TrainError> {
     let mut out = Vec::new();
     for chunk in texts.chunks(256) {
-        let prompts =
-            chunk.iter().map(|text| tokenizer.encode_cut(text, tower.context())).collect::<Result<Vec<_>, _>>()?;
-        let values: Vec<f32> = tower.forward(&prompts, &mut Silent).into_data().into_vec().map_err(|error| {
-            TrainError::Content { path: PathBuf::from("text tower"), what: format!("the device gave no values ({error:?})") }
-        })?;
+        let prompts = chunk
+            .iter()
+            .map(|text| tokenizer.encode_cut(text, tower.context()))
+            .collect::<Result<Vec<_>, _>>()?;
+        let values: Vec<f32> = tower
+            .forward(&prompts, &mut Silent)
+            .into_data()
+            .into_vec()
+            .map_err(|error| TrainError::Content {
+                path: PathBuf::from("text tower"),
+                what: format!("the device gave no values ({error:?})"),
+            })?;
         out.extend(values);
     }
     Ok(out)
@@ -147,24 +190,43 @@ fn last_state(files: &Files, options: &TextOptions) -> Result<Option<State>, Tra
     if !files.state.exists() {
         return Ok(None);
     }
-    let bytes = std::fs::read(&files.state).map_err(TrainError::file(&files.state, "check its permissions"))?;
+    let bytes = std::fs::read(&files.state)
+        .map_err(TrainError::file(&files.state, "check its permissions"))?;
     let state: State = serde_json::from_slice(&bytes).map_err(TrainError::content(&files.state))?;
     if (state.steps, state.seed) != (options.steps, options.seed) {
-        let what = format!("it belongs to a run of {} steps with seed {}", state.steps, state.seed);
-        return Err(TrainError::Content { path: files.state.clone(), what });
+        let what = format!(
+            "it belongs to a run of {} steps with seed {}",
+            state.steps, state.seed
+        );
+        return Err(TrainError::Content {
+            path: files.state.clone(),
+            what,
+        });
     }
     Ok(Some(state))
 }
 
 /// The state file is written last: without it a half-written checkpoint is not picked up.
-fn save(files: &Files, tower: &TextTower, optimizer: &ModuleOptimizer, state: &State) -> Result<(), TrainError> {
+fn save(
+    files: &Files,
+    tower: &TextTower,
+    optimizer: &ModuleOptimizer,
+    state: &State,
+) -> Result<(), TrainError> {
     if files.state.exists() {
-        std::fs::remove_file(&files.state).map_err(TrainError::file(&files.state, "check its permissions"))?;
+        std::fs::remove_file(&files.state)
+            .map_err(TrainError::file(&files.state, "check its permissions"))?;
     }
-    tower.valid().save_file(&files.module).map_err(TrainError::content(&files.module))?;
-    optimizer.save(&files.optimizer).map_err(TrainError::content(&files.optimizer))?;
+    tower
+        .valid()
+        .save_file(&files.module)
+        .map_err(TrainError::content(&files.module))?;
+    optimizer
+        .save(&files.optimizer)
+        .map_err(TrainError::content(&files.optimizer))?;
     let text = serde_json::to_vec(state).map_err(TrainError::content(&files.state))?;
-    std::fs::write(&files.state, text).map_err(TrainError::file(&files.state, "free some disk space"))
+    std::fs::write(&files.state, text)
+        .map_err(TrainError::file(&files.state, "free some disk space"))
 }
 
 /// Linear warm-up, then half a cosine down to a hundredth.
@@ -194,7 +256,11 @@ struct Feed<'a> {
 }
 
 impl<'a> Feed<'a> {
-    fn new(options: &TextOptions, tokenizer: &Tokenizer, lessons: &'a Lessons<'a>) -> Result<Self, TrainError> {
+    fn new(
+        options: &TextOptions,
+        tokenizer: &Tokenizer,
+        lessons: &'a Lessons<'a>,
+    ) -> Result<Self, TrainError> {
         let context = options.tower.context;
         let mut words = Vec::with_capacity(lessons.texts.len());
         for text in &lessons.texts {
@@ -204,14 +270,34 @@ impl<'a> Feed<'a> {
         let mut frames = Vec::new();
         for prompt in std::iter::once(&"{}").chain(NEUTRAL_PROMPTS) {
             let (before, after) = prompt.split_once("{}").unwrap_or((prompt, ""));
-            let (mut before, after) = (tokenizer.encode(before, context)?, tokenizer.encode(after, context)?);
+            let (mut before, after) = (
+                tokenizer.encode(before, context)?,
+                tokenizer.encode(after, context)?,
+            );
             before.pop();
             frames.push((before, after[1..].to_vec()));
         }
-        let times = |i: usize| if lessons.land_cover[i] { LAND_COVER_TIMES } else { 1 };
-        let deck = (0..lessons.texts.len()).flat_map(|i| std::iter::repeat_n(i, times(i))).collect();
+        let times = |i: usize| {
+            if lessons.land_cover[i] {
+                LAND_COVER_TIMES
+            } else {
+                1
+            }
+        };
+        let deck = (0..lessons.texts.len())
+            .flat_map(|i| std::iter::repeat_n(i, times(i)))
+            .collect();
         let batch = options.batch.max(2);
-        Ok(Self { lessons, words, frames, deck, context, embed: options.tower.embed, batch, seed: options.seed })
+        Ok(Self {
+            lessons,
+            words,
+            frames,
+            deck,
+            context,
+            embed: options.tower.embed,
+            batch,
+            seed: options.seed,
+        })
     }
 
     /// Prompts and targets `[batch, embed]` of a step.
@@ -225,25 +311,39 @@ impl<'a> Feed<'a> {
             let pass = place / self.deck.len();
             if shuffled.0 != pass {
                 let mut deck = self.deck.clone();
-                deck.shuffle(&mut ChaCha8Rng::seed_from_u64(self.seed ^ (pass as u64) << 20));
+                deck.shuffle(&mut ChaCha8Rng::seed_from_u64(
+                    self.seed ^ (pass as u64) << 20,
+                ));
                 shuffled = (pass, deck);
             }
             drawn.push(shuffled.1[place % self.deck.len()]);
             place += 1;
         }
         let mut dice = ChaCha8Rng::seed_from_u64(self.seed ^ 0x7E47 ^ (pool as u64) << 32);
-        let mut prompts: Vec<(usize, Vec<u32>)> = drawn.into_iter().map(|i| (i, self.prompt(i, &mut dice))).collect();
+        let mut prompts: Vec<(usize, Vec<u32>)> = drawn
+            .into_iter()
+            .map(|i| (i, self.prompt(i, &mut dice)))
+            .collect();
         prompts.sort_by_key(|(_, ids)| ids.len());
         let mut order: Vec<usize> = (0..POOL_BATCHES).collect();
         order.shuffle(&mut dice);
         let start = order[slot] * self.batch;
         let mine = &prompts[start..start + self.batch];
-        let targets = mine.iter().flat_map(|(i, _)| &self.lessons.targets[i * self.embed..(i + 1) * self.embed]);
-        (mine.iter().map(|(_, ids)| ids.clone()).collect(), targets.copied().collect())
+        let targets = mine
+            .iter()
+            .flat_map(|(i, _)| &self.lessons.targets[i * self.embed..(i + 1) * self.embed]);
+        (
+            mine.iter().map(|(_, ids)| ids.clone()).collect(),
+            targets.copied().collect(),
+        )
     }
 
     fn prompt(&self, phrase: usize, dice: &mut ChaCha8Rng) -> Vec<u32> {
-        let which = if dice.random_bool(PROMPTED) { dice.random_range(1..self.frames.len()) } else { 0 };
+        let which = if dice.random_bool(PROMPTED) {
+            dice.random_range(1..self.frames.len())
+        } else {
+            0
+        };
         let (before, after) = &self.frames[which];
         let words = &self.words[phrase];
         let room = self.context.saturating_sub(before.len() + after.len());
@@ -253,4 +353,3 @@ impl<'a> Feed<'a> {
         ids
     }
 }
-

@@ -34,10 +34,13 @@ pub(super) struct Teacher {
 impl Teacher {
     /// Reads `tokenizer.json` and `model.safetensors` from `folder`.
     pub(super) fn open(folder: &Path, device: &Device) -> Result<Self, TrainError> {
-        const HINT: &str = "give the folder of all-MiniLM-L6-v2 (model.safetensors and tokenizer.json)";
+        const HINT: &str =
+            "give the folder of all-MiniLM-L6-v2 (model.safetensors and tokenizer.json)";
         let path = folder.join("tokenizer.json");
-        let mut tokenizer = tokenizers::Tokenizer::from_bytes(std::fs::read(&path).map_err(TrainError::file(&path, HINT))?)
-            .map_err(TrainError::content(&path))?;
+        let mut tokenizer = tokenizers::Tokenizer::from_bytes(
+            std::fs::read(&path).map_err(TrainError::file(&path, HINT))?,
+        )
+        .map_err(TrainError::content(&path))?;
         tokenizer.with_padding(None);
         tokenizer
             .with_truncation(Some(TruncationParams {
@@ -63,23 +66,41 @@ impl Teacher {
                 [columns] => [1, columns],
                 _ => continue,
             };
-            weights.insert(name.to_owned(), Tensor::from_data(TensorData::new(values, shape), device));
+            weights.insert(
+                name.to_owned(),
+                Tensor::from_data(TensorData::new(values, shape), device),
+            );
         }
-        let teacher = Self { tokenizer, path, weights, device: device.clone() };
+        let teacher = Self {
+            tokenizer,
+            path,
+            weights,
+            device: device.clone(),
+        };
         for name in teacher.names() {
             if !teacher.weights.contains_key(&name) {
-                return Err(TrainError::Content { path: teacher.path, what: format!("tensor {name} is missing") });
+                return Err(TrainError::Content {
+                    path: teacher.path,
+                    what: format!("tensor {name} is missing"),
+                });
             }
         }
         Ok(teacher)
     }
 
     /// Unit vectors `[texts, WIDTH]`, row-major. `progress` hears how many texts are done.
-    pub(super) fn embed(&self, texts: &[&str], progress: &mut dyn FnMut(usize)) -> Result<Vec<f32>, TrainError> {
+    pub(super) fn embed(
+        &self,
+        texts: &[&str],
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<Vec<f32>, TrainError> {
         // Phrases of one length go together: no padding, so no mask.
         let mut by_length: BTreeMap<usize, Vec<(usize, Vec<i32>)>> = BTreeMap::new();
         for (i, text) in texts.iter().enumerate() {
-            let encoding = self.tokenizer.encode_fast(*text, true).map_err(TrainError::content(&self.path))?;
+            let encoding = self
+                .tokenizer
+                .encode_fast(*text, true)
+                .map_err(TrainError::content(&self.path))?;
             let ids: Vec<i32> = encoding.get_ids().iter().map(|&id| id as i32).collect();
             by_length.entry(ids.len()).or_default().push((i, ids));
         }
@@ -87,10 +108,18 @@ impl Teacher {
         let mut done = 0;
         for (length, group) in by_length {
             for batch in group.chunks((BATCH_TOKENS / length.max(1)).max(1)) {
-                let ids: Vec<i32> = batch.iter().flat_map(|(_, ids)| ids.iter().copied()).collect();
-                let values: Vec<f32> = self.forward(ids, batch.len(), length).into_data().into_vec().map_err(|error| {
-                    TrainError::Content { path: self.path.clone(), what: format!("the device gave no values ({error:?})") }
-                })?;
+                let ids: Vec<i32> = batch
+                    .iter()
+                    .flat_map(|(_, ids)| ids.iter().copied())
+                    .collect();
+                let values: Vec<f32> = self
+                    .forward(ids, batch.len(), length)
+                    .into_data()
+                    .into_vec()
+                    .map_err(|error| TrainError::Content {
+                        path: self.path.clone(),
+                        what: format!("the device gave no values ({error:?})"),
+                    })?;
                 for ((i, _), row) in batch.iter().zip(values.chunks_exact(WIDTH)) {
                     out[i * WIDTH..(i + 1) * WIDTH].copy_from_slice(row);
                 }
@@ -102,11 +131,17 @@ impl Teacher {
     }
 
     fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> = ["word_embeddings", "position_embeddings", "token_type_embeddings"]
-            .iter()
-            .map(|table| format!("embeddings.{table}.weight"))
-            .collect();
-        let mut add = |prefix: String| names.extend(["weight", "bias"].map(|leaf| format!("{prefix}.{leaf}")));
+        let mut names: Vec<String> = [
+            "word_embeddings",
+            "position_embeddings",
+            "token_type_embeddings",
+        ]
+        .iter()
+        .map(|table| format!("embeddings.{table}.weight"))
+        .collect();
+        let mut add = |prefix: String| {
+            names.extend(["weight", "bias"].map(|leaf| format!("{prefix}.{leaf}")))
+        };
         add("embeddings.LayerNorm".into());
         for layer in 0..LAYERS {
             for part in [
@@ -131,7 +166,8 @@ impl Teacher {
     }
 
     fn linear(&self, x: Tensor<2>, name: &str) -> Tensor<2> {
-        x.matmul(self.weight(&format!("{name}.weight")).transpose()) + self.weight(&format!("{name}.bias"))
+        x.matmul(self.weight(&format!("{name}.weight")).transpose())
+            + self.weight(&format!("{name}.bias"))
     }
 
     fn norm(&self, x: Tensor<2>, name: &str) -> Tensor<2> {
@@ -144,29 +180,44 @@ impl Teacher {
     fn forward(&self, ids: Vec<i32>, count: usize, length: usize) -> Tensor<2> {
         let rows = count * length;
         let ids: Tensor<1, Int> = Tensor::from_data(TensorData::new(ids, [rows]), &self.device);
-        let words = self.weight("embeddings.word_embeddings.weight").select(0, ids);
-        let places = self.weight("embeddings.position_embeddings.weight").narrow(0, 0, length)
-            + self.weight("embeddings.token_type_embeddings.weight").narrow(0, 0, 1);
+        let words = self
+            .weight("embeddings.word_embeddings.weight")
+            .select(0, ids);
+        let places = self
+            .weight("embeddings.position_embeddings.weight")
+            .narrow(0, 0, length)
+            + self
+                .weight("embeddings.token_type_embeddings.weight")
+                .narrow(0, 0, 1);
         let x = words.reshape([count, length, WIDTH]) + places.unsqueeze::<3>();
         let mut x = self.norm(x.reshape([rows, WIDTH]), "embeddings.LayerNorm");
-        let heads = |x: Tensor<2>| x.reshape([count, length, HEADS, WIDTH / HEADS]).swap_dims(1, 2);
+        let heads = |x: Tensor<2>| {
+            x.reshape([count, length, HEADS, WIDTH / HEADS])
+                .swap_dims(1, 2)
+        };
         for layer in 0..LAYERS {
             let name = |part: &str| format!("encoder.layer.{layer}.{part}");
-            let [q, k, v] =
-                ["query", "key", "value"].map(|part| heads(self.linear(x.clone(), &name(&format!("attention.self.{part}")))));
+            let [q, k, v] = ["query", "key", "value"].map(|part| {
+                heads(self.linear(x.clone(), &name(&format!("attention.self.{part}"))))
+            });
             let options = AttentionModuleOptions {
                 scale: Some(((WIDTH / HEADS) as f64).powf(-0.5)),
                 softcap: None,
                 is_causal: false,
             };
-            let mixed = attention(q, k, v, None, None, options).swap_dims(1, 2).reshape([rows, WIDTH]);
+            let mixed = attention(q, k, v, None, None, options)
+                .swap_dims(1, 2)
+                .reshape([rows, WIDTH]);
             let mixed = self.linear(mixed, &name("attention.output.dense"));
             x = self.norm(x + mixed, &name("attention.output.LayerNorm"));
             let inner = gelu(self.linear(x.clone(), &name("intermediate.dense")));
             let inner = self.linear(inner, &name("output.dense"));
             x = self.norm(x + inner, &name("output.LayerNorm"));
         }
-        let mean = x.reshape([count, length, WIDTH]).mean_dim(1).reshape([count, WIDTH]);
+        let mean = x
+            .reshape([count, length, WIDTH])
+            .mean_dim(1)
+            .reshape([count, WIDTH]);
         let length = mean.clone().square().sum_dim(1).sqrt().clamp_min(1e-12);
         mean / length
     }
@@ -174,5 +225,8 @@ impl Teacher {
 
 /// Little-endian bytes to floats.
 pub(super) fn floats(bytes: &[u8]) -> Vec<f32> {
-    bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+    bytes
+        .chunks_exact(4)
+        .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+        .collect()
 }
