@@ -166,7 +166,7 @@ impl Session {
             .map_err(|error| EngineError::Architecture(error.to_string()))?;
         let total_bytes = manifest.total_bytes();
         let mut before = 0;
-        let mut arrived = |on: &mut dyn FnMut(Event), bytes: u64| {
+        let arrived = |on: &mut dyn FnMut(Event), bytes: u64| {
             on(Event::Download {
                 done_bytes: bytes,
                 total_bytes,
@@ -733,7 +733,7 @@ async fn read(flat: Tensor<1>, stage: Stage) -> Result<Vec<f32>, EngineError> {
         .into_data_async()
         .await
         .map_err(|error| device_error(stage, format!("{error:?}")))?;
-    data.into_vec::<f32>()
+    data.try_into_vec::<f32>()
         .map_err(|error| device_error(stage, format!("{error:?}")))
 }
 

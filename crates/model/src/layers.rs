@@ -4,7 +4,7 @@ use burn::module::{Module, Param};
 use burn::nn::Initializer;
 use burn::tensor::activation::sigmoid;
 use burn::tensor::module::{conv2d, layer_norm};
-use burn::tensor::ops::PaddedConvOptions;
+use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor};
 
 /// A parameter drawn from a normal distribution of the given deviation, made on first use.
@@ -131,12 +131,7 @@ impl Conv {
 
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let pad = self.weight.val().dims()[2] / 2;
-        let options = PaddedConvOptions::from(burn::tensor::ops::ConvOptions::new(
-            [1, 1],
-            [pad, pad],
-            [1, 1],
-            1,
-        ));
+        let options = ConvOptions::new([1, 1], [pad, pad], [1, 1], 1);
         conv2d(
             x,
             self.weight.val(),

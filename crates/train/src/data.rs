@@ -35,6 +35,33 @@ pub struct Sample {
     pub label: Vec<u8>,
 }
 
+/// How often the optical tile is clear, thinly or thickly clouded, in hundredths; thick is the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CloudMix {
+    /// Without clouds.
+    pub clear: u8,
+    /// Under thin clouds.
+    pub thin: u8,
+}
+
+impl CloudMix {
+    /// For teaching what land cover looks like: under a thick cloud there is nothing to see.
+    pub const MOSTLY_CLEAR: Self = Self {
+        clear: 70,
+        thin: 25,
+    };
+    /// No clouds.
+    pub const CLEAR: Self = Self {
+        clear: 100,
+        thin: 0,
+    };
+    /// For teaching to lean on SAR where the optical tile fails.
+    pub const CLOUDY: Self = Self {
+        clear: 35,
+        thin: 20,
+    };
+}
+
 /// Where samples come from.
 pub struct Sources {
     eurosat: Vec<Vec<Vec<u8>>>,
@@ -121,18 +148,18 @@ impl Sources {
 
     /// A generated scene.
     #[must_use]
-    pub fn scene(&self, seed: u64) -> Sample {
+    pub fn scene(&self, seed: u64, clouds: CloudMix) -> Sample {
         let mut dice = ChaCha8Rng::seed_from_u64(seed);
         // Even seeds below 2⁶³: the evaluation sets of this project are odd ones.
         let scene = generate((dice.next_u64() >> 1) & !1, SIDE_PX);
-        finish(scene.rgb, Some(scene.sar), scene.label, &mut dice)
+        finish(scene.rgb, Some(scene.sar), scene.label, clouds, &mut dice)
     }
 
     /// A 3×3 collage of EuroSAT tiles, often the same class in neighbouring places.
     ///
     /// # Errors
     /// When a tile cannot be decoded.
-    pub fn collage(&self, seed: u64) -> Result<Sample, TrainError> {
+    pub fn collage(&self, seed: u64, clouds: CloudMix) -> Result<Sample, TrainError> {
         let mut dice = ChaCha8Rng::seed_from_u64(seed ^ 0xC011_A6E0);
         let mut rgb = Rgb8::filled(SIDE_PX, SIDE_PX, 0);
         let mut label = vec![IGNORE; SIDE_PX * SIDE_PX];
@@ -154,12 +181,12 @@ impl Sources {
                 }
             }
         }
-        Ok(finish(rgb, None, label, &mut dice))
+        Ok(finish(rgb, None, label, clouds, &mut dice))
     }
 
     /// A random crop of a real pair, without labels.
     #[must_use]
-    pub fn pair(&self, seed: u64) -> Sample {
+    pub fn pair(&self, seed: u64, clouds: CloudMix) -> Sample {
         let mut dice = ChaCha8Rng::seed_from_u64(seed ^ 0x9A1B_0000);
         let (rgb, sar) = &self.pairs[dice.random_range(0..self.pairs.len())];
         let side = dice
@@ -174,6 +201,7 @@ impl Sources {
             cut(rgb),
             Some(cut(sar)),
             vec![IGNORE; SIDE_PX * SIDE_PX],
+            clouds,
             &mut dice,
         )
     }
@@ -196,7 +224,13 @@ pub fn crop(picture: &Rgb8, left: usize, top: usize, side: usize) -> Rgb8 {
 
 /// Turns and mirrors everything together, disturbs the radiometry, lays a cloud over the optical
 /// tile, and applies the radiometry that inference applies.
-fn finish(rgb: Rgb8, sar: Option<Rgb8>, label: Vec<u8>, dice: &mut ChaCha8Rng) -> Sample {
+fn finish(
+    rgb: Rgb8,
+    sar: Option<Rgb8>,
+    label: Vec<u8>,
+    clouds: CloudMix,
+    dice: &mut ChaCha8Rng,
+) -> Sample {
     let turn = dice.random_range(0..8u8);
     let rgb = dihedral(&rgb, turn);
     let mut labels = vec![IGNORE; label.len()];
@@ -204,7 +238,7 @@ fn finish(rgb: Rgb8, sar: Option<Rgb8>, label: Vec<u8>, dice: &mut ChaCha8Rng) -
         *l = label[source(i, turn)];
     }
     let rgb = disturb(&rgb, dice);
-    let cloudy = match cloud(dice) {
+    let cloudy = match cloud(clouds, dice) {
         Some(cloud) => add_cloud(&rgb, &cloud).0,
         None => rgb.clone(),
     };
@@ -222,12 +256,14 @@ fn finish(rgb: Rgb8, sar: Option<Rgb8>, label: Vec<u8>, dice: &mut ChaCha8Rng) -
     }
 }
 
-/// Clear a third of the time, else thin or thick.
-fn cloud(dice: &mut ChaCha8Rng) -> Option<Cloud> {
-    let kind = match dice.random_range(0..100u8) {
-        0..35 => CloudKind::None,
-        35..55 => CloudKind::Thin,
-        _ => CloudKind::Thick,
+fn cloud(mix: CloudMix, dice: &mut ChaCha8Rng) -> Option<Cloud> {
+    let roll = dice.random_range(0..100u8);
+    let kind = if roll < mix.clear {
+        CloudKind::None
+    } else if roll < mix.clear + mix.thin {
+        CloudKind::Thin
+    } else {
+        CloudKind::Thick
     };
     cloud_for(dice.next_u64(), kind)
 }
@@ -346,7 +382,7 @@ fn read_tar(path: &Path) -> Result<Vec<Vec<u8>>, TrainError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{IGNORE, SIDE_PX, Sources, dihedral, source};
+    use super::{CloudMix, IGNORE, SIDE_PX, Sources, dihedral, source};
 
     #[test]
     fn picture_and_labels_turn_together() {
@@ -371,7 +407,10 @@ mod tests {
             eurosat: Vec::new(),
             pairs: Vec::new(),
         };
-        let (a, b) = (sources.scene(5), sources.scene(5));
+        let (a, b) = (
+            sources.scene(5, CloudMix::CLOUDY),
+            sources.scene(5, CloudMix::CLOUDY),
+        );
         assert_eq!(a.optical, b.optical);
         assert_eq!(a.sar, b.sar);
         assert!(a.label.iter().all(|&l| l != IGNORE));

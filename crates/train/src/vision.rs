@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 
-use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::activation::{log_softmax, relu, softmax};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -19,7 +18,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::TrainError;
-use crate::data::{IGNORE, SIDE_PX, Sample, Sources};
+use crate::data::{CloudMix, IGNORE, SIDE_PX, Sample, Sources};
 use crate::run::{Run, StageOptions, result};
 use crate::words::Words;
 
@@ -51,9 +50,9 @@ pub fn train_optical(options: &StageOptions) -> Result<(), TrainError> {
     let device = options.device.clone().autodiff();
     let feed = feed(options, run.first(), |sources, seed, dice| {
         if sources.has_eurosat() && dice.random_bool(0.4) {
-            sources.collage(seed)
+            sources.collage(seed, CloudMix::MOSTLY_CLEAR)
         } else {
-            Ok(sources.scene(seed))
+            Ok(sources.scene(seed, CloudMix::MOSTLY_CLEAR))
         }
     })?;
     let all: Vec<usize> = (0..CLASSES.len()).collect();
@@ -102,9 +101,9 @@ pub fn train_align(options: &StageOptions) -> Result<(), TrainError> {
     let device = options.device.clone().autodiff();
     let feed = feed(options, run.first(), |sources, seed, dice| {
         Ok(if sources.has_pairs() && dice.random_bool(0.4) {
-            sources.pair(seed)
+            sources.pair(seed, CloudMix::CLEAR)
         } else {
-            sources.scene(seed)
+            sources.scene(seed, CloudMix::CLEAR)
         })
     })?;
     let all: Vec<usize> = (0..CLASSES.len()).collect();
@@ -159,9 +158,9 @@ pub fn train_segment(options: &StageOptions) -> Result<(), TrainError> {
     let feed = feed(options, run.first(), |sources, seed, dice| {
         let roll = dice.random_range(0..100u8);
         match roll {
-            0..15 if sources.has_eurosat() => sources.collage(seed),
-            15..40 if sources.has_pairs() => Ok(sources.pair(seed)),
-            _ => Ok(sources.scene(seed)),
+            0..15 if sources.has_eurosat() => sources.collage(seed, CloudMix::CLOUDY),
+            15..40 if sources.has_pairs() => Ok(sources.pair(seed, CloudMix::CLOUDY)),
+            _ => Ok(sources.scene(seed, CloudMix::CLOUDY)),
         }
     })?;
     let all: Vec<usize> = (0..CLASSES.len()).collect();
@@ -261,7 +260,7 @@ pub fn write_nano(run: &Path, out: &Path, dtype: StoreDtype) -> Result<Manifest,
     let tensors = model.export().into_iter().map(|(name, shape, flat)| {
         let data =
             flat.into_data()
-                .into_vec()
+                .try_into_vec()
                 .map_err(|error| mmovseg_weights::WeightsError::Tensor {
                     name: name.clone(),
                     reason: format!("the device gave no values ({error:?})"),
@@ -321,7 +320,7 @@ fn copy_optical_to_sar(model: MmOvSeg, device: &Device) -> Result<MmOvSeg, Train
         };
         let data = flat
             .into_data()
-            .into_vec()
+            .try_into_vec()
             .map_err(|e| content(Path::new(&name), format!("{e:?}")))?;
         tensors.insert(target, (shape, data));
     }

@@ -36,7 +36,7 @@ impl Words {
             let flat: Vec<f32> = model
                 .encode_text(&prompts, &mut Silent)
                 .into_data()
-                .into_vec()
+                .try_into_vec()
                 .map_err(|error| TrainError::Content {
                     path: PathBuf::from("text tower"),
                     what: format!("the device gave no values ({error:?})"),

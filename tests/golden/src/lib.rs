@@ -113,6 +113,7 @@ pub async fn check(case: &Case, device: Device) {
     }
     let mut failures = Vec::new();
     let mut compared = 0;
+    let mut worst_stages = Vec::new();
     for (name, view) in golden.iter() {
         if view.dtype() != Dtype::F32 || name.starts_with("prob") {
             continue;
@@ -145,11 +146,16 @@ pub async fn check(case: &Case, device: Device) {
             scale = scale.max(w.abs());
         }
         compared += 1;
+        worst_stages.push((worst, stage.to_owned(), scale));
         if !(worst <= TOLERANCE) {
             failures.push(format!(
                 "{stage} is off by {worst:e} (largest value {scale})"
             ));
         }
+    }
+    worst_stages.sort_by(|a, b| b.0.total_cmp(&a.0));
+    for (worst, stage, scale) in worst_stages.iter().take(6) {
+        eprintln!("{}: {stage} is within {worst:e} (largest value {scale})", case.name);
     }
     assert!(
         compared > 50,
@@ -196,7 +202,7 @@ async fn values(flat: Tensor<1>) -> Vec<f32> {
     flat.into_data_async()
         .await
         .expect("the device answers")
-        .into_vec()
+        .try_into_vec()
         .expect("f32 values")
 }
 
