@@ -1,0 +1,75 @@
+//! Failures that would otherwise stay silent.
+//!
+//! In a browser the GPU layer only logs a kernel that was refused; its output then holds whatever was
+//! there before, and the picture is wrong without an error. So an error in its log counts as a failed
+//! device: the page is told and starts a fresh Worker. A panic is reported before the trap that follows.
+
+use std::sync::Mutex;
+
+use log::{Level, LevelFilter, Log, Metadata, Record};
+use mmovseg_protocol::Event;
+
+use crate::link::post;
+
+struct Watch;
+
+/// The first error that the GPU layer logged since the last [`take_gpu_error`].
+static GPU_ERROR: Mutex<Option<String>> = Mutex::new(None);
+
+/// Installs the logger and the panic hook.
+pub fn install() {
+    std::panic::set_hook(Box::new(|info| {
+        post(&Event::Crashed { message: info.to_string() });
+    }));
+    // Fails only when a logger is set already, which is this one.
+    if log::set_logger(&Watch).is_ok() {
+        log::set_max_level(LevelFilter::Warn);
+    }
+}
+
+/// What the GPU layer complained about since the last call, if anything.
+pub fn take_gpu_error() -> Option<String> {
+    // A poisoned lock only means that a panic came between; the text is whole.
+    GPU_ERROR.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
+}
+
+fn from_gpu_layer(target: &str) -> bool {
+    ["wgpu", "cubecl", "burn_cubecl", "burn_wgpu", "naga"].iter().any(|layer| target.starts_with(layer))
+}
+
+impl Log for Watch {
+    fn enabled(&self, metadata: &Metadata) -> bool {
+        metadata.level() <= Level::Warn
+    }
+
+    fn log(&self, record: &Record) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        let text = format!("{}: {}", record.target(), record.args());
+        if record.level() == Level::Error && from_gpu_layer(record.target()) {
+            // The page shows it, so the console gets it as a warning only.
+            web_sys::console::warn_1(&text.as_str().into());
+            let mut first = GPU_ERROR.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            first.get_or_insert(text);
+        } else if record.level() == Level::Error {
+            web_sys::console::error_1(&text.into());
+        } else {
+            web_sys::console::warn_1(&text.into());
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gpu_layer_is_known_by_its_log_targets() {
+        assert!(from_gpu_layer("cubecl_wgpu::backend::base"));
+        assert!(from_gpu_layer("wgpu_core::device"));
+        assert!(!from_gpu_layer("mmovseg_engine::session"));
+    }
+}
