@@ -143,7 +143,9 @@ impl Rotary {
     fn new(periods: Tensor<1>, grid: usize, prefix: usize) -> Self {
         let device = periods.device();
         let quarter = periods.dims()[0];
-        let centre = |i: usize| (2.0 * (i as f64 + 0.5) / grid as f64 - 1.0) as f32;
+        // In f32 and in the reference's order of operations: short periods turn one unit in the
+        // last place into a visible angle.
+        let centre = |i: usize| 2.0 * ((i as f32 + 0.5) / grid as f32) - 1.0;
         let axis = |pick: fn(usize, usize) -> usize| {
             let values: Vec<f32> = (0..grid * grid)
                 .map(|p| centre(pick(p / grid, p % grid)) * std::f32::consts::TAU)
