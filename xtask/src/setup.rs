@@ -208,6 +208,12 @@ fn locked_version(package: &str) -> Result<String> {
         .with_context(|| format!("Cargo.lock has no {package}"))
 }
 
+/// Where [`install`] puts a program.
+fn own_program(name: &str) -> PathBuf {
+    let file = format!("{name}{}", env::consts::EXE_SUFFIX);
+    paths::tools().join("bin").join(file)
+}
+
 /// Whether the second word of `program --version` is `version`.
 fn has_version(program: &Path, version: &str) -> bool {
     output(Command::new(program).arg("--version"))
@@ -216,7 +222,7 @@ fn has_version(program: &Path, version: &str) -> bool {
 
 fn wasm_bindgen() -> Result<PathBuf> {
     let version = locked_version("wasm-bindgen")?;
-    let own = paths::tools().join("bin/wasm-bindgen");
+    let own = own_program("wasm-bindgen");
     for found in [paths::find_program(&["wasm-bindgen"]), Some(own.clone())] {
         let Some(found) = found else { continue };
         if has_version(&found, &version) {
@@ -255,7 +261,7 @@ pub fn wasm_test_runner(tools: &WebTools) -> Result<PathBuf> {
 /// # Errors
 /// When it is missing and cannot be built.
 pub fn trunk() -> Result<PathBuf> {
-    let own = paths::tools().join("bin/trunk");
+    let own = own_program("trunk");
     if let Some(found) = paths::find_program(&["trunk"]) {
         return Ok(found);
     }
