@@ -384,6 +384,10 @@ pub(super) const TEMPLATES: &[&str] = &[
     "{} seen from space",
 ];
 
+/// Land-cover phrases are embedded by the teacher bare and in this view, and averaged: "rock" is
+/// then less of a music, "bay" less of a window.
+pub(super) const VIEW: &str = "satellite image of {}";
+
 /// Prompts that must not change a phrase's meaning: the student sees them, the teacher does not.
 pub(super) const NEUTRAL_PROMPTS: &[&str] = &[
     mmovseg_text::CLIP_TEMPLATE,

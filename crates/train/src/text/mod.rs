@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use corpus::{Kind, Phrase, fnv1a};
 pub use error::TrainError;
-use landcover::EVERYDAY;
+use landcover::{EVERYDAY, VIEW};
 pub use measure::Nearest;
 use projection::Projection;
 use teacher::{Teacher, WIDTH};
@@ -92,7 +92,7 @@ pub struct TextReport {
     pub nearest_known: Nearest,
     /// Everyday words that training has not seen, by the student.
     pub nearest_held_out: Nearest,
-    /// All everyday words by the reduced teacher, for comparison.
+    /// All everyday words by the targets, for comparison.
     pub nearest_teacher: Nearest,
 }
 
@@ -182,10 +182,58 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
     std::fs::write(path, bytes).map_err(TrainError::file(path, "give a folder that can be written"))
 }
 
-/// The teacher's embeddings of all phrases `[N, WIDTH]`, from the cache when it is of the same
-/// phrases.
+/// What the student is to learn of every phrase, before reduction, `[N, WIDTH]` unit vectors:
+/// the teacher's embedding, with land-cover phrases seen from above ([`VIEW`]) and each class name
+/// drawn half-way to its synonyms, which it has to stand for.
 fn teach(options: &TextOptions, phrases: &[Phrase]) -> Result<Vec<f32>, TrainError> {
-    let texts: Vec<&str> = phrases.iter().map(|phrase| phrase.text.as_str()).collect();
+    let seen_from_above: Vec<usize> = (0..phrases.len())
+        .filter(|&i| matches!(phrases[i].kind, Kind::LandCover | Kind::HeldOut))
+        .collect();
+    let views: Vec<String> = seen_from_above
+        .iter()
+        .map(|&i| VIEW.replace("{}", &phrases[i].text))
+        .collect();
+    let texts: Vec<&str> = phrases
+        .iter()
+        .map(|phrase| phrase.text.as_str())
+        .chain(views.iter().map(String::as_str))
+        .collect();
+    let mut embeddings = embed_all(options, &texts)?;
+    let views = embeddings.split_off(phrases.len() * WIDTH);
+    let row = |i: usize| i * WIDTH..(i + 1) * WIDTH;
+    for (&i, view) in seen_from_above.iter().zip(views.chunks_exact(WIDTH)) {
+        add_unit(&mut embeddings[row(i)], view);
+    }
+    let place: HashMap<&str, usize> = phrases
+        .iter()
+        .enumerate()
+        .map(|(i, phrase)| (phrase.text.as_str(), i))
+        .collect();
+    for class in mmovseg_scene::CLASSES {
+        let mut synonyms = vec![0.0; WIDTH];
+        for i in class.synonyms.iter().filter_map(|word| place.get(word)) {
+            synonyms
+                .iter_mut()
+                .zip(&embeddings[row(*i)])
+                .for_each(|(sum, x)| *sum += x);
+        }
+        add_unit(&mut synonyms, &[0.0; WIDTH]);
+        if let Some(&i) = place.get(class.name) {
+            add_unit(&mut embeddings[row(i)], &synonyms);
+        }
+    }
+    Ok(embeddings)
+}
+
+/// `a` becomes the unit vector along `a + b`.
+fn add_unit(a: &mut [f32], b: &[f32]) {
+    a.iter_mut().zip(b).for_each(|(x, y)| *x += y);
+    let norm = a.iter().map(|x| x * x).sum::<f32>().sqrt().max(1e-12);
+    a.iter_mut().for_each(|x| *x /= norm);
+}
+
+/// The teacher's embeddings `[texts, WIDTH]`, from the cache when it is of the same texts.
+fn embed_all(options: &TextOptions, texts: &[&str]) -> Result<Vec<f32>, TrainError> {
     let key = format!("{:016x}", fnv1a(texts.join("\n").as_bytes()));
     let path = options.out.join("teacher.safetensors");
     if let Ok(bytes) = std::fs::read(&path)
@@ -201,7 +249,7 @@ fn teach(options: &TextOptions, phrases: &[Phrase]) -> Result<Vec<f32>, TrainErr
     }
     let teacher = Teacher::open(&options.teacher, &options.device)?;
     let mut told = 0;
-    let embeddings = teacher.embed(&texts, &mut |done| {
+    let embeddings = teacher.embed(texts, &mut |done| {
         if done >= told + 2000 {
             told = done;
             (options.progress)(&format!("teacher: {done} of {} phrases", texts.len()));
@@ -230,7 +278,7 @@ fn export(tower: &mmovseg_model::clip_text::TextTower, path: &Path) -> Result<()
         };
         let values: Vec<f32> =
             flat.into_data()
-                .into_vec()
+                .try_into_vec()
                 .map_err(|error| TrainError::Content {
                     path: path.to_owned(),
                     what: format!("the device gave no values ({error:?})"),

@@ -176,7 +176,7 @@ pub(super) fn embed(
         let values: Vec<f32> = tower
             .forward(&prompts, &mut Silent)
             .into_data()
-            .into_vec()
+            .try_into_vec()
             .map_err(|error| TrainError::Content {
                 path: PathBuf::from("text tower"),
                 what: format!("the device gave no values ({error:?})"),

@@ -115,7 +115,7 @@ impl Teacher {
                 let values: Vec<f32> = self
                     .forward(ids, batch.len(), length)
                     .into_data()
-                    .into_vec()
+                    .try_into_vec()
                     .map_err(|error| TrainError::Content {
                         path: self.path.clone(),
                         what: format!("the device gave no values ({error:?})"),
@@ -229,4 +229,35 @@ pub(super) fn floats(bytes: &[u8]) -> Vec<f32> {
         .chunks_exact(4)
         .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+    use super::*;
+
+    /// The similarities that the model's own card gives for its example sentences.
+    #[test]
+    fn agrees_with_the_published_example() {
+        let Some(folder) = std::env::var_os("MMOVSEG_TEACHER") else {
+            println!("skipped: MMOVSEG_TEACHER does not name the folder of all-MiniLM-L6-v2");
+            return;
+        };
+        let teacher = Teacher::open(Path::new(&folder), &Device::flex()).unwrap();
+        let texts = [
+            "That is a happy person",
+            "That is a happy dog",
+            "Today is a sunny day",
+        ];
+        let vectors = teacher.embed(&texts, &mut |_| ()).unwrap();
+        let (person, others) = vectors.split_at(WIDTH);
+        for (other, published) in others.chunks_exact(WIDTH).zip([0.695f32, 0.257]) {
+            let cosine: f32 = person.iter().zip(other).map(|(a, b)| a * b).sum();
+            assert!(
+                (cosine - published).abs() < 1e-3,
+                "{cosine} instead of {published}"
+            );
+        }
+    }
 }
