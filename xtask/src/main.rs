@@ -39,7 +39,11 @@ enum Task {
         model: Vec<PathBuf>,
     },
     /// Set up what is missing and run every test, in Chromium too
-    Test,
+    Test {
+        /// Leave out what needs the browser: lints and native tests only
+        #[arg(long)]
+        native: bool,
+    },
     /// The cheap part of `test`: formatting and lints
     Check,
     /// Install every tool: wasm32 std, wasm-bindgen, wasm-opt, Trunk, Chromium, Vulkan
@@ -81,7 +85,7 @@ fn dispatch(task: Task) -> Result<()> {
             no_build,
             model,
         } => serve(port, no_build, &model),
-        Task::Test => checks::test(),
+        Task::Test { native } => checks::test(native),
         Task::Check => checks::check(),
         Task::Setup => {
             let tools = setup::web_tools()?;
