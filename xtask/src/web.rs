@@ -13,7 +13,7 @@ use xtask::paths;
 use crate::run::{run, wasm_cargo, wasm_output};
 use crate::setup::WebTools;
 
-const WORKER: &str = include_str!("../assets/worker.js");
+const WORKER: &str = include_str!("../../web/worker/worker.js");
 
 /// The crate of golden tests that also run in the browser.
 pub const GOLDEN_TESTS: &str = "mmovseg-golden-tests";

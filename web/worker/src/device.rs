@@ -81,9 +81,15 @@ pub async fn probe() -> Probe {
     // Older browsers have the flag on the adapter itself.
     let fallback = read("isFallbackAdapter")
         .and_then(|value| value.as_bool())
-        .or_else(|| Reflect::get(adapter.as_ref(), &"isFallbackAdapter".into()).ok()?.as_bool());
+        .or_else(|| {
+            Reflect::get(adapter.as_ref(), &"isFallbackAdapter".into())
+                .ok()?
+                .as_bool()
+        });
     let lower = name.to_lowercase();
-    let known = ["swiftshader", "llvmpipe", "lavapipe"].iter().any(|known| lower.contains(known));
+    let known = ["swiftshader", "llvmpipe", "lavapipe"]
+        .iter()
+        .any(|known| lower.contains(known));
     Probe::Adapter {
         software: fallback.unwrap_or(false) || known,
         timestamps: adapter.features().has("timestamp-query"),
@@ -93,7 +99,10 @@ pub async fn probe() -> Probe {
 
 /// The tier for a wish and an adapter.
 pub fn plan(choice: DeviceChoice, probe: &Probe) -> Plan {
-    let cpu = |note: Option<&str>| Plan { tier: Tier::Cpu, note: note.map(str::to_owned) };
+    let cpu = |note: Option<&str>| Plan {
+        tier: Tier::Cpu,
+        note: note.map(str::to_owned),
+    };
     if choice == DeviceChoice::Cpu {
         return cpu(None);
     }
@@ -104,7 +113,9 @@ pub fn plan(choice: DeviceChoice, probe: &Probe) -> Plan {
         Probe::NoAdapter => cpu(Some(
             "The browser offers no GPU, so the model runs on the CPU, which is slower. Hardware acceleration may be switched off in its settings.",
         )),
-        Probe::Adapter { timestamps: false, .. } => cpu(Some(
+        Probe::Adapter {
+            timestamps: false, ..
+        } => cpu(Some(
             "This browser's WebGPU lacks timestamp queries, which the engine needs, so the model runs on the CPU.",
         )),
         Probe::Adapter { software: true, .. } if choice == DeviceChoice::Auto => cpu(Some(
@@ -114,7 +125,10 @@ pub fn plan(choice: DeviceChoice, probe: &Probe) -> Plan {
             tier: Tier::SoftwareGpu,
             note: Some("This GPU is emulated on the CPU: right, but slow.".into()),
         },
-        Probe::Adapter { .. } => Plan { tier: Tier::Gpu, note: None },
+        Probe::Adapter { .. } => Plan {
+            tier: Tier::Gpu,
+            note: None,
+        },
     }
 }
 
@@ -123,7 +137,11 @@ mod tests {
     use super::*;
 
     fn adapter(software: bool, timestamps: bool) -> Probe {
-        Probe::Adapter { name: "x".into(), software, timestamps }
+        Probe::Adapter {
+            name: "x".into(),
+            software,
+            timestamps,
+        }
     }
 
     #[test]

@@ -4,12 +4,12 @@ use std::cell::RefCell;
 
 use js_sys::{Array, Uint8Array, Uint8ClampedArray};
 use mmovseg_engine::{
-    Event as EngineEvent, Modality as EngineModality, Preprocess, SegmentRequest, Segmentation, Session,
-    open_device,
+    Event as EngineEvent, Modality as EngineModality, Preprocess, SegmentRequest, Segmentation,
+    Session, open_device,
 };
 use mmovseg_protocol::{
-    Activity, ClassResult, Cloud, DeviceChoice, Event, Failure, Modality, Opened, Progress, Request, Segmented,
-    SelfTest, StageTiming, Step, Tier,
+    Activity, ClassResult, Cloud, DeviceChoice, Event, Failure, Modality, Opened, Progress,
+    Request, Segmented, SelfTest, StageTiming, Step, Tier,
 };
 use mmovseg_raster::default_palette;
 use wasm_bindgen::prelude::*;
@@ -43,14 +43,16 @@ fn with<T>(change: impl FnOnce(&mut Room) -> T) -> T {
 
 /// Starts answering the page.
 pub fn listen() -> Result<(), JsValue> {
-    let on_message = Closure::<dyn Fn(MessageEvent)>::new(|event: MessageEvent| {
-        match receive(&event.data()) {
+    let on_message =
+        Closure::<dyn Fn(MessageEvent)>::new(|event: MessageEvent| match receive(&event.data()) {
             Ok((request, buffers)) => answer(request, buffers),
             Err(error) => post(&Event::Crashed {
-                message: format!("a message from the page cannot be read: {}", explain(&error)),
+                message: format!(
+                    "a message from the page cannot be read: {}",
+                    explain(&error)
+                ),
             }),
-        }
-    });
+        });
     // `addEventListener`, so that the loader's own listener is left alone.
     scope()?.add_event_listener_with_callback("message", on_message.as_ref().unchecked_ref())?;
     // The Worker listens until it is terminated.
@@ -61,10 +63,18 @@ pub fn listen() -> Result<(), JsValue> {
 fn answer(request: Request, buffers: Array) {
     match request {
         Request::Open { device, model_url } => spawn_local(open(device, model_url)),
-        Request::Files { rgb_name, sar_name, cloud } => {
+        Request::Files {
+            rgb_name,
+            sar_name,
+            cloud,
+        } => {
             spawn_local(files([rgb_name, sar_name], buffers, cloud));
         }
-        Request::Scene { seed, size_px, cloud } => {
+        Request::Scene {
+            seed,
+            size_px,
+            cloud,
+        } => {
             with(|room| room.tiles_asked += 1);
             show(OpenTiles::from_scene(seed, size_px, cloud));
         }
@@ -77,7 +87,10 @@ fn answer(request: Request, buffers: Array) {
 }
 
 fn failed(during: Activity, message: impl ToString) {
-    post(&Event::Failed(Failure { during, message: message.to_string() }));
+    post(&Event::Failed(Failure {
+        during,
+        message: message.to_string(),
+    }));
 }
 
 fn progress(step: Step, done: u64, total: u64) {
@@ -86,7 +99,10 @@ fn progress(step: Step, done: u64, total: u64) {
 
 fn relay(event: EngineEvent) {
     match event {
-        EngineEvent::Download { done_bytes, total_bytes } => progress(Step::Download, done_bytes, total_bytes),
+        EngineEvent::Download {
+            done_bytes,
+            total_bytes,
+        } => progress(Step::Download, done_bytes, total_bytes),
         EngineEvent::Stage { stage, done, total } => {
             progress(Step::Stage(stage.name().into()), done as u64, total as u64);
         }
@@ -95,7 +111,11 @@ fn relay(event: EngineEvent) {
 
 async fn open(choice: DeviceChoice, model_url: String) {
     progress(Step::Device, 0, 2);
-    let found = if choice == DeviceChoice::Cpu { Probe::NoWebGpu } else { probe().await };
+    let found = if choice == DeviceChoice::Cpu {
+        Probe::NoWebGpu
+    } else {
+        probe().await
+    };
     let plan = plan(choice, &found);
     progress(Step::Device, 1, 2);
     let wanted = match plan.tier {
@@ -106,7 +126,10 @@ async fn open(choice: DeviceChoice, model_url: String) {
     let opened = match open_device(wanted).await {
         Ok(opened) => Ok(opened),
         Err(error) => {
-            (tier, note) = (Tier::Cpu, Some(format!("The model runs on the CPU: {error}.")));
+            (tier, note) = (
+                Tier::Cpu,
+                Some(format!("The model runs on the CPU: {error}.")),
+            );
             open_device(mmovseg_engine::DeviceChoice::Cpu).await
         }
     };
@@ -128,7 +151,12 @@ async fn open(choice: DeviceChoice, model_url: String) {
         Err(error) => return failed(Activity::Open, error),
     };
     let model = session.manifest().name.clone();
-    post(&Event::Opened(Opened { tier, device, note, model }));
+    post(&Event::Opened(Opened {
+        tier,
+        device,
+        note,
+        model,
+    }));
 
     progress(Step::SelfTest, 0, 1);
     let report = match session.self_test().await {
@@ -139,7 +167,10 @@ async fn open(choice: DeviceChoice, model_url: String) {
                 report.max_error, report.tolerance
             ),
         },
-        Err(error) => SelfTest { passed: false, detail: error.to_string() },
+        Err(error) => SelfTest {
+            passed: false,
+            detail: error.to_string(),
+        },
     };
     if gpu_failed() {
         return;
@@ -230,7 +261,10 @@ async fn run_waiting() {
         let healthy = match tiles {
             Some(tiles) => segment(&mut session, &tiles, classes, modality).await,
             None => {
-                failed(Activity::Segment, "there are no tiles yet; choose two files or make a new scene");
+                failed(
+                    Activity::Segment,
+                    "there are no tiles yet; choose two files or make a new scene",
+                );
                 true
             }
         };
@@ -242,7 +276,12 @@ async fn run_waiting() {
 }
 
 /// One run. False when the device is not to be used again.
-async fn segment(session: &mut Session, tiles: &OpenTiles, classes: Vec<String>, modality: Modality) -> bool {
+async fn segment(
+    session: &mut Session,
+    tiles: &OpenTiles,
+    classes: Vec<String>,
+    modality: Modality,
+) -> bool {
     let request = SegmentRequest {
         classes,
         modality: match modality {
@@ -273,12 +312,19 @@ fn report(found: &Segmentation, tiles: &OpenTiles, modality: Modality) {
         .iter()
         .zip(&found.share)
         .zip(ious)
-        .map(|((name, &share), iou)| ClassResult { name: name.clone(), share, iou })
+        .map(|((name, &share), iou)| ClassResult {
+            name: name.clone(),
+            share,
+            iou,
+        })
         .collect();
     let timings = found
         .timings
         .iter()
-        .map(|timing| StageTiming { stage: timing.stage.name().into(), ms: timing.ms })
+        .map(|timing| StageTiming {
+            stage: timing.stage.name().into(),
+            ms: timing.ms,
+        })
         .collect();
     let palette = default_palette(found.classes.len());
     let mask: Vec<u8> = found

@@ -29,14 +29,20 @@ pub fn ious(classes: &[String], labels: &[u8], truth: &[u8]) -> Vec<Option<f64>>
     }
     meaning
         .into_iter()
-        .map(|class| class.filter(|&c| either[c] > 0).map(|c| both[c] as f64 / either[c] as f64))
+        .map(|class| {
+            class
+                .filter(|&c| either[c] > 0)
+                .map(|c| both[c] as f64 / either[c] as f64)
+        })
         .collect()
 }
 
 /// The scene class that a name means.
 fn scene_class(name: &str) -> Option<usize> {
     let name = name.trim().to_lowercase();
-    CLASSES.iter().position(|class| class.name == name || class.synonyms.contains(&name.as_str()))
+    CLASSES
+        .iter()
+        .position(|class| class.name == name || class.synonyms.contains(&name.as_str()))
 }
 
 #[cfg(test)]
@@ -56,7 +62,11 @@ mod tests {
 
     #[test]
     fn synonyms_count_as_their_class_and_unknown_names_have_no_score() {
-        let found = ious(&names(&["Lake ", "woodland", "moon"]), &[0, 1, 2], &[0, 1, 1]);
+        let found = ious(
+            &names(&["Lake ", "woodland", "moon"]),
+            &[0, 1, 2],
+            &[0, 1, 1],
+        );
         assert_eq!(found, [Some(1.0), Some(0.5), None]);
         let twice = ious(&names(&["water", "lake"]), &[0, 1], &[0, 0]);
         assert_eq!(twice, [Some(1.0), Some(1.0)]);

@@ -21,9 +21,15 @@ impl UrlSource {
     async fn fetch(&self, file: &str, on_bytes: &mut dyn FnMut(u64)) -> Result<Vec<u8>, JsValue> {
         let address = format!("{}{file}", self.base);
         let scope = crate::link::scope()?;
-        let response: Response = JsFuture::from(scope.fetch_with_str(&address)).await?.dyn_into()?;
+        let response: Response = JsFuture::from(scope.fetch_with_str(&address))
+            .await?
+            .dyn_into()?;
         if !response.ok() {
-            let text = format!("the server answers {} {}", response.status(), response.status_text());
+            let text = format!(
+                "the server answers {} {}",
+                response.status(),
+                response.status_text()
+            );
             return Err(JsValue::from_str(text.trim_end()));
         }
         let Some(body) = response.body() else {
@@ -46,11 +52,17 @@ impl UrlSource {
 }
 
 impl PackageSource for UrlSource {
-    async fn read(&self, file: &str, on_bytes: &mut dyn FnMut(u64)) -> Result<Vec<u8>, EngineError> {
-        self.fetch(file, on_bytes).await.map_err(|error| EngineError::Read {
-            file: file.to_owned(),
-            reason: explain(&error),
-        })
+    async fn read(
+        &self,
+        file: &str,
+        on_bytes: &mut dyn FnMut(u64),
+    ) -> Result<Vec<u8>, EngineError> {
+        self.fetch(file, on_bytes)
+            .await
+            .map_err(|error| EngineError::Read {
+                file: file.to_owned(),
+                reason: explain(&error),
+            })
     }
 }
 

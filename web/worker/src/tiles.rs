@@ -20,7 +20,11 @@ impl OpenTiles {
     ///
     /// # Errors
     /// Those of [`open_pair`].
-    pub fn from_files(rgb: (&[u8], &str), sar: (&[u8], &str), cloud: Cloud) -> Result<Self, RasterError> {
+    pub fn from_files(
+        rgb: (&[u8], &str),
+        sar: (&[u8], &str),
+        cloud: Cloud,
+    ) -> Result<Self, RasterError> {
         let pair = open_pair(rgb, sar, &OpticalOptions::default(), &SarOptions::default())?;
         Ok(Self::new(pair, None, cloud))
     }
@@ -28,12 +32,21 @@ impl OpenTiles {
     /// Generates a scene of `size_px` x `size_px` pixels.
     pub fn from_scene(seed: u32, size_px: u32, cloud: Cloud) -> Self {
         let scene = mmovseg_scene::generate(u64::from(seed), size_px as usize);
-        let pair = TilePair { rgb: scene.rgb, sar: scene.sar, georef: None, notes: Vec::new() };
+        let pair = TilePair {
+            rgb: scene.rgb,
+            sar: scene.sar,
+            georef: None,
+            notes: Vec::new(),
+        };
         Self::new(pair, Some(scene.label), cloud)
     }
 
     fn new(pair: TilePair, truth: Option<Vec<u8>>, cloud: Cloud) -> Self {
-        let mut tiles = Self { clear: pair.rgb.clone(), shown: pair, truth };
+        let mut tiles = Self {
+            clear: pair.rgb.clone(),
+            shown: pair,
+            truth,
+        };
         tiles.set_cloud(cloud);
         tiles
     }

@@ -19,7 +19,9 @@ static GPU_ERROR: Mutex<Option<String>> = Mutex::new(None);
 /// Installs the logger and the panic hook.
 pub fn install() {
     std::panic::set_hook(Box::new(|info| {
-        post(&Event::Crashed { message: info.to_string() });
+        post(&Event::Crashed {
+            message: info.to_string(),
+        });
     }));
     // Fails only when a logger is set already, which is this one.
     if log::set_logger(&Watch).is_ok() {
@@ -30,11 +32,16 @@ pub fn install() {
 /// What the GPU layer complained about since the last call, if anything.
 pub fn take_gpu_error() -> Option<String> {
     // A poisoned lock only means that a panic came between; the text is whole.
-    GPU_ERROR.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
+    GPU_ERROR
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+        .take()
 }
 
 fn from_gpu_layer(target: &str) -> bool {
-    ["wgpu", "cubecl", "burn_cubecl", "burn_wgpu", "naga"].iter().any(|layer| target.starts_with(layer))
+    ["wgpu", "cubecl", "burn_cubecl", "burn_wgpu", "naga"]
+        .iter()
+        .any(|layer| target.starts_with(layer))
 }
 
 impl Log for Watch {
@@ -50,7 +57,9 @@ impl Log for Watch {
         if record.level() == Level::Error && from_gpu_layer(record.target()) {
             // The page shows it, so the console gets it as a warning only.
             web_sys::console::warn_1(&text.as_str().into());
-            let mut first = GPU_ERROR.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut first = GPU_ERROR
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
             first.get_or_insert(text);
         } else if record.level() == Level::Error {
             web_sys::console::error_1(&text.into());

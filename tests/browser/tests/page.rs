@@ -1,0 +1,318 @@
+//! The page itself: tiles in, mask out, and the same labels as the native engine gives.
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use mmovseg_browser_tests::{Page, dist, test_id, with_page};
+use mmovseg_raster::{default_palette, read_label_png, write_rgb_png};
+use serde_json::json;
+use xtask::paths;
+
+const SOON: Duration = Duration::from_secs(60);
+/// For loading and running the model on one core or on an emulated GPU.
+const LONG: Duration = Duration::from_secs(900);
+const CLASSES: &str = "water, forest, city, farmland, bare land";
+/// Side of the blocks that must agree one by one, so that one wrong patch fails.
+const BLOCK_PX: usize = 16;
+
+/// A folder for one test's files, removed when dropped.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("mmovseg-page-{name}-{}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _kept = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A generated pair as two PNG files.
+fn scene_files(folder: &Path, seed: u64) -> [PathBuf; 2] {
+    let scene = mmovseg_scene::generate(seed, 256);
+    [("s2.png", &scene.rgb), ("s1.png", &scene.sar)].map(|(name, picture)| {
+        let file = folder.join(name);
+        fs::write(&file, write_rgb_png(picture).unwrap()).unwrap();
+        file
+    })
+}
+
+/// A real pair, where the data folder is there.
+fn real_files() -> Option<[PathBuf; 2]> {
+    let folder = paths::project().join("../shared/data/s1s2_pairs");
+    let files = ["003_rgb.jpg", "003_sar_vh.jpg"].map(|name| folder.join(name));
+    files.iter().all(|file| file.is_file()).then_some(files)
+}
+
+/// A picture on a canvas: width and RGB bytes.
+async fn canvas(page: &Page, id: &str) -> Result<(usize, Vec<[u8; 3]>)> {
+    let reply = page
+        .execute_async(&format!(
+            "const canvas = document.querySelector('{}');\
+             const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;\
+             const hex = Array.from(data, (byte) => byte.toString(16).padStart(2, '0')).join('');\
+             return {{ width: canvas.width, hex }};",
+            test_id(id)
+        ))
+        .await?;
+    let width = usize::try_from(reply["width"].as_u64().context("no width")?)?;
+    let hex = reply["hex"].as_str().context("no pixels")?;
+    let bytes: Vec<u8> = (0..hex.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16))
+        .collect::<Result<_, _>>()?;
+    let pixels = bytes.chunks_exact(4).map(|p| [p[0], p[1], p[2]]).collect();
+    Ok((width, pixels))
+}
+
+async fn upload_pair(page: &Page, files: &[PathBuf; 2]) -> Result<()> {
+    page.upload(&test_id("rgb-file"), &[&files[0]]).await?;
+    page.upload(&test_id("sar-file"), &[&files[1]]).await?;
+    page.wait_for("[data-testid=sar-canvas][data-ready=true]", SOON)
+        .await?;
+    Ok(())
+}
+
+/// Replaces the class list by typing.
+async fn type_classes(page: &Page, names: &str) -> Result<()> {
+    let chips = "document.querySelectorAll('[data-testid=class-chip]').length";
+    while page.execute(&format!("return {chips};"), vec![]).await? != json!(0) {
+        page.click("[data-testid=class-chip] button").await?;
+    }
+    page.type_text(&test_id("class-input"), names).await?;
+    page.type_text(&test_id("class-input"), "\u{e007}").await?;
+    let wanted = names.split(',').count();
+    page.wait_until(&format!("{chips} === {wanted}"), SOON)
+        .await
+}
+
+async fn run_to_mask(page: &Page) -> Result<()> {
+    page.wait_for("[data-testid=run]:not([disabled])", SOON)
+        .await?;
+    page.click(&test_id("run")).await?;
+    page.wait_until(
+        "document.querySelector('[data-testid=legend]') \
+         || document.querySelector('[data-testid=error]').textContent",
+        LONG,
+    )
+    .await?;
+    expect_no_error(page).await
+}
+
+async fn expect_no_error(page: &Page) -> Result<()> {
+    let text = page.text(&test_id("error")).await?;
+    if !text.is_empty() {
+        bail!("the page reports: {text}");
+    }
+    Ok(())
+}
+
+/// The package that the page uses.
+fn model() -> Result<Option<PathBuf>> {
+    let folder = dist()?.join("models/nano");
+    if folder.join("model.json").is_file() {
+        return Ok(Some(folder));
+    }
+    eprintln!("skipped: the built page has no models/nano; train or copy one into models/");
+    Ok(None)
+}
+
+/// The labels of the command line, which drives the same engine natively.
+fn native_labels(model: &Path, files: &[PathBuf; 2], folder: &Path) -> Result<Vec<u8>> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let built = Command::new(cargo)
+        .args(["build", "--release", "--quiet", "-p", "mmovseg-cli"])
+        .current_dir(paths::project())
+        .env("CARGO_TARGET_DIR", paths::target())
+        .status()?;
+    if !built.success() {
+        bail!("mmovseg-cli does not build");
+    }
+    let program = paths::target()
+        .join("release")
+        .join(format!("mmovseg{}", std::env::consts::EXE_SUFFIX));
+    let out = folder.join("native.png");
+    let done = Command::new(program)
+        .arg("segment")
+        .arg("--model")
+        .arg(model)
+        .arg("--rgb")
+        .arg(&files[0])
+        .arg("--sar")
+        .arg(&files[1])
+        .args(["--classes", CLASSES, "--device", "cpu", "--out"])
+        .arg(&out)
+        .output()?;
+    if !done.status.success() {
+        bail!("mmovseg segment: {}", String::from_utf8_lossy(&done.stderr));
+    }
+    Ok(read_label_png(&fs::read(&out)?, "native.png")?.data)
+}
+
+/// At least 99.5 % of all labels agree, and 90 % in every block.
+fn expect_agreement(width: usize, found: &[u8], wanted: &[u8]) {
+    assert_eq!(found.len(), wanted.len(), "the masks differ in size");
+    let mut blocks = std::collections::BTreeMap::<_, (usize, usize)>::new();
+    for (index, (a, b)) in found.iter().zip(wanted).enumerate() {
+        let block = (index % width / BLOCK_PX, index / width / BLOCK_PX);
+        let (same, all) = blocks.entry(block).or_default();
+        *same += usize::from(a == b);
+        *all += 1;
+    }
+    let same: usize = blocks.values().map(|(same, _)| same).sum();
+    let share = same as f64 / found.len() as f64;
+    assert!(share >= 0.995, "only {share:.4} of the labels agree");
+    for (block, (same, all)) in blocks {
+        // Less than half a block at the edge has too few pixels to speak of a share.
+        let enough = all >= BLOCK_PX * BLOCK_PX / 2;
+        assert!(
+            !enough || same * 10 >= all * 9,
+            "block {block:?}: {same} of {all} labels agree"
+        );
+    }
+}
+
+/// Files and classes in, mask out, compared with the native engine.
+async fn compare_with_native(
+    page: &Page,
+    model: &Path,
+    files: &[PathBuf; 2],
+    folder: &Path,
+) -> Result<()> {
+    upload_pair(page, files).await?;
+    type_classes(page, CLASSES).await?;
+    run_to_mask(page).await?;
+    let (width, pixels) = canvas(page, "mask-canvas").await?;
+    let palette = default_palette(CLASSES.split(',').count());
+    let labels: Vec<u8> = pixels
+        .iter()
+        .map(|pixel| {
+            let index = palette.iter().position(|colour| colour == pixel);
+            u8::try_from(index.expect("every pixel of the mask is a palette colour")).unwrap()
+        })
+        .collect();
+    expect_agreement(width, &labels, &native_labels(model, files, folder)?);
+    Ok(())
+}
+
+fn same_as_native(device: &str, tier: &str) -> Result<()> {
+    let Some(model) = model()? else {
+        return Ok(());
+    };
+    let folder = Folder::new(device);
+    let generated = scene_files(&folder.0, 11);
+    with_page(&format!("page-{device}"), &dist()?, async |page| {
+        page.goto(&format!("?device={device}")).await?;
+        page.wait_for("[data-testid=self-test][data-state=passed]", LONG)
+            .await?;
+        assert_eq!(page.text(&test_id("tier")).await?, tier);
+        compare_with_native(page, &model, &generated, &folder.0).await?;
+        if let Some(real) = real_files() {
+            compare_with_native(page, &model, &real, &folder.0).await?;
+        } else {
+            eprintln!("no real pair compared: ../shared/data is not there");
+        }
+        page.expect_clean_console().await
+    })
+}
+
+#[test]
+fn the_cpu_tier_labels_as_the_native_engine_does() -> Result<()> {
+    same_as_native("cpu", "CPU")
+}
+
+#[test]
+fn webgpu_labels_as_the_native_engine_does() -> Result<()> {
+    // The test browser's adapter is SwiftShader; on a machine with a GPU this name differs.
+    same_as_native("gpu", "WebGPU, software")
+}
+
+#[test]
+fn a_generated_scene_is_shown_scored_clouded_and_survives_a_cancelled_run() -> Result<()> {
+    if model()?.is_none() {
+        return Ok(());
+    }
+    with_page("page-scene", &dist()?, async |page| {
+        page.goto("?device=cpu&scene=7").await?;
+        page.wait_for("[data-testid=rgb-canvas][data-ready=true]", SOON)
+            .await?;
+        // Pressed before the model is there: the run waits for it, and Cancel ends the wait.
+        page.click(&test_id("run")).await?;
+        page.wait_for("[data-testid=cancel]:not([disabled])", SOON)
+            .await?;
+        page.click(&test_id("cancel")).await?;
+        run_to_mask(page).await?;
+        let scores = "document.querySelectorAll('[data-testid=iou]').length";
+        page.wait_until(&format!("{scores} === 7"), SOON).await?;
+
+        let clear = canvas(page, "rgb-canvas").await?.1;
+        page.execute(
+            "const select = document.querySelector('[data-testid=cloud]');\
+             select.value = 'thick'; select.dispatchEvent(new Event('change', { bubbles: true }));",
+            vec![],
+        )
+        .await?;
+        page.wait_until(
+            "document.querySelector('[data-testid=status]').textContent.includes('optical tile changed')",
+            SOON,
+        )
+        .await?;
+        let clouded = canvas(page, "rgb-canvas").await?.1;
+        let changed = clear.iter().zip(&clouded).filter(|(a, b)| a != b).count();
+        assert!(
+            changed * 2 > clear.len(),
+            "a thick cloud changed {changed} pixels only"
+        );
+        expect_no_error(page).await
+    })
+}
+
+#[test]
+fn a_missing_model_and_a_broken_file_are_explained_and_the_page_goes_on() -> Result<()> {
+    let folder = Folder::new("broken");
+    let good = scene_files(&folder.0, 3);
+    let broken = folder.0.join("broken.png");
+    fs::write(&broken, b"not a picture")?;
+    with_page("page-broken", &dist()?, async |page| {
+        page.goto("?device=cpu&model=absent&scene=7").await?;
+        let error = "document.querySelector('[data-testid=error]').textContent";
+        page.wait_until(&format!("{error}.includes('model.json')"), SOON)
+            .await?;
+        page.wait_for(&test_id("retry"), SOON).await?;
+
+        // The scene is there all the same, pixel for pixel.
+        page.wait_for("[data-testid=rgb-canvas][data-ready=true]", SOON)
+            .await?;
+        let scene = mmovseg_scene::generate(7, 256);
+        let (width, pixels) = canvas(page, "rgb-canvas").await?;
+        assert_eq!(width, 256);
+        assert!(
+            pixels.as_flattened() == scene.rgb.data,
+            "the optical picture differs from the scene"
+        );
+        let (_, pixels) = canvas(page, "sar-canvas").await?;
+        assert!(
+            pixels.as_flattened() == scene.sar.data,
+            "the SAR picture differs from the scene"
+        );
+
+        page.upload(&test_id("rgb-file"), &[&broken]).await?;
+        page.upload(&test_id("sar-file"), &[&good[1]]).await?;
+        page.wait_until(&format!("{error}.includes('broken.png')"), SOON)
+            .await?;
+        page.upload(&test_id("rgb-file"), &[&good[0]]).await?;
+        page.wait_until(&format!("{error} === ''"), SOON).await?;
+        page.wait_for("[data-testid=run]:not([disabled])", SOON)
+            .await?;
+        Ok(())
+    })
+}

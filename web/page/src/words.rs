@@ -1,0 +1,183 @@
+//! Words and numbers for people: presets, names of stages, bytes, shares.
+
+use mmovseg_protocol::{CloudKind, Modality, Progress, Step, Tier};
+
+/// The plain list of land cover.
+pub const PLAIN_CLASSES: &[&str] = &[
+    "water",
+    "forest",
+    "city",
+    "road",
+    "farmland",
+    "grassland",
+    "bare land",
+];
+
+/// Lists of class names to start from.
+pub const PRESETS: &[(&str, &[&str])] = &[
+    ("Land cover", PLAIN_CLASSES),
+    ("Short", &["water", "vegetation", "built-up area"]),
+];
+
+/// Sensors: value in the page's controls, name, choice.
+pub const MODALITIES: &[(&str, &str, Modality)] = &[
+    ("fused", "Fused", Modality::Fused),
+    ("optical", "Optical only", Modality::Optical),
+    ("sar", "SAR only", Modality::Sar),
+];
+
+/// Clouds: value in the page's controls, name, choice.
+pub const CLOUDS: &[(&str, &str, CloudKind)] = &[
+    ("none", "None", CloudKind::None),
+    ("thin", "Thin", CloudKind::Thin),
+    ("thick", "Thick", CloudKind::Thick),
+];
+
+/// A tier's name.
+pub fn tier(tier: Tier) -> &'static str {
+    match tier {
+        Tier::Gpu => "WebGPU",
+        Tier::SoftwareGpu => "WebGPU, software",
+        Tier::Cpu => "CPU",
+    }
+}
+
+/// A modality's name.
+pub fn modality(wanted: Modality) -> &'static str {
+    MODALITIES
+        .iter()
+        .find(|(.., m)| *m == wanted)
+        .map_or("", |(_, name, _)| name)
+}
+
+/// The engine's name of a stage in plain words; an unknown one stays as it is.
+pub fn stage(name: &str) -> &str {
+    match name {
+        "preprocess" => "Preparing the tiles",
+        "text" => "Reading the class names",
+        "clip" => "Looking at the optical tile (CLIP)",
+        "dino-optical" => "Looking at the optical tile (DINO)",
+        "dino-sar" => "Looking at the SAR tile (DINO)",
+        "head" => "Matching words and pixels",
+        "labels" => "Drawing the mask",
+        other => other,
+    }
+}
+
+/// Progress as a sentence, and as a part of 1 where a total is known.
+pub fn progress(progress: &Progress) -> (String, Option<f64>) {
+    let Progress { step, done, total } = progress;
+    let part = (*total > 0).then(|| (*done as f64 / *total as f64).min(1.0));
+    let counted = |what: &str| {
+        if *total > 1 {
+            format!("{what}: {done} of {total}")
+        } else {
+            format!("{what}…")
+        }
+    };
+    match step {
+        Step::Device => (counted("Opening the device"), part),
+        Step::Download if *total == 0 => (format!("Loading the model: {}", bytes(*done)), None),
+        Step::Download => (
+            format!("Loading the model: {} of {}", bytes(*done), bytes(*total)),
+            part,
+        ),
+        // Kernels are compiled on their first use: nobody knows how many there will be.
+        Step::SelfTest => (
+            "Compiling and testing the model on this device…".into(),
+            None,
+        ),
+        Step::Stage(name) => (counted(stage(name)), part),
+    }
+}
+
+/// A size in decimal units, as download dialogs show it.
+pub fn bytes(count: u64) -> String {
+    match count {
+        0..1_000 => format!("{count} B"),
+        1_000..1_000_000 => format!("{:.0} kB", count as f64 / 1e3),
+        _ => format!("{:.1} MB", count as f64 / 1e6),
+    }
+}
+
+/// A part of 1 in percent.
+pub fn percent(part: f64) -> String {
+    format!("{:.1} %", part * 100.0)
+}
+
+/// A duration.
+pub fn milliseconds(ms: f64) -> String {
+    if ms < 1000.0 {
+        format!("{ms:.0} ms")
+    } else {
+        format!("{:.2} s", ms / 1000.0)
+    }
+}
+
+/// Class names from what was typed: separated by commas, trimmed, without empty ones and without
+/// those in `present` (letter case aside).
+pub fn new_classes(typed: &str, present: &[String]) -> Vec<String> {
+    let mut added: Vec<String> = Vec::new();
+    for name in typed
+        .split([',', ';', '\n'])
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+    {
+        let same = |other: &String| other.to_lowercase() == name.to_lowercase();
+        if !present.iter().any(same) && !added.iter().any(same) {
+            added.push(name.to_owned());
+        }
+    }
+    added
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn typed_lists_are_split_trimmed_and_freed_of_doubles() {
+        let present = ["Water".to_owned()];
+        assert_eq!(
+            new_classes(" water, forest ,, Forest; rice field", &present),
+            ["forest", "rice field"]
+        );
+        assert!(new_classes(" , ", &present).is_empty());
+    }
+
+    #[test]
+    fn progress_is_told_in_counts_and_never_past_the_end() {
+        let step = Step::Download;
+        let (text, part) = progress(&Progress {
+            step: step.clone(),
+            done: 1_500_000,
+            total: 3_000_000,
+        });
+        assert_eq!(text, "Loading the model: 1.5 MB of 3.0 MB");
+        assert_eq!(part, Some(0.5));
+        assert_eq!(
+            progress(&Progress {
+                step,
+                done: 9,
+                total: 3
+            })
+            .1,
+            Some(1.0)
+        );
+        let stage = Step::Stage("clip".into());
+        let (text, _) = progress(&Progress {
+            step: stage,
+            done: 2,
+            total: 9,
+        });
+        assert_eq!(text, "Looking at the optical tile (CLIP): 2 of 9");
+    }
+
+    #[test]
+    fn sizes_change_units() {
+        assert_eq!(
+            [bytes(999), bytes(12_400), bytes(11_960_000)],
+            ["999 B", "12 kB", "12.0 MB"]
+        );
+    }
+}
