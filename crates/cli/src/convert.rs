@@ -48,6 +48,11 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         args.out.display(),
         parent.display()
     );
+    anyhow::ensure!(
+        args.checkpoint.is_file(),
+        "{}: is not a file; give a .pth or .safetensors checkpoint of MM-OVSeg",
+        args.checkpoint.display()
+    );
     let tokenizer = tokenizer(args.bpe.as_deref())?;
     let checkpoint = Checkpoint::open(&args.checkpoint)?;
     let (config, names) = recognise(&checkpoint, &args.checkpoint)?;

@@ -258,13 +258,12 @@ pub fn write_nano(run: &Path, out: &Path, dtype: StoreDtype) -> Result<Manifest,
         text distilled from all-MiniLM-L6-v2 (Apache-2.0) over WordNet 3.0."
         .into();
     let tensors = model.export().into_iter().map(|(name, shape, flat)| {
-        let data =
-            flat.into_data()
-                .try_into_vec()
-                .map_err(|error| mmovseg_weights::WeightsError::Tensor {
-                    name: name.clone(),
-                    reason: format!("the device gave no values ({error:?})"),
-                })?;
+        let data = flat.into_data().try_into_vec().map_err(|error| {
+            mmovseg_weights::WeightsError::Tensor {
+                name: name.clone(),
+                reason: format!("the device gave no values ({error:?})"),
+            }
+        })?;
         Ok(HostTensor { name, shape, data })
     });
     mmovseg_weights::write_package(out, manifest, tensors, &tokenizer).map_err(|e| content(out, e))

@@ -1,0 +1,302 @@
+//! The `mmovseg` command as a user meets it: a checkpoint is converted, checked, damaged, run,
+//! traced, measured; and everything that cannot work ends in one line and exit status 2.
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use safetensors::SafeTensors;
+use serde_json::Value;
+
+const CLASSES: &str = "city, road,water";
+
+fn checkpoint() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/fixtures/b_tiny.safetensors")
+}
+
+/// Runs the command in `folder`.
+fn mmovseg(folder: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_mmovseg")).args(args).current_dir(folder).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Runs a command that must succeed; gives its stdout.
+fn works(folder: &Path, args: &[&str]) -> String {
+    let output = mmovseg(folder, args);
+    assert_eq!(output.status.code(), Some(0), "{args:?}: {}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// Runs a command that must fail with one line that holds `words`, and leave the folder as it was.
+fn fails(folder: &Path, args: &[&str], words: &[&str]) {
+    let before = listing(folder);
+    let output = mmovseg(folder, args);
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{args:?}: {stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{args:?}: {stderr}");
+    assert!(stderr.starts_with("mmovseg: "), "{args:?}: {stderr}");
+    for word in words {
+        assert!(stderr.contains(word), "{args:?}: {word:?} is not in {stderr}");
+    }
+    assert_eq!(listing(folder), before, "{args:?} left something behind");
+}
+
+fn listing(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+fn convert(folder: &Path, dtype: &str) -> String {
+    let name = format!("model-{dtype}");
+    let checkpoint = checkpoint();
+    works(folder, &["convert", checkpoint.to_str().unwrap(), "--out", &name, "--dtype", dtype]);
+    name
+}
+
+fn scene(folder: &Path, count: &str) {
+    works(folder, &["scene", "--out", "data", "--count", count, "--seed", "5", "--size", "150"]);
+}
+
+const RGB: &str = "data/rgb/scene-000005.png";
+const SAR: &str = "data/sar/scene-000005.png";
+
+/// `segment` on the generated pair, on the CPU.
+fn segment<'a>(model: &'a str, out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let mut args = vec!["segment", "--device", "cpu", "--model", model, "--rgb", RGB, "--sar", SAR, "--out", out];
+    args.extend(more);
+    args
+}
+
+fn labels(path: &Path) -> mmovseg_raster::Labels {
+    mmovseg_raster::read_label_png(&fs::read(path).unwrap(), "labels").unwrap()
+}
+
+fn json(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+#[test]
+fn a_checkpoint_becomes_packages_that_verify_and_agree() {
+    let root = tempfile::tempdir().unwrap();
+    let root = root.path();
+    scene(root, "1");
+    let mut maps = Vec::new();
+    let mut sizes = Vec::new();
+    for dtype in ["f32", "f16", "q8"] {
+        let model = convert(root, dtype);
+        let verdict = works(root, &["verify", &model, "--device", "cpu"]);
+        assert!(verdict.contains("hashes     ok") && verdict.contains("self-test  ok"), "{verdict}");
+        let out = format!("{dtype}.png");
+        works(root, &segment(&model, &out, &["--classes", CLASSES]));
+        maps.push(labels(&root.join(out)));
+        let files = fs::read_dir(root.join(&model)).unwrap();
+        sizes.push(files.map(|file| file.unwrap().metadata().unwrap().len()).sum::<u64>());
+    }
+    assert!(sizes.is_sorted_by(|a, b| a > b), "{sizes:?}");
+    assert_eq!((maps[0].width_px, maps[0].height_px), (150, 150));
+    assert!(maps[0].data.iter().any(|label| *label != maps[0].data[0]), "one class everywhere shows nothing");
+    for other in &maps[1..] {
+        let same = maps[0].data.iter().zip(&other.data).filter(|(a, b)| a == b).count();
+        assert!(same as f64 >= 0.99 * maps[0].data.len() as f64, "{same} of {} labels agree", maps[0].data.len());
+    }
+}
+
+#[test]
+fn a_damaged_package_fails_its_check_by_name() {
+    let root = tempfile::tempdir().unwrap();
+    let root = root.path();
+    let model = convert(root, "q8");
+    let manifest = root.join(&model).join("model.json");
+    let shard = json(&manifest)["shards"][2]["file"].as_str().unwrap().to_owned();
+    let path = root.join(&model).join(&shard);
+    let good = fs::read(&path).unwrap();
+    let mut bad = good.clone();
+    *bad.last_mut().unwrap() ^= 1;
+    fs::write(&path, &bad).unwrap();
+    let output = mmovseg(root, &["verify", &model]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stdout).contains(&shard), "{}", text(&output.stdout));
+    scene(root, "1");
+    fails(root, &segment(&model, "l.png", &["--classes", CLASSES]), &[&shard]);
+
+    // Whole files, but a self-test that this model does not meet.
+    fs::write(&path, &good).unwrap();
+    let mut changed = json(&manifest);
+    let mean = changed["self_test"]["logit_mean"].as_f64().unwrap();
+    changed["self_test"]["logit_mean"] = (mean + 0.1).into();
+    fs::write(&manifest, changed.to_string()).unwrap();
+    let output = mmovseg(root, &["verify", &model, "--device", "cpu"]);
+    assert_eq!(output.status.code(), Some(1));
+    let verdict = text(&output.stdout);
+    assert!(verdict.contains("hashes     ok") && verdict.contains("self-test  FAILED"), "{verdict}");
+}
+
+#[test]
+fn segment_writes_labels_tensors_and_a_report_that_agree() {
+    let root = tempfile::tempdir().unwrap();
+    let root = root.path();
+    scene(root, "1");
+    let model = convert(root, "f32");
+    fs::write(root.join("classes.json"), r#"["city", "road", "water"]"#).unwrap();
+    let more = ["--classes-file", "classes.json", "--logits", "l.safetensors", "--json", "r.json"];
+    works(root, &segment(&model, "l.png", &more));
+    let map = labels(&root.join("l.png"));
+
+    let bytes = fs::read(root.join("l.safetensors")).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let floats = |name: &str| -> Vec<f32> {
+        let view = tensors.tensor(name).unwrap();
+        assert_eq!(view.shape(), [3, 96, 96]);
+        view.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
+    };
+    let (logits, prob) = (floats("logits"), floats("prob"));
+    for (logit, prob) in logits.iter().zip(&prob) {
+        assert!((1.0 / (1.0 + (-logit).exp()) - prob).abs() < 1e-6);
+    }
+    assert_eq!(mmovseg_engine::labels(&logits, [3, 96, 96], 150, 150), map.data);
+
+    let report = json(&root.join("r.json"));
+    assert_eq!(report["classes"], serde_json::json!(["city", "road", "water"]));
+    for (class, share) in report["share"].as_array().unwrap().iter().enumerate() {
+        let pixels = map.data.iter().filter(|&&label| usize::from(label) == class).count();
+        assert!((share.as_f64().unwrap() - pixels as f64 / map.data.len() as f64).abs() < 1e-9);
+    }
+    assert_eq!(report["device"]["tier"], "cpu");
+    assert!(report["timings_ms"]["head"].as_f64().unwrap() > 0.0);
+    assert_eq!(report["model"]["dtype"], "f32");
+    if cfg!(target_os = "linux") {
+        assert!(report["peak_memory_bytes"].as_u64().unwrap() > 1 << 20);
+    }
+
+    // One modality at a time skips the other's tower.
+    works(root, &segment(&model, "o.png", &["--classes", CLASSES, "--modality", "optical", "--json", "o.json"]));
+    assert_eq!(json(&root.join("o.json"))["timings_ms"]["dino-sar"], Value::Null);
+    let left: Vec<_> = listing(root).into_iter().filter(|name| name.starts_with('.')).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn trace_gives_stages_under_their_golden_names() {
+    let root = tempfile::tempdir().unwrap();
+    let root = root.path();
+    scene(root, "1");
+    let model = convert(root, "f32");
+    works(root, &[
+        "trace", "--device", "cpu", "--model", &model, "--rgb", RGB, "--sar", SAR, "--classes", CLASSES, "--out",
+        "stages.safetensors",
+    ]);
+    let bytes = fs::read(root.join("stages.safetensors")).unwrap();
+    let stages = SafeTensors::deserialize(&bytes).unwrap();
+    let golden = fs::read(checkpoint().with_file_name("b_tiny_golden.safetensors")).unwrap();
+    let golden = SafeTensors::deserialize(&golden).unwrap();
+    for (name, view) in golden.iter() {
+        let name = name.split('@').next().unwrap();
+        if view.dtype() == safetensors::Dtype::F32 && !name.starts_with("prob") {
+            assert!(stages.tensor(name).is_ok(), "{name} is missing");
+        }
+    }
+    assert_eq!(stages.tensor("logits").unwrap().shape(), [1, 3, 96, 96]);
+}
+
+#[test]
+fn eval_measures_generated_scenes_and_bench_times_stages() {
+    let root = tempfile::tempdir().unwrap();
+    let root = root.path();
+    scene(root, "2");
+    let model = convert(root, "q8");
+    let eval = |cloud: &str, out: &str| {
+        let args = ["eval", "--device", "cpu", "--model", &model, "--data", "data", "--cloud", cloud, "--json", out];
+        works(root, &args);
+        json(&root.join(out))
+    };
+    let (clear, clouded) = (eval("none", "a.json"), eval("3:1", "b.json"));
+    for key in ["miou", "miou_seen", "miou_unseen", "hiou", "macc", "pacc", "fwiou"] {
+        assert!(clear.get(key).is_some(), "{key} is missing");
+    }
+    assert_eq!(clear["images"], 2);
+    assert_eq!(clear["per_class"].as_array().unwrap().len(), mmovseg_scene::CLASSES.len());
+    assert!(clear["pacc"].as_f64().is_some_and(|pacc| (0.0..=1.0).contains(&pacc)));
+    assert_ne!(clear["pacc"], clouded["pacc"], "a cloud that hides the ground changes the result");
+
+    works(root, &["bench", "--device", "cpu", "--model", &model, "--runs", "1", "--json", "t.json"]);
+    let bench = json(&root.join("t.json"));
+    let stages: Vec<&str> =
+        bench["stages"].as_array().unwrap().iter().map(|row| row["stage"].as_str().unwrap()).collect();
+    assert_eq!(stages, ["preprocess", "text", "clip", "dino-optical", "dino-sar", "head", "labels", "total"]);
+
+    // A label that no class has is a mistake in the data, not something to leave out quietly.
+    fs::write(root.join("data/classes.json"), r#"[{"name": "water", "seen": true}]"#).unwrap();
+    fails(root, &["eval", "--device", "cpu", "--model", &model, "--data", "data"], &["label", "scene-000005.png"]);
+}
+
+#[test]
+fn scenes_are_the_same_for_the_same_seed_and_never_overwrite() {
+    let root = tempfile::tempdir().unwrap();
+    let root = root.path();
+    scene(root, "2");
+    assert_eq!(listing(&root.join("data")), ["classes.json", "label", "rgb", "sar"]);
+    assert_eq!(listing(&root.join("data/rgb")), ["scene-000005.png", "scene-000006.png"]);
+    let classes = json(&root.join("data/classes.json"));
+    assert_eq!(classes[0]["name"], mmovseg_scene::CLASSES[0].name);
+    let truth = mmovseg_scene::generate(5, 150);
+    assert_eq!(labels(&root.join("data/label/scene-000005.png")).data, truth.label);
+    fails(root, &["scene", "--out", "data", "--count", "1", "--seed", "1"], &["data", "empty"]);
+    fails(root, &["scene", "--out", "no/data", "--count", "1", "--seed", "1"], &["no/data"]);
+}
+
+#[test]
+fn whatever_cannot_work_ends_in_one_line() {
+    let root = tempfile::tempdir().unwrap();
+    let root = root.path();
+    scene(root, "1");
+    let model = convert(root, "q8");
+    let model = model.as_str();
+    fs::write(root.join("names.json"), r#"{"a": 1}"#).unwrap();
+    fs::write(root.join("broken.png"), b"\x89PNG\r\n\x1a\nand no more").unwrap();
+    let checkpoint = checkpoint();
+    let checkpoint = checkpoint.to_str().unwrap();
+
+    fails(root, &[], &["subcommand"]);
+    fails(root, &["segment"], &["--model", "--classes"]);
+    fails(root, &["segmemt"], &["segmemt"]);
+    fails(root, &segment(model, "l.png", &["--classes", "a", "--device", "tpu"]), &["tpu"]);
+    fails(root, &segment(model, "l.png", &["--classes", "a,,b"]), &["class 2"]);
+    fails(root, &segment(model, "l.png", &["--classes-file", "none.json"]), &["none.json"]);
+    fails(root, &segment(model, "l.png", &["--classes-file", "names.json"]), &["names.json", "list"]);
+    fails(root, &segment("nowhere", "l.png", &["--classes", "a"]), &["nowhere"]);
+    fails(root, &segment("data", "l.png", &["--classes", "a"]), &["data/model.json"]);
+    fails(root, &segment(model, "no/l.png", &["--classes", "a"]), &["no/l.png"]);
+    fails(root, &segment(model, "l.png", &["--classes", "a", "--json", "l.png"]), &["l.png"]);
+    fails(root, &segment(model, "l.png", &["--classes", "a", "--bands", "1,2,9"]), &["band 9", RGB]);
+    fails(root, &segment(model, "l.png", &["--classes", &"lake ".repeat(100)]), &["tokens"]);
+    let pair = |rgb: &'static str, sar: &'static str| {
+        vec!["segment", "--model", model, "--rgb", rgb, "--sar", sar, "--classes", "a", "--out", "l.png"]
+    };
+    fails(root, &pair("none.png", SAR), &["none.png"]);
+    fails(root, &pair(RGB, "broken.png"), &["broken.png", "PNG"]);
+    fails(root, &pair("data", SAR), &["data"]);
+    fails(root, &["verify", "nowhere"], &["nowhere"]);
+    fails(root, &["convert", "none.pth", "--out", "c"], &["none.pth"]);
+    fails(root, &["convert", "broken.png", "--out", "c"], &["broken.png"]);
+    fails(root, &["convert", checkpoint, "--out", "data"], &["data"]);
+    fails(root, &["convert", checkpoint, "--out", "c", "--bpe", "names.json"], &["names.json"]);
+    let golden = checkpoint.replace("b_tiny", "b_tiny_golden");
+    fails(root, &["convert", &golden, "--out", "c"], &["b_tiny_golden"]);
+    fails(root, &["eval", "--model", model, "--data", "none"], &["none"]);
+    fails(root, &["eval", "--model", model, "--data", "data", "--cloud", "fog"], &["fog"]);
+
+    let empty = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/geotiff/s1_float32_all_nan.tif");
+    if empty.exists() {
+        let path = empty.to_str().unwrap();
+        let args = ["segment", "--model", model, "--rgb", RGB, "--sar", path, "--classes", "a", "--out", "l.png"];
+        fails(root, &args, &["s1_float32_all_nan.tif", "empty"]);
+    } else {
+        eprintln!("no SAR file without a measurement here: that refusal is not tested");
+    }
+}
