@@ -8,6 +8,7 @@ use mmovseg_engine::{
     DeviceChoice, Event, FolderSource, Modality, Preprocess, Session, TilePair, open_device,
 };
 use mmovseg_raster::{OpticalOptions, SarOptions, SarScale, open_pair};
+use mmovseg_weights::verify_hashes;
 use serde::de::DeserializeOwned;
 
 /// Parses one of `names`, each of which is the serialised form of a value of `T`; hyphens are for
@@ -56,6 +57,11 @@ pub fn load(
         "{}: is not a folder; give the folder of a model package, which holds model.json",
         model.display()
     );
+    // A damaged package is told before a device is opened, which takes time and whose drivers may
+    // write to stderr.
+    if let Some(problem) = verify_hashes(model)?.into_iter().next() {
+        return Err(problem).with_context(|| model.display().to_string());
+    }
     let device = pollster::block_on(open_device(device))?;
     let source = FolderSource(model.to_owned());
     pollster::block_on(Session::load(&source, device, on))

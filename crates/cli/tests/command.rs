@@ -17,7 +17,11 @@ fn checkpoint() -> PathBuf {
 
 /// Runs the command in `folder`.
 fn mmovseg(folder: &Path, args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_mmovseg")).args(args).current_dir(folder).output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_mmovseg"))
+        .args(args)
+        .current_dir(folder)
+        .output()
+        .unwrap()
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -27,7 +31,12 @@ fn text(bytes: &[u8]) -> String {
 /// Runs a command that must succeed; gives its stdout.
 fn works(folder: &Path, args: &[&str]) -> String {
     let output = mmovseg(folder, args);
-    assert_eq!(output.status.code(), Some(0), "{args:?}: {}", text(&output.stderr));
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{args:?}: {}",
+        text(&output.stderr)
+    );
     text(&output.stdout)
 }
 
@@ -40,14 +49,19 @@ fn fails(folder: &Path, args: &[&str], words: &[&str]) {
     assert_eq!(stderr.lines().count(), 1, "{args:?}: {stderr}");
     assert!(stderr.starts_with("mmovseg: "), "{args:?}: {stderr}");
     for word in words {
-        assert!(stderr.contains(word), "{args:?}: {word:?} is not in {stderr}");
+        assert!(
+            stderr.contains(word),
+            "{args:?}: {word:?} is not in {stderr}"
+        );
     }
     assert_eq!(listing(folder), before, "{args:?} left something behind");
 }
 
 fn listing(folder: &Path) -> Vec<String> {
-    let mut names: Vec<String> =
-        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<String> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.sort();
     names
 }
@@ -55,12 +69,27 @@ fn listing(folder: &Path) -> Vec<String> {
 fn convert(folder: &Path, dtype: &str) -> String {
     let name = format!("model-{dtype}");
     let checkpoint = checkpoint();
-    works(folder, &["convert", checkpoint.to_str().unwrap(), "--out", &name, "--dtype", dtype]);
+    works(
+        folder,
+        &[
+            "convert",
+            checkpoint.to_str().unwrap(),
+            "--out",
+            &name,
+            "--dtype",
+            dtype,
+        ],
+    );
     name
 }
 
 fn scene(folder: &Path, count: &str) {
-    works(folder, &["scene", "--out", "data", "--count", count, "--seed", "5", "--size", "150"]);
+    works(
+        folder,
+        &[
+            "scene", "--out", "data", "--count", count, "--seed", "5", "--size", "150",
+        ],
+    );
 }
 
 const RGB: &str = "data/rgb/scene-000005.png";
@@ -68,7 +97,9 @@ const SAR: &str = "data/sar/scene-000005.png";
 
 /// `segment` on the generated pair, on the CPU.
 fn segment<'a>(model: &'a str, out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
-    let mut args = vec!["segment", "--device", "cpu", "--model", model, "--rgb", RGB, "--sar", SAR, "--out", out];
+    let mut args = vec![
+        "segment", "--device", "cpu", "--model", model, "--rgb", RGB, "--sar", SAR, "--out", out,
+    ];
     args.extend(more);
     args
 }
@@ -91,19 +122,38 @@ fn a_checkpoint_becomes_packages_that_verify_and_agree() {
     for dtype in ["f32", "f16", "q8"] {
         let model = convert(root, dtype);
         let verdict = works(root, &["verify", &model, "--device", "cpu"]);
-        assert!(verdict.contains("hashes     ok") && verdict.contains("self-test  ok"), "{verdict}");
+        assert!(
+            verdict.contains("hashes     ok") && verdict.contains("self-test  ok"),
+            "{verdict}"
+        );
         let out = format!("{dtype}.png");
         works(root, &segment(&model, &out, &["--classes", CLASSES]));
         maps.push(labels(&root.join(out)));
         let files = fs::read_dir(root.join(&model)).unwrap();
-        sizes.push(files.map(|file| file.unwrap().metadata().unwrap().len()).sum::<u64>());
+        sizes.push(
+            files
+                .map(|file| file.unwrap().metadata().unwrap().len())
+                .sum::<u64>(),
+        );
     }
     assert!(sizes.is_sorted_by(|a, b| a > b), "{sizes:?}");
     assert_eq!((maps[0].width_px, maps[0].height_px), (150, 150));
-    assert!(maps[0].data.iter().any(|label| *label != maps[0].data[0]), "one class everywhere shows nothing");
+    assert!(
+        maps[0].data.iter().any(|label| *label != maps[0].data[0]),
+        "one class everywhere shows nothing"
+    );
     for other in &maps[1..] {
-        let same = maps[0].data.iter().zip(&other.data).filter(|(a, b)| a == b).count();
-        assert!(same as f64 >= 0.99 * maps[0].data.len() as f64, "{same} of {} labels agree", maps[0].data.len());
+        let same = maps[0]
+            .data
+            .iter()
+            .zip(&other.data)
+            .filter(|(a, b)| a == b)
+            .count();
+        assert!(
+            same as f64 >= 0.99 * maps[0].data.len() as f64,
+            "{same} of {} labels agree",
+            maps[0].data.len()
+        );
     }
 }
 
@@ -113,7 +163,10 @@ fn a_damaged_package_fails_its_check_by_name() {
     let root = root.path();
     let model = convert(root, "q8");
     let manifest = root.join(&model).join("model.json");
-    let shard = json(&manifest)["shards"][2]["file"].as_str().unwrap().to_owned();
+    let shard = json(&manifest)["shards"][2]["file"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let path = root.join(&model).join(&shard);
     let good = fs::read(&path).unwrap();
     let mut bad = good.clone();
@@ -121,9 +174,17 @@ fn a_damaged_package_fails_its_check_by_name() {
     fs::write(&path, &bad).unwrap();
     let output = mmovseg(root, &["verify", &model]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stdout).contains(&shard), "{}", text(&output.stdout));
+    assert!(
+        text(&output.stdout).contains(&shard),
+        "{}",
+        text(&output.stdout)
+    );
     scene(root, "1");
-    fails(root, &segment(&model, "l.png", &["--classes", CLASSES]), &[&shard]);
+    fails(
+        root,
+        &segment(&model, "l.png", &["--classes", CLASSES]),
+        &[&shard],
+    );
 
     // Whole files, but a self-test that this model does not meet.
     fs::write(&path, &good).unwrap();
@@ -134,7 +195,10 @@ fn a_damaged_package_fails_its_check_by_name() {
     let output = mmovseg(root, &["verify", &model, "--device", "cpu"]);
     assert_eq!(output.status.code(), Some(1));
     let verdict = text(&output.stdout);
-    assert!(verdict.contains("hashes     ok") && verdict.contains("self-test  FAILED"), "{verdict}");
+    assert!(
+        verdict.contains("hashes     ok") && verdict.contains("self-test  FAILED"),
+        "{verdict}"
+    );
 }
 
 #[test]
@@ -144,7 +208,14 @@ fn segment_writes_labels_tensors_and_a_report_that_agree() {
     scene(root, "1");
     let model = convert(root, "f32");
     fs::write(root.join("classes.json"), r#"["city", "road", "water"]"#).unwrap();
-    let more = ["--classes-file", "classes.json", "--logits", "l.safetensors", "--json", "r.json"];
+    let more = [
+        "--classes-file",
+        "classes.json",
+        "--logits",
+        "l.safetensors",
+        "--json",
+        "r.json",
+    ];
     works(root, &segment(&model, "l.png", &more));
     let map = labels(&root.join("l.png"));
 
@@ -153,18 +224,31 @@ fn segment_writes_labels_tensors_and_a_report_that_agree() {
     let floats = |name: &str| -> Vec<f32> {
         let view = tensors.tensor(name).unwrap();
         assert_eq!(view.shape(), [3, 96, 96]);
-        view.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
+        view.data()
+            .chunks_exact(4)
+            .map(|b| f32::from_le_bytes(b.try_into().unwrap()))
+            .collect()
     };
     let (logits, prob) = (floats("logits"), floats("prob"));
     for (logit, prob) in logits.iter().zip(&prob) {
         assert!((1.0 / (1.0 + (-logit).exp()) - prob).abs() < 1e-6);
     }
-    assert_eq!(mmovseg_engine::labels(&logits, [3, 96, 96], 150, 150), map.data);
+    assert_eq!(
+        mmovseg_engine::labels(&logits, [3, 96, 96], 150, 150),
+        map.data
+    );
 
     let report = json(&root.join("r.json"));
-    assert_eq!(report["classes"], serde_json::json!(["city", "road", "water"]));
+    assert_eq!(
+        report["classes"],
+        serde_json::json!(["city", "road", "water"])
+    );
     for (class, share) in report["share"].as_array().unwrap().iter().enumerate() {
-        let pixels = map.data.iter().filter(|&&label| usize::from(label) == class).count();
+        let pixels = map
+            .data
+            .iter()
+            .filter(|&&label| usize::from(label) == class)
+            .count();
         assert!((share.as_f64().unwrap() - pixels as f64 / map.data.len() as f64).abs() < 1e-9);
     }
     assert_eq!(report["device"]["tier"], "cpu");
@@ -175,9 +259,29 @@ fn segment_writes_labels_tensors_and_a_report_that_agree() {
     }
 
     // One modality at a time skips the other's tower.
-    works(root, &segment(&model, "o.png", &["--classes", CLASSES, "--modality", "optical", "--json", "o.json"]));
-    assert_eq!(json(&root.join("o.json"))["timings_ms"]["dino-sar"], Value::Null);
-    let left: Vec<_> = listing(root).into_iter().filter(|name| name.starts_with('.')).collect();
+    works(
+        root,
+        &segment(
+            &model,
+            "o.png",
+            &[
+                "--classes",
+                CLASSES,
+                "--modality",
+                "optical",
+                "--json",
+                "o.json",
+            ],
+        ),
+    );
+    assert_eq!(
+        json(&root.join("o.json"))["timings_ms"]["dino-sar"],
+        Value::Null
+    );
+    let left: Vec<_> = listing(root)
+        .into_iter()
+        .filter(|name| name.starts_with('.'))
+        .collect();
     assert!(left.is_empty(), "{left:?}");
 }
 
@@ -187,10 +291,24 @@ fn trace_gives_stages_under_their_golden_names() {
     let root = root.path();
     scene(root, "1");
     let model = convert(root, "f32");
-    works(root, &[
-        "trace", "--device", "cpu", "--model", &model, "--rgb", RGB, "--sar", SAR, "--classes", CLASSES, "--out",
-        "stages.safetensors",
-    ]);
+    works(
+        root,
+        &[
+            "trace",
+            "--device",
+            "cpu",
+            "--model",
+            &model,
+            "--rgb",
+            RGB,
+            "--sar",
+            SAR,
+            "--classes",
+            CLASSES,
+            "--out",
+            "stages.safetensors",
+        ],
+    );
     let bytes = fs::read(root.join("stages.safetensors")).unwrap();
     let stages = SafeTensors::deserialize(&bytes).unwrap();
     let golden = fs::read(checkpoint().with_file_name("b_tiny_golden.safetensors")).unwrap();
@@ -211,28 +329,80 @@ fn eval_measures_generated_scenes_and_bench_times_stages() {
     scene(root, "2");
     let model = convert(root, "q8");
     let eval = |cloud: &str, out: &str| {
-        let args = ["eval", "--device", "cpu", "--model", &model, "--data", "data", "--cloud", cloud, "--json", out];
+        let args = [
+            "eval", "--device", "cpu", "--model", &model, "--data", "data", "--cloud", cloud,
+            "--json", out,
+        ];
         works(root, &args);
         json(&root.join(out))
     };
     let (clear, clouded) = (eval("none", "a.json"), eval("3:1", "b.json"));
-    for key in ["miou", "miou_seen", "miou_unseen", "hiou", "macc", "pacc", "fwiou"] {
+    for key in [
+        "miou",
+        "miou_seen",
+        "miou_unseen",
+        "hiou",
+        "macc",
+        "pacc",
+        "fwiou",
+    ] {
         assert!(clear.get(key).is_some(), "{key} is missing");
     }
     assert_eq!(clear["images"], 2);
-    assert_eq!(clear["per_class"].as_array().unwrap().len(), mmovseg_scene::CLASSES.len());
-    assert!(clear["pacc"].as_f64().is_some_and(|pacc| (0.0..=1.0).contains(&pacc)));
-    assert_ne!(clear["pacc"], clouded["pacc"], "a cloud that hides the ground changes the result");
+    assert_eq!(
+        clear["per_class"].as_array().unwrap().len(),
+        mmovseg_scene::CLASSES.len()
+    );
+    assert!(
+        clear["pacc"]
+            .as_f64()
+            .is_some_and(|pacc| (0.0..=1.0).contains(&pacc))
+    );
+    assert_ne!(
+        clear["pacc"], clouded["pacc"],
+        "a cloud that hides the ground changes the result"
+    );
 
-    works(root, &["bench", "--device", "cpu", "--model", &model, "--runs", "1", "--json", "t.json"]);
+    works(
+        root,
+        &[
+            "bench", "--device", "cpu", "--model", &model, "--runs", "1", "--json", "t.json",
+        ],
+    );
     let bench = json(&root.join("t.json"));
-    let stages: Vec<&str> =
-        bench["stages"].as_array().unwrap().iter().map(|row| row["stage"].as_str().unwrap()).collect();
-    assert_eq!(stages, ["preprocess", "text", "clip", "dino-optical", "dino-sar", "head", "labels", "total"]);
+    let stages: Vec<&str> = bench["stages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["stage"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        stages,
+        [
+            "preprocess",
+            "text",
+            "clip",
+            "dino-optical",
+            "dino-sar",
+            "head",
+            "labels",
+            "total"
+        ]
+    );
 
     // A label that no class has is a mistake in the data, not something to leave out quietly.
-    fs::write(root.join("data/classes.json"), r#"[{"name": "water", "seen": true}]"#).unwrap();
-    fails(root, &["eval", "--device", "cpu", "--model", &model, "--data", "data"], &["label", "scene-000005.png"]);
+    fs::write(
+        root.join("data/classes.json"),
+        r#"[{"name": "water", "seen": true}]"#,
+    )
+    .unwrap();
+    fails(
+        root,
+        &[
+            "eval", "--device", "cpu", "--model", &model, "--data", "data",
+        ],
+        &["label", "scene-000005.png"],
+    );
 }
 
 #[test]
@@ -240,14 +410,31 @@ fn scenes_are_the_same_for_the_same_seed_and_never_overwrite() {
     let root = tempfile::tempdir().unwrap();
     let root = root.path();
     scene(root, "2");
-    assert_eq!(listing(&root.join("data")), ["classes.json", "label", "rgb", "sar"]);
-    assert_eq!(listing(&root.join("data/rgb")), ["scene-000005.png", "scene-000006.png"]);
+    assert_eq!(
+        listing(&root.join("data")),
+        ["classes.json", "label", "rgb", "sar"]
+    );
+    assert_eq!(
+        listing(&root.join("data/rgb")),
+        ["scene-000005.png", "scene-000006.png"]
+    );
     let classes = json(&root.join("data/classes.json"));
     assert_eq!(classes[0]["name"], mmovseg_scene::CLASSES[0].name);
     let truth = mmovseg_scene::generate(5, 150);
-    assert_eq!(labels(&root.join("data/label/scene-000005.png")).data, truth.label);
-    fails(root, &["scene", "--out", "data", "--count", "1", "--seed", "1"], &["data", "empty"]);
-    fails(root, &["scene", "--out", "no/data", "--count", "1", "--seed", "1"], &["no/data"]);
+    assert_eq!(
+        labels(&root.join("data/label/scene-000005.png")).data,
+        truth.label
+    );
+    fails(
+        root,
+        &["scene", "--out", "data", "--count", "1", "--seed", "1"],
+        &["data", "empty"],
+    );
+    fails(
+        root,
+        &["scene", "--out", "no/data", "--count", "1", "--seed", "1"],
+        &["no/data"],
+    );
 }
 
 #[test]
@@ -265,36 +452,121 @@ fn whatever_cannot_work_ends_in_one_line() {
     fails(root, &[], &["subcommand"]);
     fails(root, &["segment"], &["--model", "--classes"]);
     fails(root, &["segmemt"], &["segmemt"]);
-    fails(root, &segment(model, "l.png", &["--classes", "a", "--device", "tpu"]), &["tpu"]);
-    fails(root, &segment(model, "l.png", &["--classes", "a,,b"]), &["class 2"]);
-    fails(root, &segment(model, "l.png", &["--classes-file", "none.json"]), &["none.json"]);
-    fails(root, &segment(model, "l.png", &["--classes-file", "names.json"]), &["names.json", "list"]);
-    fails(root, &segment("nowhere", "l.png", &["--classes", "a"]), &["nowhere"]);
-    fails(root, &segment("data", "l.png", &["--classes", "a"]), &["data/model.json"]);
-    fails(root, &segment(model, "no/l.png", &["--classes", "a"]), &["no/l.png"]);
-    fails(root, &segment(model, "l.png", &["--classes", "a", "--json", "l.png"]), &["l.png"]);
-    fails(root, &segment(model, "l.png", &["--classes", "a", "--bands", "1,2,9"]), &["band 9", RGB]);
-    fails(root, &segment(model, "l.png", &["--classes", &"lake ".repeat(100)]), &["tokens"]);
+    fails(
+        root,
+        &segment(model, "l.png", &["--classes", "a", "--device", "tpu"]),
+        &["tpu"],
+    );
+    fails(
+        root,
+        &segment(model, "l.png", &["--classes", "a,,b"]),
+        &["class 2"],
+    );
+    fails(
+        root,
+        &segment(model, "l.png", &["--classes-file", "none.json"]),
+        &["none.json"],
+    );
+    fails(
+        root,
+        &segment(model, "l.png", &["--classes-file", "names.json"]),
+        &["names.json", "list"],
+    );
+    fails(
+        root,
+        &segment("nowhere", "l.png", &["--classes", "a"]),
+        &["nowhere"],
+    );
+    fails(
+        root,
+        &segment("data", "l.png", &["--classes", "a"]),
+        &["data/model.json"],
+    );
+    fails(
+        root,
+        &segment(model, "no/l.png", &["--classes", "a"]),
+        &["no/l.png"],
+    );
+    fails(
+        root,
+        &segment(model, "l.png", &["--classes", "a", "--json", "l.png"]),
+        &["l.png"],
+    );
+    fails(
+        root,
+        &segment(model, "l.png", &["--classes", "a", "--bands", "1,2,9"]),
+        &["band 9", RGB],
+    );
+    fails(
+        root,
+        &segment(model, "l.png", &["--classes", &"lake ".repeat(100)]),
+        &["tokens"],
+    );
     let pair = |rgb: &'static str, sar: &'static str| {
-        vec!["segment", "--model", model, "--rgb", rgb, "--sar", sar, "--classes", "a", "--out", "l.png"]
+        vec![
+            "segment",
+            "--model",
+            model,
+            "--rgb",
+            rgb,
+            "--sar",
+            sar,
+            "--classes",
+            "a",
+            "--out",
+            "l.png",
+        ]
     };
     fails(root, &pair("none.png", SAR), &["none.png"]);
     fails(root, &pair(RGB, "broken.png"), &["broken.png", "PNG"]);
     fails(root, &pair("data", SAR), &["data"]);
     fails(root, &["verify", "nowhere"], &["nowhere"]);
     fails(root, &["convert", "none.pth", "--out", "c"], &["none.pth"]);
-    fails(root, &["convert", "broken.png", "--out", "c"], &["broken.png"]);
+    fails(
+        root,
+        &["convert", "broken.png", "--out", "c"],
+        &["broken.png"],
+    );
     fails(root, &["convert", checkpoint, "--out", "data"], &["data"]);
-    fails(root, &["convert", checkpoint, "--out", "c", "--bpe", "names.json"], &["names.json"]);
+    fails(
+        root,
+        &["convert", checkpoint, "--out", "c", "--bpe", "names.json"],
+        &["names.json"],
+    );
     let golden = checkpoint.replace("b_tiny", "b_tiny_golden");
-    fails(root, &["convert", &golden, "--out", "c"], &["b_tiny_golden"]);
-    fails(root, &["eval", "--model", model, "--data", "none"], &["none"]);
-    fails(root, &["eval", "--model", model, "--data", "data", "--cloud", "fog"], &["fog"]);
+    fails(
+        root,
+        &["convert", &golden, "--out", "c"],
+        &["b_tiny_golden"],
+    );
+    fails(
+        root,
+        &["eval", "--model", model, "--data", "none"],
+        &["none"],
+    );
+    fails(
+        root,
+        &["eval", "--model", model, "--data", "data", "--cloud", "fog"],
+        &["fog"],
+    );
 
-    let empty = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/geotiff/s1_float32_all_nan.tif");
+    let empty = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../../shared/data/geotiff/s1_float32_all_nan.tif");
     if empty.exists() {
         let path = empty.to_str().unwrap();
-        let args = ["segment", "--model", model, "--rgb", RGB, "--sar", path, "--classes", "a", "--out", "l.png"];
+        let args = [
+            "segment",
+            "--model",
+            model,
+            "--rgb",
+            RGB,
+            "--sar",
+            path,
+            "--classes",
+            "a",
+            "--out",
+            "l.png",
+        ];
         fails(root, &args, &["s1_float32_all_nan.tif", "empty"]);
     } else {
         eprintln!("no SAR file without a measurement here: that refusal is not tested");

@@ -86,12 +86,7 @@ async fn gpu() -> Result<(Device, DeviceInfo), EngineError> {
     if let Some(known) = known {
         return Ok(known);
     }
-    let options = Device::wgpu_options();
-    // Elsewhere the choice is the library's. On Linux the alternative to Vulkan is OpenGL, which
-    // is no faster than our CPU code and whose libraries complain on stderr where there is no desktop.
-    #[cfg(target_os = "linux")]
-    let options = options.graphics_api(burn::tensor::wgpu::WgpuBackend::Vulkan);
-    let (device, setup) = options
+    let (device, setup) = Device::wgpu_options()
         .init_with_setup_async()
         .await
         .map_err(|error| EngineError::NoGpu(error.to_string()))?;
