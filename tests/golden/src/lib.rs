@@ -155,7 +155,10 @@ pub async fn check(case: &Case, device: Device) {
     }
     worst_stages.sort_by(|a, b| b.0.total_cmp(&a.0));
     for (worst, stage, scale) in worst_stages.iter().take(6) {
-        eprintln!("{}: {stage} is within {worst:e} (largest value {scale})", case.name);
+        eprintln!(
+            "{}: {stage} is within {worst:e} (largest value {scale})",
+            case.name
+        );
     }
     assert!(
         compared > 50,
