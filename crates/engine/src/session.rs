@@ -335,7 +335,7 @@ impl Session {
             Modality::Fused | Modality::Optical => cached.clip.as_ref(),
         };
         let dino = match (request.modality, cached.optical.clone(), cached.sar.clone()) {
-            (Modality::Fused, Some(optical), Some(sar)) => Some(optical.add(sar)),
+            (Modality::Fused, Some(optical), Some(sar)) => Some(optical.plus(sar)),
             (Modality::Optical, optical, _) => optical,
             (Modality::Sar, _, sar) => sar,
             (Modality::Fused, ..) => None,
@@ -344,11 +344,7 @@ impl Session {
             return Err(device_error(stage, "features are missing"));
         };
         let logits = {
-            let mut observer = Relay {
-                stage,
-                on,
-                trace: trace.as_deref_mut(),
-            };
+            let mut observer = Relay { stage, on, trace };
             self.model.head(clip, &dino, text, &mut observer)
         };
         let [_, _, h, w] = logits.dims();

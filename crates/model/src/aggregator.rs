@@ -60,7 +60,7 @@ impl WindowBlock {
         let mask = if shift == 0 {
             Mask::None
         } else {
-            Mask::Bias(shift_mask(grid, self.window, shift, &x.device()))
+            Mask::Bias(Box::new(shift_mask(grid, self.window, shift, &x.device())))
         };
         let mixed = attend(
             split_heads(self.attn.q.forward(guided.clone()), heads),

@@ -15,7 +15,7 @@ pub(crate) enum Mask {
     /// Keys after the query.
     Causal,
     /// A bias `[P, 1, L, L]` added to the scores; sequence `n` takes entry `n mod P`.
-    Bias(Tensor<4>),
+    Bias(Box<Tensor<4>>),
 }
 
 /// `softmax(q kᵀ · d^-½ + mask) v` for `[N, heads, L, d]`, split so that no score buffer exceeds
@@ -71,7 +71,7 @@ fn attend_group(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, mask: &Mask) -> Tensor
         Mask::Causal => plain(q, k, v, None, true, width),
         Mask::Bias(bias) => {
             let period = bias.dims()[0];
-            let bias = bias
+            let bias = (**bias)
                 .clone()
                 .reshape([1, period, 1, length * length])
                 .expand([n / period, period, heads, length * length])

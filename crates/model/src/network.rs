@@ -94,7 +94,7 @@ pub struct DinoMaps {
 impl DinoMaps {
     /// The fusion of the modalities: a plain sum (spec §6).
     #[must_use]
-    pub fn add(self, other: Self) -> Self {
+    pub fn plus(self, other: Self) -> Self {
         Self {
             down: self.down + other.down,
             coarse: self.coarse + other.coarse,

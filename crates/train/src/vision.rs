@@ -191,7 +191,7 @@ pub fn train_segment(options: &StageOptions) -> Result<(), TrainError> {
             maps
         };
         let dino = match modality {
-            Modality::Fused => optical().add(radar()),
+            Modality::Fused => optical().plus(radar()),
             Modality::Optical => optical(),
             Modality::Sar => radar(),
         };

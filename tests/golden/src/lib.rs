@@ -91,7 +91,7 @@ pub async fn check(case: &Case, device: Device) {
     let clip = model.encode_clip(rgb.clone(), &mut trace);
     let optical = model.encode_dino(rgb, false, &mut trace);
     let radar = model.encode_dino(sar, true, &mut trace);
-    let dino = optical.add(radar);
+    let dino = optical.plus(radar);
     let logits = model.head(&clip, &dino, text.clone(), &mut trace);
 
     // What ends at the end mark must not depend on the padding after it.
@@ -138,16 +138,16 @@ pub async fn check(case: &Case, device: Device) {
         }
         let (mut worst, mut scale) = (0.0f32, 0.0f32);
         for (g, w) in sampled.iter().zip(&want) {
-            // NaN must fail too, so the comparison is written the other way round below.
+            // NaN must fail too, and stays the worst once it is there.
             let error = (g - w).abs();
-            if !(error <= worst) {
+            if error.is_nan() || error > worst {
                 worst = error;
             }
             scale = scale.max(w.abs());
         }
         compared += 1;
         worst_stages.push((worst, stage.to_owned(), scale));
-        if !(worst <= TOLERANCE) {
+        if worst.is_nan() || worst > TOLERANCE {
             failures.push(format!(
                 "{stage} is off by {worst:e} (largest value {scale})"
             ));

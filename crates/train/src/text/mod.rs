@@ -301,12 +301,15 @@ fn export(tower: &mmovseg_model::clip_text::TextTower, path: &Path) -> Result<()
     )
 }
 
+/// Gives unit vectors `[texts, width]` of texts.
+type Embed<'a> = dyn Fn(&[&str]) -> Result<Vec<f32>, TrainError> + 'a;
+
 fn examine(
     phrases: &[Phrase],
     embeddings: &[f32],
     targets: &[f32],
     width: usize,
-    embed: &dyn Fn(&[&str]) -> Result<Vec<f32>, TrainError>,
+    embed: &Embed<'_>,
 ) -> Result<TextReport, TrainError> {
     let nouns: Vec<usize> = (0..phrases.len())
         .filter(|&i| phrases[i].held_out)
