@@ -61,6 +61,11 @@ const TABLES: [&str; 9] = [
     "attn_mask",
 ];
 
+/// The head: a hundredth of a released model's values, and no later layer averages its error away.
+/// Measured on the tiny B, q8: 98.5 % of the labels agree with f32 when it is quantised, 98.98 %
+/// when it is kept wide.
+const HEAD: &str = "predictor.transformer.";
+
 /// Below this many values, quantising saves nothing worth its error.
 const SMALL: usize = 4096;
 
@@ -76,7 +81,7 @@ fn stored_as(name: &str, dims: usize, matrix: Matrix, dtype: StoreDtype) -> Stor
         StoreDtype::Q8 | StoreDtype::Q4 => {
             let narrow = matrix.cols < crate::dequant::BLOCK;
             let small = matrix.rows * matrix.cols < SMALL;
-            if narrow || small || TABLES.contains(&leaf) {
+            if narrow || small || TABLES.contains(&leaf) || name.contains(HEAD) {
                 StoreDtype::F16
             } else {
                 dtype

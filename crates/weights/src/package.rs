@@ -17,7 +17,7 @@ use crate::{
 /// **Bits.** `manifest.dtype` says how matrices are stored, `[shape[0], product of the rest]`.
 /// Whatever it says, vectors and scalars (norms, biases, layer scales) stay f32. In a q8 or q4
 /// package these stay f16: learned tables and masks (class, storage, mask and padding tokens,
-/// positional embeddings, `attn_mask`), tensors of fewer than 4096 values, and rows shorter than
+/// positional embeddings, `attn_mask`), the head, tensors of fewer than 4096 values, and rows shorter than
 /// one block of 32. The token embedding is quantised like any matrix.
 ///
 /// **Shards.** Tensors are read one at a time and at most six shards are in memory. Each of these

@@ -85,7 +85,7 @@ fn draw(canvas: &HtmlCanvasElement, picture: &ImageData) {
     let context = canvas.get_context("2d").ok().flatten();
     let drawn = context
         .and_then(|context| context.dyn_into::<CanvasRenderingContext2d>().ok())
-        .map(|context| context.put_image_data_with_x_and_y(picture, 0, 0));
+        .map(|context| context.put_image_data(picture, 0.0, 0.0));
     if !matches!(drawn, Some(Ok(()))) {
         leptos::logging::error!("the browser refuses to draw on a canvas");
     }
