@@ -266,7 +266,12 @@ pub fn write_nano(run: &Path, out: &Path, dtype: StoreDtype) -> Result<Manifest,
         })?;
         Ok(HostTensor { name, shape, data })
     });
-    mmovseg_weights::write_package(out, manifest, tensors, &tokenizer).map_err(|e| content(out, e))
+    let mut manifest = mmovseg_weights::write_package(out, manifest, tensors, &tokenizer)
+        .map_err(|e| content(out, e))?;
+    // The page checks itself against these figures before it shows a first mask.
+    pollster::block_on(mmovseg_engine::add_self_test(out, &mut manifest))
+        .map_err(|e| content(out, e))?;
+    Ok(manifest)
 }
 
 /// A random nano with the text tower of the run, and its tokenizer.
