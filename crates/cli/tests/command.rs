@@ -191,8 +191,7 @@ fn a_checkpoint_becomes_packages_that_verify_and_agree() {
         sure.iter().filter(|same| **same).count() as f64 / sure.len() as f64
     };
     assert!(agree(&f16, 0.0) >= 0.995, "f16: {}", agree(&f16, 0.0));
-    // Reached: 0.9898. The aim is 0.99; raise this with the quantiser, never lower it.
-    assert!(agree(&q8, 0.0) >= 0.989, "q8: {}", agree(&q8, 0.0));
+    assert!(agree(&q8, 0.0) >= 0.99, "q8: {}", agree(&q8, 0.0));
 }
 
 #[test]

@@ -224,6 +224,7 @@ pub(crate) fn quick_gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 
 /// `x / max(‖x‖₂, 1e-12)` along `dim`.
 pub(crate) fn normalise<const D: usize>(x: Tensor<D>, dim: usize) -> Tensor<D> {
-    let norm = x.clone().square().sum_dim(dim).sqrt().clamp_min(1e-12);
+    // Held off zero before the root: its derivative at zero is infinite, and zero times that is NaN.
+    let norm = x.clone().square().sum_dim(dim).clamp_min(1e-24).sqrt();
     x / norm
 }

@@ -26,6 +26,9 @@ pub enum TrainError {
     /// The tokenizer refused a phrase or a vocabulary.
     #[error(transparent)]
     Text(#[from] mmovseg_text::TextError),
+    /// The package could not be written.
+    #[error(transparent)]
+    Weights(#[from] mmovseg_weights::WeightsError),
 }
 
 impl TrainError {
