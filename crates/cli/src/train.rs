@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use mmovseg_engine::open_device;
+use mmovseg_engine::{Tier, open_device};
 use mmovseg_train::TrainError;
 use mmovseg_train::run::StageOptions;
 use mmovseg_train::text::{TextOptions, train_text};
@@ -90,9 +90,12 @@ struct Common {
 /// Steps, batch and learning rate of a vision stage on two CPU cores.
 struct Defaults(usize, usize, f64);
 
+/// Samples a thread on the CPU, whatever its cores: figures do not hang on the machine.
+const CPU_PART: usize = 4;
+
 const OPTICAL: Defaults = Defaults(3000, 8, 1e-3);
 const ALIGN: Defaults = Defaults(1500, 8, 5e-4);
-const SEGMENT: Defaults = Defaults(2000, 4, 1e-3);
+const SEGMENT: Defaults = Defaults(2000, 8, 1e-3);
 
 fn positive(text: &str) -> Result<usize, String> {
     text.parse()
@@ -142,14 +145,20 @@ fn vision(
     stage: fn(&StageOptions) -> Result<(), TrainError>,
 ) -> anyhow::Result<()> {
     let common = &args.common;
+    let batch = common.batch.unwrap_or(defaults.1);
+    let (device, info) = pollster::block_on(open_device(common.device.device))?;
     stage(&StageOptions {
         data: args.data.clone(),
         run: common.run.clone(),
         steps: common.steps.unwrap_or(defaults.0),
-        batch: common.batch.unwrap_or(defaults.1),
+        batch,
+        part: match info.tier {
+            Tier::Cpu => CPU_PART,
+            _ => batch,
+        },
         learning_rate: common.learning_rate.unwrap_or(defaults.2),
         seed: common.seed,
-        device: pollster::block_on(open_device(common.device.device))?.0,
+        device,
         progress: tell,
     })?;
     Ok(())

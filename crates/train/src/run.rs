@@ -22,6 +22,9 @@ pub struct StageOptions {
     pub steps: usize,
     /// Samples a step.
     pub batch: usize,
+    /// Samples computed together; the parts of a batch run side by side. Another size gives other
+    /// gradients in the last places, and where the share of labelled pixels differs between parts.
+    pub part: usize,
     /// Highest learning rate.
     pub learning_rate: f64,
     /// Seed of weights and data.

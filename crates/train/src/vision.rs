@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 
-use burn::optim::GradientsParams;
+use burn::module::Module;
+use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::activation::{log_softmax, relu, softmax};
 use burn::tensor::{Device, Tensor, TensorData};
 use mmovseg_model::network::Modality;
@@ -49,39 +50,26 @@ pub fn train_optical(options: &StageOptions) -> Result<(), TrainError> {
             || name.starts_with("dino_model.")
             || name.starts_with("dino_down_sample.")
     });
-    let (mut run, mut model, mut optimizer) = Run::start("optical", options, model)?;
-    let device = options.device.clone().autodiff();
-    let feed = feed(options, run.first(), |sources, seed, dice| {
+    let all: Vec<usize> = (0..CLASSES.len()).collect();
+    let draw = |sources: &Sources, seed, dice: &mut ChaCha8Rng| {
         if sources.has_eurosat() && dice.random_bool(0.4) {
             sources.collage(seed, CloudMix::MOSTLY_CLEAR)
         } else {
             Ok(sources.scene(seed, CloudMix::MOSTLY_CLEAR))
         }
-    })?;
-    let all: Vec<usize> = (0..CLASSES.len()).collect();
-    for step in run.first()..options.steps {
-        let batch = Batch::take(&feed, options, &model, &device)?;
-        let text = batch.text(&words, &all, options.seed, step, &device);
+    };
+    learn("optical", options, model, draw, |model, batch, step| {
+        let text = batch.text(&words, &all, options.seed, step);
         let clip = model.encode_clip(batch.optical.clone(), &mut Silent).dense;
         let [_, _, deepest] = model.dino_taps(batch.optical.clone(), false, &mut Silent);
         let dino = model.dino_embedding(deepest, false);
-        let clip_loss = dense_loss(cosine(clip, text.clone()), &batch);
-        let dino_loss = dense_loss(cosine(dino, text), &batch);
-        let loss = clip_loss.clone() + dino_loss.clone();
-        let gradients = GradientsParams::from_grads(loss.backward(), &model);
-        model = optimizer.step(run.learning_rate(step), model, gradients);
-        if step % LOG_STEPS == 0 || step + 1 == options.steps {
-            run.log(
-                step,
-                &[
-                    ("clip", clip_loss.into_scalar()),
-                    ("dino", dino_loss.into_scalar()),
-                ],
-            )?;
+        let clip = dense_loss(cosine(clip, text.clone()), batch);
+        let dino = dense_loss(cosine(dino, text), batch);
+        Loss {
+            total: clip.clone() + dino.clone(),
+            terms: vec![("clip", clip), ("dino", dino)],
         }
-        run.checkpoint(step, &model, &optimizer)?;
-    }
-    Ok(())
+    })
 }
 
 /// Cross-modal unification: the optical DINO is frozen and sees the clear tile, the SAR DINO
@@ -100,44 +88,28 @@ pub fn train_align(options: &StageOptions) -> Result<(), TrainError> {
     let model = model.learn_only(|name| {
         name.starts_with("dino_sarmodel.") || name.starts_with("dino_sardown_sample.")
     });
-    let (mut run, mut model, mut optimizer) = Run::start("align", options, model)?;
-    let device = options.device.clone().autodiff();
-    let feed = feed(options, run.first(), |sources, seed, dice| {
+    let all: Vec<usize> = (0..CLASSES.len()).collect();
+    let draw = |sources: &Sources, seed, dice: &mut ChaCha8Rng| {
         Ok(if sources.has_pairs() && dice.random_bool(0.4) {
             sources.pair(seed, CloudMix::CLEAR)
         } else {
             sources.scene(seed, CloudMix::CLEAR)
         })
-    })?;
-    let all: Vec<usize> = (0..CLASSES.len()).collect();
-    for step in run.first()..options.steps {
-        let batch = Batch::take(&feed, options, &model, &device)?;
-        let text = batch.text(&words, &all, options.seed, step, &device);
+    };
+    learn("align", options, model, draw, |model, batch, step| {
+        let text = batch.text(&words, &all, options.seed, step);
         let theirs = model.dino_taps(batch.clear.clone(), false, &mut Silent);
         let ours = model.dino_taps(batch.sar.clone(), true, &mut Silent);
         let deepest = ours[2].clone();
-        let mut apart: Option<Tensor<1>> = None;
-        for (ours, theirs) in ours.into_iter().zip(theirs) {
-            let term = unlike(ours, theirs.detach());
-            apart = Some(apart.map_or(term.clone(), |sum| sum + term));
+        let [first, second, third] = theirs.map(Tensor::detach);
+        let [a, b, c] = ours;
+        let apart = unlike(a, first) + unlike(b, second) + unlike(c, third);
+        let dense = dense_loss(cosine(model.dino_embedding(deepest, true), text), batch);
+        Loss {
+            total: apart.clone() + dense.clone(),
+            terms: vec![("unlike", apart / 3.0), ("dense", dense)],
         }
-        let Some(apart) = apart else { break };
-        let dense = dense_loss(cosine(model.dino_embedding(deepest, true), text), &batch);
-        let loss = apart.clone() + dense.clone();
-        let gradients = GradientsParams::from_grads(loss.backward(), &model);
-        model = optimizer.step(run.learning_rate(step), model, gradients);
-        if step % LOG_STEPS == 0 || step + 1 == options.steps {
-            run.log(
-                step,
-                &[
-                    ("unlike", apart.into_scalar::<f32>() / 3.0),
-                    ("dense", dense.into_scalar()),
-                ],
-            )?;
-        }
-        run.checkpoint(step, &model, &optimizer)?;
-    }
-    Ok(())
+    })
 }
 
 /// Segmentation under clouds: all but the text tower learns, on scenes with their ground truth,
@@ -154,28 +126,25 @@ pub fn train_segment(options: &StageOptions) -> Result<(), TrainError> {
     let teacher = model.clone().learn_only(|_| false);
     let model = model
         .learn_only(|name| name.contains("clip_model.visual") || !name.contains("clip_model."));
-    let (mut run, mut model, mut optimizer) = Run::start("segment", options, model)?;
-    let device = options.device.clone().autodiff();
-    let feed = feed(options, run.first(), |sources, seed, dice| {
+    let all: Vec<usize> = (0..CLASSES.len()).collect();
+    let draw = |sources: &Sources, seed, dice: &mut ChaCha8Rng| {
         let roll = dice.random_range(0..100u8);
         match roll {
             0..15 if sources.has_eurosat() => sources.collage(seed, CloudMix::CLOUDY),
             15..40 if sources.has_pairs() => Ok(sources.pair(seed, CloudMix::CLOUDY)),
             _ => Ok(sources.scene(seed, CloudMix::CLOUDY)),
         }
-    })?;
-    let all: Vec<usize> = (0..CLASSES.len()).collect();
-    for step in run.first()..options.steps {
-        let batch = Batch::take(&feed, options, &model, &device)?;
+    };
+    learn("segment", options, model, draw, |model, batch, step| {
         let mut dice = ChaCha8Rng::seed_from_u64(options.seed ^ 0x0DA1 ^ (step as u64) << 16);
-        let text = batch.text(&words, &all, options.seed, step, &device);
+        let text = batch.text(&words, &all, options.seed, step);
         let modality = match dice.random_range(0..10u8) {
             0..2 => Modality::Optical,
             2..4 => Modality::Sar,
             _ => Modality::Fused,
         };
         let (target, weight) = batch.pixel_targets(&teacher, &text);
-        let blank = Tensor::zeros(batch.optical.dims(), &device);
+        let blank = Tensor::zeros(batch.optical.dims(), &batch.device);
         let seen = if modality == Modality::Sar {
             blank
         } else {
@@ -204,9 +173,9 @@ pub fn train_segment(options: &StageOptions) -> Result<(), TrainError> {
         };
         let [n, embed, h, w] = dino.down.dims();
         let down = dino.down.clone().reshape([n, embed, h * w]).swap_dims(1, 2);
-        let mut dense = dense_loss(cosine(down, text.clone()), &batch);
+        let mut dense = dense_loss(cosine(down, text.clone()), batch);
         if modality != Modality::Sar {
-            dense = dense + dense_loss(cosine(clip.dense.clone(), text.clone()), &batch);
+            dense = dense + dense_loss(cosine(clip.dense.clone(), text.clone()), batch);
         }
         let logits = model.head(&clip, &dino, text, &mut Silent);
         let total = weight.clone().sum() + 1e-6;
@@ -218,22 +187,11 @@ pub fn train_segment(options: &StageOptions) -> Result<(), TrainError> {
         // Labels are an argmax over classes, so classes are also told apart from one another.
         let ce = -(target * log_softmax(logits, 1)).sum_dim(1);
         let ce = (ce * weight).sum() / total;
-        let loss = bce.clone() * 4.0 + ce.clone() + dense.clone() * DENSE_WEIGHT;
-        let gradients = GradientsParams::from_grads(loss.backward(), &model);
-        model = optimizer.step(run.learning_rate(step), model, gradients);
-        if step % LOG_STEPS == 0 || step + 1 == options.steps {
-            run.log(
-                step,
-                &[
-                    ("bce", bce.into_scalar()),
-                    ("ce", ce.into_scalar()),
-                    ("dense", dense.into_scalar()),
-                ],
-            )?;
+        Loss {
+            total: bce.clone() * 4.0 + ce.clone() + dense.clone() * DENSE_WEIGHT,
+            terms: vec![("bce", bce), ("ce", ce), ("dense", dense)],
         }
-        run.checkpoint(step, &model, &optimizer)?;
-    }
-    Ok(())
+    })
 }
 
 /// Writes what the segment stage gave as a package.
@@ -395,6 +353,96 @@ fn content(path: &Path, error: impl std::fmt::Display) -> TrainError {
     }
 }
 
+/// What a stage minimises, and the terms it logs.
+struct Loss {
+    total: Tensor<1>,
+    terms: Vec<(&'static str, Tensor<1>)>,
+}
+
+/// Runs a stage from its last checkpoint to its end: `draw` makes a sample, `loss` judges the model
+/// on a batch at a step.
+fn learn(
+    name: &str,
+    options: &StageOptions,
+    model: MmOvSeg,
+    draw: impl Fn(&Sources, u64, &mut ChaCha8Rng) -> Result<Sample, TrainError> + Send + 'static,
+    loss: impl Fn(&MmOvSeg, &Batch, usize) -> Loss + Sync,
+) -> Result<(), TrainError> {
+    let (mut run, mut model, mut optimizer) = Run::start(name, options, model)?;
+    let feed = feed(options, run.first(), draw)?;
+    for step in run.first()..options.steps {
+        let samples = feed
+            .recv()
+            .map_err(|_| content(&options.run, "the thread that prepares samples ended early"))??;
+        let logs = step % LOG_STEPS == 0 || step + 1 == options.steps;
+        let (gradients, terms) = gradients(&model, &samples, options, logs, |model, batch| {
+            loss(model, batch, step)
+        });
+        model = optimizer.step(run.learning_rate(step), model, gradients);
+        if logs {
+            run.log(step, &terms)?;
+        }
+        run.checkpoint(step, &model, &optimizer)?;
+    }
+    Ok(())
+}
+
+/// Mean gradients of a batch, its parts computed side by side: most tensor operations of the CPU
+/// backend use one thread. The mean of each logged term goes with them.
+fn gradients(
+    model: &MmOvSeg,
+    samples: &[Sample],
+    options: &StageOptions,
+    logs: bool,
+    loss: impl Fn(&MmOvSeg, &Batch) -> Loss + Sync,
+) -> (GradientsParams, Vec<(&'static str, f32)>) {
+    let device = options.device.clone().autodiff();
+    let parts: Vec<&[Sample]> = samples.chunks(options.part.max(1)).collect();
+    let share = 1.0 / parts.len().max(1) as f64;
+    let judge = |part: &[Sample]| {
+        // Parts that shared an autodiff graph would wait for one another; a fork has its own.
+        let model = model.clone().fork(&device);
+        let batch = Batch::new(part, model.config().head.grid, &device);
+        let loss = loss(&model, &batch);
+        let terms: Vec<(&'static str, f32)> = if logs {
+            loss.terms
+                .into_iter()
+                .map(|(name, term)| (name, term.into_scalar::<f32>() * share as f32))
+                .collect()
+        } else {
+            Vec::new()
+        };
+        let gradients = GradientsParams::from_grads((loss.total * share).backward(), &model);
+        (gradients, terms)
+    };
+    let results: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = parts
+            .iter()
+            .map(|part| scope.spawn(|| judge(part)))
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| {
+                thread
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })
+            .collect()
+    });
+    let mut sum = GradientsAccumulator::new();
+    let mut means: Vec<(&'static str, f32)> = Vec::new();
+    for (gradients, terms) in results {
+        sum.accumulate(model, gradients);
+        for (i, (name, value)) in terms.into_iter().enumerate() {
+            match means.get_mut(i) {
+                Some(mean) => mean.1 += value,
+                None => means.push((name, value)),
+            }
+        }
+    }
+    (sum.grads(), means)
+}
+
 /// Samples of the steps to come, made by a thread of their own.
 fn feed(
     options: &StageOptions,
@@ -441,20 +489,12 @@ struct Batch {
     /// 1 where a sample has no label at all, `[N, 1, 1, 1]`.
     unlabelled: Tensor<4>,
     grid: usize,
+    device: Device,
 }
 
 impl Batch {
-    fn take(
-        feed: &Receiver<Result<Vec<Sample>, TrainError>>,
-        options: &StageOptions,
-        model: &MmOvSeg,
-        device: &Device,
-    ) -> Result<Self, TrainError> {
-        let samples = feed
-            .recv()
-            .map_err(|_| content(&options.run, "the thread that prepares samples ended early"))??;
+    fn new(samples: &[Sample], grid: usize, device: &Device) -> Self {
         let n = samples.len();
-        let grid = model.config().head.grid;
         let tile = |pick: fn(&Sample) -> &Vec<f32>| {
             let flat: Vec<f32> = samples
                 .iter()
@@ -469,11 +509,11 @@ impl Batch {
                 .collect();
             Tensor::<4>::from_data(TensorData::new(flat, [n, 1, 1, 1]), device)
         };
-        let (cells, cell_weight) = shares(&samples, grid);
-        let (pixels, pixel_weight) = shares(&samples, 4 * grid);
+        let (cells, cell_weight) = shares(samples, grid);
+        let (pixels, pixel_weight) = shares(samples, 4 * grid);
         let classes = CLASSES.len();
         let fine = 4 * grid;
-        Ok(Self {
+        Self {
             optical: tile(|s| &s.optical),
             clear: tile(|s| &s.clear),
             sar: tile(|s| &s.sar),
@@ -490,23 +530,17 @@ impl Batch {
             ),
             unlabelled: flag(&|s| s.label.iter().all(|&l| l == IGNORE)),
             grid,
-        })
+            device: device.clone(),
+        }
     }
 
     /// One word for each class, `[T, E]`, drawn by the step.
-    fn text(
-        &self,
-        words: &Words,
-        classes: &[usize],
-        seed: u64,
-        step: usize,
-        device: &Device,
-    ) -> Tensor<2> {
+    fn text(&self, words: &Words, classes: &[usize], seed: u64, step: usize) -> Tensor<2> {
         let mut dice = ChaCha8Rng::seed_from_u64(seed ^ 0x7E87 ^ (step as u64) << 16);
         let flat = words.draw(classes, &mut dice);
         Tensor::from_data(
             TensorData::new(flat, [classes.len(), words.width()]),
-            device,
+            &self.device,
         )
     }
 
