@@ -3,11 +3,24 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-/// The folder of the workspace's `Cargo.toml`.
+/// The folder of the workspace's `Cargo.toml`: the nearest around what cargo runs, since a build
+/// folder shared by checkouts may give this program to another checkout than it was compiled in.
 #[must_use]
 pub fn project() -> PathBuf {
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));
-    own.parent().unwrap_or(own).to_path_buf()
+    [
+        env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from),
+        env::current_dir().ok(),
+    ]
+    .into_iter()
+    .flatten()
+    .find_map(|start| {
+        start
+            .ancestors()
+            .find(|folder| folder.join("Cargo.lock").is_file())
+            .map(Path::to_path_buf)
+    })
+    .unwrap_or_else(|| own.parent().unwrap_or(own).to_path_buf())
 }
 
 /// The folder for what outlives a checkout: `$MMOVSEG_CACHE_DIR`, else `~/.cache/mmovseg`.

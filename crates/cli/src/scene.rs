@@ -21,7 +21,7 @@ pub struct Args {
     #[arg(long, value_name = "S")]
     seed: u64,
     /// Side of the tiles in pixels of 10 m
-    #[arg(long, value_name = "PX", default_value_t = 384, value_parser = clap::value_parser!(u32).range(16..=MAX_SIDE_PX as i64))]
+    #[arg(long, value_name = "PX", default_value_t = 192, value_parser = clap::value_parser!(u32).range(16..=MAX_SIDE_PX as i64))]
     size: u32,
 }
 

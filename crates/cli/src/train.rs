@@ -91,7 +91,7 @@ struct Common {
 struct Defaults(usize, usize, f64);
 
 /// Samples a thread on the CPU, whatever its cores: figures do not hang on the machine.
-const CPU_PART: usize = 4;
+const CPU_PART: usize = 2;
 
 const OPTICAL: Defaults = Defaults(3000, 8, 1e-3);
 const ALIGN: Defaults = Defaults(1500, 8, 5e-4);

@@ -12,7 +12,8 @@ use serde_json::Value;
 const CLASSES: &str = "city, road,water";
 
 fn checkpoint() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/fixtures/b_tiny.safetensors")
+    Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap())
+        .join("../../tests/golden/fixtures/b_tiny.safetensors")
 }
 
 /// Runs the command in `folder`.
@@ -579,7 +580,7 @@ fn whatever_cannot_work_ends_in_one_line() {
         &["fog"],
     );
 
-    let empty = Path::new(env!("CARGO_MANIFEST_DIR"))
+    let empty = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap())
         .join("../../../shared/data/geotiff/s1_float32_all_nan.tif");
     if empty.exists() {
         let path = empty.to_str().unwrap();

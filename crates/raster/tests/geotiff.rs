@@ -8,10 +8,8 @@ use mmovseg_raster::{OpticalOptions, RasterError, SarOptions, decode, optical_to
 use serde_json::Value;
 
 fn folder() -> Option<PathBuf> {
-    let folder = PathBuf::from(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../../shared/data/geotiff"
-    ));
+    let own = std::env::var_os("CARGO_MANIFEST_DIR").unwrap();
+    let folder = PathBuf::from(own).join("../../../shared/data/geotiff");
     if folder.is_dir() {
         return Some(folder);
     }

@@ -46,11 +46,9 @@ fn check(file: &[u8], least_cases: usize) {
 
 #[test]
 fn parity_matches_every_golden_size() {
-    let path = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../../shared/golden/preprocess_golden.safetensors"
-    );
-    match std::fs::read(path) {
+    let own = std::env::var("CARGO_MANIFEST_DIR").unwrap();
+    let path = format!("{own}/../../../shared/golden/preprocess_golden.safetensors");
+    match std::fs::read(&path) {
         Ok(file) => check(&file, 6),
         Err(error) => eprintln!("skipped: {path}: {error}"),
     }

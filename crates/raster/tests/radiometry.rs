@@ -6,14 +6,12 @@ use mmovseg_raster::{
     Raster, Rgb8, Samples, SarOptions, decode, optical_to_rgb, robust_rgb, robust_sar, sar_to_rgb,
 };
 
-const FOLDER: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/../../../shared/data/s1s2_pairs"
-);
+const FOLDER: &str = "../../../shared/data/s1s2_pairs";
 
 /// Every pair's picture of one kind, in order of name; none (with a note) where the data is missing.
 fn pictures(suffix: &str, most: usize) -> Vec<Rgb8> {
-    let Ok(entries) = std::fs::read_dir(FOLDER) else {
+    let own = std::env::var("CARGO_MANIFEST_DIR").unwrap();
+    let Ok(entries) = std::fs::read_dir(format!("{own}/{FOLDER}")) else {
         eprintln!("skipped: {FOLDER} is missing");
         return Vec::new();
     };

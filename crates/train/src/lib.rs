@@ -9,6 +9,7 @@ pub mod data;
 pub mod evaluate;
 pub mod metrics;
 pub mod run;
+mod start;
 pub mod text;
 pub mod vision;
 pub mod words;

@@ -21,6 +21,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::TrainError;
 use crate::data::{CloudMix, IGNORE, SIDE_PX, Sample, Sources};
 use crate::run::{Run, StageOptions, result};
+use crate::start;
 use crate::words::Words;
 
 /// Prompt of the default model: the bare class name, which the text tower was taught on.
@@ -29,6 +30,8 @@ pub const NANO_TEMPLATE: &str = "{}";
 const TEMPERATURE: f64 = 0.07;
 /// Samples prepared ahead of the step that uses them.
 const AHEAD: usize = 3;
+/// Samples of one kind (scene, collage, real pair) in a row.
+const SAME_KIND: usize = 2;
 /// Confidence under which a pseudo-label of a real tile does not count.
 const PSEUDO_CONFIDENCE: f32 = 0.5;
 /// Weight of the towers' own classification beside the segmentation losses.
@@ -44,7 +47,7 @@ const LOG_STEPS: usize = 10;
 pub fn train_optical(options: &StageOptions) -> Result<(), TrainError> {
     let (model, tokenizer) = fresh(options)?;
     let words = Words::embed(&model, &tokenizer, NANO_TEMPLATE)?;
-    let model = frequency_patches(model, &options.device.clone().autodiff());
+    let model = start::towers(model, &options.device.clone().autodiff())?;
     let model = model.learn_only(|name| {
         name.contains("clip_model.visual")
             || name.starts_with("dino_model.")
@@ -124,6 +127,7 @@ pub fn train_segment(options: &StageOptions) -> Result<(), TrainError> {
     let words = Words::embed(&model, &tokenizer, NANO_TEMPLATE)?;
     let model = result(&options.run, "align", model)?;
     let teacher = model.clone().learn_only(|_| false);
+    let model = start::correlation(model, &options.device.clone().autodiff())?;
     let model = model
         .learn_only(|name| name.contains("clip_model.visual") || !name.contains("clip_model."));
     let all: Vec<usize> = (0..CLASSES.len()).collect();
@@ -278,53 +282,6 @@ fn fresh(options: &StageOptions) -> Result<(MmOvSeg, Tokenizer), TrainError> {
     Ok((model.load(&mut tensors, &device), tokenizer))
 }
 
-/// Starts both optical towers with patches split into spatial frequencies (a discrete cosine
-/// transform): all of luminance, the lowest of two colour differences. Colour and texture, by which
-/// land covers differ, need not be found first; a random start took some hundred steps longer.
-fn frequency_patches(model: MmOvSeg, device: &Device) -> MmOvSeg {
-    let mut tensors = BTreeMap::new();
-    for (name, shape, _) in model.export() {
-        let patches =
-            name.ends_with("visual.conv1.weight") || name == "dino_model.patch_embed.proj.weight";
-        if patches && shape[1] == 3 && shape[2] == shape[3] {
-            let data = frequencies(shape[0], shape[2]);
-            tensors.insert(name, (shape, data));
-        }
-    }
-    model.load(&mut tensors, device)
-}
-
-/// `count` cosine patterns over `3 × side × side` pixels, flat, slow ones first. Pictures hold less
-/// of the fast ones, so those are enlarged to let every channel vary about alike.
-fn frequencies(count: usize, side: usize) -> Vec<f32> {
-    const LUMINANCE: [f32; 3] = [0.58, 0.58, 0.58];
-    const DIFFERENCES: [[f32; 3]; 2] = [[1.4, 0.0, -1.4], [0.8, -1.6, 0.8]];
-    let mut order: Vec<(usize, usize)> = (0..side * side).map(|i| (i / side, i % side)).collect();
-    order.sort_by_key(|(v, u)| (v * v + u * u, *v));
-    let colours = count.saturating_sub(order.len()) / 2;
-    let patterns = order
-        .iter()
-        .map(|at| (LUMINANCE, *at))
-        .chain(DIFFERENCES.into_iter().flat_map(|colour| {
-            order[..colours.min(order.len())]
-                .iter()
-                .map(move |at| (colour, *at))
-        }));
-    let mut out = vec![0.0f32; count * 3 * side * side];
-    for (kernel, (colour, (v, u))) in out.chunks_exact_mut(3 * side * side).zip(patterns) {
-        let wave = |k: usize, x: usize| {
-            (std::f32::consts::PI * k as f32 * (x as f32 + 0.5) / side as f32).cos()
-        };
-        let gain = (1.0 + ((v * v + u * u) as f32).sqrt()) / (side * side) as f32;
-        for (plane, share) in kernel.chunks_exact_mut(side * side).zip(colour) {
-            for (i, weight) in plane.iter_mut().enumerate() {
-                *weight = gain * share * wave(v, i / side) * wave(u, i % side);
-            }
-        }
-    }
-    out
-}
-
 /// Gives the SAR tower and its projections the weights of the optical ones.
 fn copy_optical_to_sar(model: MmOvSeg, device: &Device) -> Result<MmOvSeg, TrainError> {
     let mut tensors = BTreeMap::new();
@@ -346,7 +303,7 @@ fn copy_optical_to_sar(model: MmOvSeg, device: &Device) -> Result<MmOvSeg, Train
     Ok(model.load(&mut tensors, device))
 }
 
-fn content(path: &Path, error: impl std::fmt::Display) -> TrainError {
+pub(crate) fn content(path: &Path, error: impl std::fmt::Display) -> TrainError {
     TrainError::Content {
         path: path.to_owned(),
         what: error.to_string(),
@@ -456,8 +413,11 @@ fn feed(
         for step in first..options.steps {
             let batch = (0..options.batch)
                 .map(|i| {
-                    let seed = options.seed << 40 ^ (step * options.batch + i) as u64;
-                    let mut dice = ChaCha8Rng::seed_from_u64(seed ^ 0xFEED);
+                    let index = step * options.batch + i;
+                    let seed = options.seed << 40 ^ index as u64;
+                    // Neighbours are of one kind: a part without real pairs needs no teacher.
+                    let kind = options.seed << 40 ^ (index / SAME_KIND) as u64;
+                    let mut dice = ChaCha8Rng::seed_from_u64(kind ^ 0xFEED);
                     draw(&sources, seed, &mut dice)
                 })
                 .collect();

@@ -298,11 +298,8 @@ mod tests {
     use std::fs;
 
     fn golden(file: &str) -> Option<PathBuf> {
-        let path = Path::new(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/../../../shared/golden"
-        ))
-        .join(file);
+        let own = std::env::var_os("CARGO_MANIFEST_DIR").unwrap();
+        let path = Path::new(&own).join("../../../shared/golden").join(file);
         if !path.exists() {
             println!("skipped: the golden data folder has no {file}");
             return None;

@@ -62,9 +62,16 @@ const TABLES: [&str; 9] = [
 ];
 
 /// The head: a hundredth of a released model's values, and no later layer averages its error away.
-/// Measured on the tiny B, q8: 98.5 % of the labels agree with f32 when it is quantised, 98.98 %
-/// when it is kept wide.
 const HEAD: &str = "predictor.transformer.";
+
+/// Whether a tensor stays in f16 where others are quantised. Besides the head that is the text
+/// tower: words differ by little and each pixel is compared with all of them. Labels of six scenes
+/// that agree with f32 in q8, tiny B and tiny L: 96.7 % and 96.1 % when the text tower is
+/// quantised, 99.2 % and 98.96 % with its token table alone in f16, 99.4 % and 99.1 % with all of it.
+fn stays_wide(name: &str) -> bool {
+    let text = name.contains("clip_model.") && !name.contains("clip_model.visual.");
+    text || name.contains(HEAD)
+}
 
 /// Below this many values, quantising saves nothing worth its error.
 const SMALL: usize = 4096;
@@ -81,7 +88,7 @@ fn stored_as(name: &str, dims: usize, matrix: Matrix, dtype: StoreDtype) -> Stor
         StoreDtype::Q8 | StoreDtype::Q4 => {
             let narrow = matrix.cols < crate::dequant::BLOCK;
             let small = matrix.rows * matrix.cols < SMALL;
-            if narrow || small || TABLES.contains(&leaf) || name.contains(HEAD) {
+            if narrow || small || TABLES.contains(&leaf) || stays_wide(name) {
                 StoreDtype::F16
             } else {
                 dtype
@@ -280,7 +287,8 @@ mod tests {
         for (dtype, allowed) in [
             (StoreDtype::F32, 0.0f32),
             (StoreDtype::F16, 1.0 / 2048.0),
-            (StoreDtype::Q8, 0.5 / 126.0),
+            // Half a scale, and a scale up to a fortieth above the smallest.
+            (StoreDtype::Q8, 0.5 / 124.0),
             // One value may be clipped for the sake of its block, by no more than the whole
             // block's error at the plain scale: 1/7 / 2 * sqrt(32).
             (StoreDtype::Q4, 0.41),
@@ -331,7 +339,8 @@ mod tests {
             StoreDtype::Q4,
         ]
         .map(size);
-        assert!(f32 > f16 * 18 / 10 && f16 > q8 * 15 / 10 && q8 > q4 * 14 / 10);
+        // The text tower, most of this model, stays in f16.
+        assert!(f32 > f16 * 18 / 10 && f16 > q8 * 105 / 100 && q8 > q4 * 103 / 100);
     }
 
     #[test]

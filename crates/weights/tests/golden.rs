@@ -10,7 +10,8 @@ use mmovseg_weights::{
 
 #[test]
 fn a_checkpoint_becomes_a_package_and_comes_back() {
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/golden");
+    let golden =
+        Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("../../../shared/golden");
     let root = tempfile::tempdir().unwrap();
     for variant in ["b_tiny", "l_tiny"] {
         let path = golden.join(format!("{variant}.pth"));
