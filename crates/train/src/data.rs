@@ -151,8 +151,26 @@ impl Sources {
     pub fn scene(&self, seed: u64, clouds: CloudMix) -> Sample {
         let mut dice = ChaCha8Rng::seed_from_u64(seed);
         // Even seeds below 2⁶³: the evaluation sets of this project are odd ones.
-        let scene = generate((dice.next_u64() >> 1) & !1, SIDE_PX);
-        finish(scene.rgb, Some(scene.sar), scene.label, clouds, &mut dice)
+        let scene_seed = (dice.next_u64() >> 1) & !1;
+        // Pixels of 10 m, and often of up to 20 m: tiles larger than the model's square are shrunk.
+        let side = if dice.random_bool(0.5) {
+            SIDE_PX
+        } else {
+            dice.random_range(SIDE_PX..=2 * SIDE_PX)
+        };
+        let scene = generate(scene_seed, side);
+        let shrink = |picture: &Rgb8| resize_bilinear(picture, SIDE_PX, SIDE_PX);
+        let nearest = |i: usize| (2 * i + 1) * side / (2 * SIDE_PX);
+        let label = (0..SIDE_PX * SIDE_PX)
+            .map(|i| scene.label[nearest(i / SIDE_PX) * side + nearest(i % SIDE_PX)])
+            .collect();
+        finish(
+            shrink(&scene.rgb),
+            Some(shrink(&scene.sar)),
+            label,
+            clouds,
+            &mut dice,
+        )
     }
 
     /// A 3×3 collage of EuroSAT tiles, often the same class in neighbouring places.
