@@ -149,7 +149,7 @@ fn positions(table: &mut [f32], width: usize) {
     for (cell, row) in table[width..].chunks_exact_mut(width).enumerate() {
         let place = [cell / grid.max(1), cell % grid.max(1)];
         for (i, value) in row.iter_mut().enumerate() {
-            let (axis, sine, k) = (i / (2 * waves), i / waves % 2 == 0, i % waves);
+            let (axis, sine, k) = (i / (2 * waves), (i / waves).is_multiple_of(2), i % waves);
             let at = k as f32 / (waves - 1).max(1) as f32;
             let length = WAVES_CELLS[1] * (WAVES_CELLS[0] / WAVES_CELLS[1]).powf(at);
             let angle = 2.0 * PI * place[axis.min(1)] as f32 / length;
