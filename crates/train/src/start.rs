@@ -94,9 +94,14 @@ pub(crate) fn correlation(model: MmOvSeg, device: &Device) -> Result<MmOvSeg, Tr
     })
 }
 
-type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+/// Flat tensors with their shapes, by checkpoint name.
+pub(crate) type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
-fn change(
+/// The model with its values as `edit` leaves them; names that `edit` adds replace what they name.
+///
+/// # Errors
+/// When the device gives no values.
+pub(crate) fn change(
     model: MmOvSeg,
     device: &Device,
     edit: impl FnOnce(&mut Tensors),

@@ -287,23 +287,21 @@ fn fresh(options: &StageOptions) -> Result<(MmOvSeg, Tokenizer), TrainError> {
 
 /// Gives the SAR tower and its projections the weights of the optical ones.
 fn copy_optical_to_sar(model: MmOvSeg, device: &Device) -> Result<MmOvSeg, TrainError> {
-    let mut tensors = BTreeMap::new();
-    for (name, shape, flat) in model.export() {
-        let target = if let Some(rest) = name.strip_prefix("dino_model.") {
-            format!("dino_sarmodel.{rest}")
-        } else if let Some(rest) = name.strip_prefix("dino_d") {
-            // `dino_decod_proj1` and `dino_down_sample` have SAR twins spelled `dino_sard…`.
-            format!("dino_sard{rest}")
-        } else {
-            continue;
-        };
-        let data = flat
-            .into_data()
-            .try_into_vec()
-            .map_err(|e| content(Path::new(&name), format!("{e:?}")))?;
-        tensors.insert(target, (shape, data));
-    }
-    Ok(model.load(&mut tensors, device))
+    start::change(model, device, |tensors| {
+        let copies: Vec<_> = tensors
+            .iter()
+            .filter_map(|(name, tensor)| {
+                let twin = if let Some(rest) = name.strip_prefix("dino_model.") {
+                    format!("dino_sarmodel.{rest}")
+                } else {
+                    // `dino_decod_proj1` and `dino_down_sample` have SAR twins spelled `dino_sard…`.
+                    format!("dino_sard{}", name.strip_prefix("dino_d")?)
+                };
+                Some((twin, tensor.clone()))
+            })
+            .collect();
+        tensors.extend(copies);
+    })
 }
 
 pub(crate) fn content(path: &Path, error: impl std::fmt::Display) -> TrainError {

@@ -326,8 +326,11 @@ mod tests {
 
     #[test]
     fn bits_shrink_the_package() {
+        // As in a released model, what is quantised outweighs the text tower, which is not.
+        let mut model = model();
+        model[0] = tensor("dino_model.blocks.0.attn.qkv.weight", &[9600, 96], 1);
         let size = |d| {
-            pack(&model(), d, MAX)
+            pack(&model, d, MAX)
                 .iter()
                 .map(|(_, b)| b.len())
                 .sum::<usize>()
@@ -339,8 +342,7 @@ mod tests {
             StoreDtype::Q4,
         ]
         .map(size);
-        // The text tower, most of this model, stays in f16.
-        assert!(f32 > f16 * 18 / 10 && f16 > q8 * 105 / 100 && q8 > q4 * 103 / 100);
+        assert!(f32 > f16 * 18 / 10 && f16 > q8 * 15 / 10 && q8 > q4 * 14 / 10);
     }
 
     #[test]
