@@ -7,6 +7,7 @@ use burn::tensor::Device;
 use mmovseg_engine::add_self_test;
 use mmovseg_model::config::DinoKind;
 use mmovseg_model::{MmOvSeg, ModelConfig};
+use mmovseg_raster::{PRESETS, Preset, palette_for};
 use mmovseg_text::{CLIP_BPE_GZ, CLIP_TEMPLATE, Tokenizer};
 use mmovseg_weights::{Checkpoint, Manifest, StoreDtype, write_package_then};
 
@@ -29,16 +30,16 @@ pub struct Args {
     bpe: Option<PathBuf>,
 }
 
-/// Classes of the PIE-RGB-SAR benchmark in its order, spelled as the model was trained on, and its
-/// colours (spec §17).
-const CLASSES: [(&str, [u8; 3]); 6] = [
-    ("backbroad", [128, 128, 128]),
-    ("city", [235, 51, 36]),
-    ("road", [255, 253, 85]),
-    ("water", [66, 236, 245]),
-    ("forest", [56, 168, 0]),
-    ("farmland", [168, 112, 0]),
-];
+/// The list of the benchmark that a released file is named after (spec §15), or PIE-RGB-SAR's.
+fn benchmark(stem: &str) -> &'static Preset {
+    let stem = stem.to_lowercase();
+    PRESETS
+        .iter()
+        .filter(|preset| preset.classes.iter().all(|class| class.seen.is_some()))
+        .find(|preset| stem.contains(preset.id))
+        .or(Preset::by_id("pie"))
+        .unwrap_or(&PRESETS[0])
+}
 
 pub fn run(args: Args) -> anyhow::Result<()> {
     let parent = folder(&args.out);
@@ -115,8 +116,8 @@ fn manifest(config: &ModelConfig, path: &Path, dtype: StoreDtype) -> anyhow::Res
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let name = format!("MM-OVSeg {} ({stem})", config.variant);
     let mut manifest = Manifest::new(name, serde_json::to_value(config)?, dtype, CLIP_TEMPLATE);
-    manifest.default_classes = CLASSES.iter().map(|(name, _)| (*name).to_owned()).collect();
-    manifest.palette = CLASSES.iter().map(|(_, colour)| *colour).collect();
+    manifest.default_classes = benchmark(&stem).prompts();
+    manifest.palette = palette_for(&manifest.default_classes);
     let dino = match config.dino.kind {
         DinoKind::V1 => "DINO (Apache-2.0)",
         DinoKind::V3 => "DINOv3 (Meta's DINOv3 licence)",
@@ -128,4 +129,24 @@ fn manifest(config: &ModelConfig, path: &Path, dtype: StoreDtype) -> anyhow::Res
     manifest.attribution =
         format!("Converted from {file}, a checkpoint of MM-OVSeg by its authors.");
     Ok(manifest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::benchmark;
+
+    #[test]
+    fn released_files_get_the_classes_of_their_benchmark() {
+        for (stem, id) in [
+            ("modelPIE", "pie"),
+            ("modelPIEclean", "pie"),
+            ("modelOEMthin", "oem"),
+            ("modelOEMthick", "oem"),
+            ("modelDDSK", "ddsk"),
+            ("modelDDCH", "ddch"),
+            ("my-own", "pie"),
+        ] {
+            assert_eq!(benchmark(stem).id, id, "{stem}");
+        }
+    }
 }

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use mmovseg_engine::{
     DeviceChoice, Event, FolderSource, Modality, Preprocess, Session, TilePair, open_device,
 };
-use mmovseg_raster::{OpticalOptions, SarOptions, SarScale, open_pair};
+use mmovseg_raster::{OpticalOptions, PRESETS, Preset, SarOptions, SarScale, open_pair};
 use mmovseg_weights::verify_hashes;
 use serde::de::DeserializeOwned;
 
@@ -150,11 +150,25 @@ pub struct ClassArgs {
     /// JSON file with a list of class names
     #[arg(long, value_name = "FILE")]
     pub classes_file: Option<PathBuf>,
+    /// A ready list, with its colours
+    #[arg(long, value_name = "NAME", value_parser = preset())]
+    pub preset: Option<&'static Preset>,
+}
+
+fn preset() -> impl TypedValueParser<Value = &'static Preset> {
+    let names = PRESETS
+        .iter()
+        .map(|preset| PossibleValue::new(preset.id).help(preset.about));
+    PossibleValuesParser::new(names)
+        .try_map(|id| Preset::by_id(&id).ok_or("there is no such preset"))
 }
 
 impl ClassArgs {
     /// The names, trimmed, none of them empty.
     pub fn names(&self) -> anyhow::Result<Vec<String>> {
+        if let Some(preset) = self.preset {
+            return Ok(preset.prompts());
+        }
         let (names, place): (Vec<String>, String) = match (&self.classes, &self.classes_file) {
             (Some(list), _) => (
                 list.split(',').map(str::to_owned).collect(),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use mmovseg_engine::{SegmentRequest, Segmentation};
-use mmovseg_raster::{default_palette, write_label_png};
+use mmovseg_raster::{palette_for, write_label_png};
 use mmovseg_weights::Manifest;
 use safetensors::tensor::{Dtype, TensorView};
 
@@ -83,12 +83,13 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The package's own colours for its own classes, else colours that all kinds of sight tell apart.
+/// The package's own colours for its own classes, else a benchmark's for its list, else colours
+/// that all kinds of sight tell apart.
 fn palette(manifest: &Manifest, classes: &[String]) -> Vec<[u8; 3]> {
     if manifest.default_classes == classes && manifest.palette.len() == classes.len() {
         manifest.palette.clone()
     } else {
-        default_palette(classes.len())
+        palette_for(classes)
     }
 }
 

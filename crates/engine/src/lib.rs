@@ -28,3 +28,4 @@ pub use session::{
 
 pub use mmovseg_model::Modality;
 pub use mmovseg_raster::{Preprocess, TilePair};
+pub use mmovseg_weights::MANIFEST_FILE;

@@ -12,6 +12,10 @@ pub trait PackageSource {
         file: &str,
         on_bytes: &mut dyn FnMut(u64),
     ) -> impl Future<Output = Result<Vec<u8>, EngineError>>;
+
+    /// Is told that a file arrived damaged. Forgets any copy of it, and answers whether reading it
+    /// once more may give something better.
+    fn discard(&self, file: &str) -> impl Future<Output = bool>;
 }
 
 /// A package in a folder.
@@ -32,5 +36,10 @@ impl PackageSource for FolderSource {
         })?;
         on_bytes(bytes.len() as u64);
         Ok(bytes)
+    }
+
+    async fn discard(&self, _file: &str) -> bool {
+        // The file itself is what is damaged.
+        false
     }
 }

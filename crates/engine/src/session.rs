@@ -9,7 +9,8 @@ use mmovseg_model::{MmOvSeg, Modality, ModelConfig, Observer, Trace};
 use mmovseg_raster::{Preprocess, TilePair};
 use mmovseg_text::{TextError, Tokenizer, prompt};
 use mmovseg_weights::{
-    Assembler, HostTensor, MANIFEST_FILE, Manifest, Probe, SelfTest, decode_shard, parse_manifest,
+    Assembler, HostTensor, MANIFEST_FILE, Manifest, Probe, SelfTest, WeightsError, decode_shard,
+    parse_manifest, shard_names,
 };
 use serde::{Deserialize, Serialize};
 use web_time::Instant;
@@ -152,11 +153,24 @@ pub struct Session {
 
 impl Session {
     /// Reads a package: manifest, tokenizer, then shard by shard, each checked against its hash,
-    /// dequantised, moved to the device and dropped.
+    /// dequantised, moved to the device and dropped. A file that arrives damaged is read once more
+    /// where that may help.
     ///
     /// # Errors
     /// When a file is missing or damaged, or the tensors are not those of the architecture.
     pub async fn load<S: PackageSource>(
+        source: &S,
+        device: (Device, DeviceInfo),
+        on: &mut dyn FnMut(Event),
+    ) -> Result<Self, EngineError> {
+        let mut session = Self::open(source, device, on).await?;
+        let seen = session.fill(source, &|_| true, on).await?;
+        session.check(&seen)?;
+        Ok(session)
+    }
+
+    /// A session without weights: manifest and tokenizer only.
+    async fn open<S: PackageSource>(
         source: &S,
         (device, info): (Device, DeviceInfo),
         on: &mut dyn FnMut(Event),
@@ -164,51 +178,14 @@ impl Session {
         let manifest = parse_manifest(&source.read(MANIFEST_FILE, &mut |_| {}).await?)?;
         let config: ModelConfig = serde_json::from_value(manifest.architecture.clone())
             .map_err(|error| EngineError::Architecture(error.to_string()))?;
-        let total_bytes = manifest.total_bytes();
-        let mut before = 0;
-        let arrived = |on: &mut dyn FnMut(Event), bytes: u64| {
-            on(Event::Download {
-                done_bytes: bytes,
-                total_bytes,
-            });
-        };
-        arrived(on, 0);
-
-        let file = &manifest.tokenizer.file;
-        let bytes = source.read(file, &mut |bytes| arrived(on, bytes)).await?;
-        manifest.tokenizer.check(&bytes)?;
-        before += manifest.tokenizer.bytes;
-        let tokenizer = Tokenizer::from_json(&bytes)?;
-
-        let mut model = MmOvSeg::new(&config, &device)?;
-        let wanted = model.parameter_shapes();
-        let mut assembler = Assembler::new();
-        let mut seen: Vec<(String, Vec<usize>)> = Vec::new();
-        for shard in &manifest.shards {
-            let bytes = source
-                .read(&shard.file, &mut |bytes| arrived(on, before + bytes))
-                .await?;
-            let mut ready = BTreeMap::new();
-            for part in decode_shard(&bytes, shard)? {
-                if let Some(HostTensor { name, shape, data }) = assembler.push(part)? {
-                    seen.push((name.clone(), shape.clone()));
-                    if wanted.get(&name) == Some(&shape) {
-                        ready.insert(name, (shape, data));
-                    }
-                }
-            }
-            model = model.load(&mut ready, &device);
-            before += shard.bytes;
-            arrived(on, before);
-        }
-        assembler.finish()?;
-        let mismatch = model.compare(
-            seen.iter()
-                .map(|(name, shape)| (name.as_str(), shape.as_slice())),
-        );
-        if !mismatch.is_empty() {
-            return Err(EngineError::Mismatch(mismatch.to_string()));
-        }
+        let file = &manifest.tokenizer;
+        let mut arrived = download(0, &manifest, on);
+        arrived(0);
+        let check = |bytes: &[u8]| file.check(bytes).map(|()| bytes.to_vec());
+        let tokenizer = read_sound(source, &file.file, &mut arrived, check).await?;
+        drop(arrived);
+        let tokenizer = Tokenizer::from_json(&tokenizer)?;
+        let model = MmOvSeg::new(&config, &device)?;
         Ok(Self::assemble(
             manifest,
             config,
@@ -216,6 +193,60 @@ impl Session {
             tokenizer,
             (device, info),
         ))
+    }
+
+    /// Replaces the weights by those whose names `wants` accepts, and gives every name and shape
+    /// read. Nothing of the old weights is in memory while the new ones arrive.
+    async fn fill<S: PackageSource>(
+        &mut self,
+        source: &S,
+        wants: &dyn Fn(&str) -> bool,
+        on: &mut dyn FnMut(Event),
+    ) -> Result<Vec<(String, Vec<usize>)>, EngineError> {
+        let empty = || MmOvSeg::new(&self.config, &self.device);
+        let mut model = empty()?;
+        self.model = empty()?;
+        let wanted = model.parameter_shapes();
+        let mut before = self.manifest.tokenizer.bytes;
+        let mut assembler = Assembler::new();
+        let mut seen = Vec::new();
+        for shard in &self.manifest.shards {
+            let decode = |bytes: &[u8]| match shard_names(bytes, shard) {
+                // A shard of nothing wanted is neither checked nor decoded.
+                Ok(names) if !names.iter().any(|name| wants(name)) => Ok(Vec::new()),
+                _ => decode_shard(bytes, shard),
+            };
+            let mut arrived = download(before, &self.manifest, on);
+            let parts = read_sound(source, &shard.file, &mut arrived, decode).await?;
+            drop(arrived);
+            let mut ready = BTreeMap::new();
+            for part in parts.into_iter().filter(|part| wants(&part.name)) {
+                if let Some(HostTensor { name, shape, data }) = assembler.push(part)? {
+                    seen.push((name.clone(), shape.clone()));
+                    if wanted.get(&name) == Some(&shape) {
+                        ready.insert(name, (shape, data));
+                    }
+                }
+            }
+            model = model.load(&mut ready, &self.device);
+            before += shard.bytes;
+            download(before, &self.manifest, on)(0);
+        }
+        assembler.finish()?;
+        self.model = model;
+        Ok(seen)
+    }
+
+    /// Whether these are the tensors of the architecture.
+    fn check(&self, seen: &[(String, Vec<usize>)]) -> Result<(), EngineError> {
+        let seen = seen
+            .iter()
+            .map(|(name, shape)| (name.as_str(), shape.as_slice()));
+        let mismatch = self.model.compare(seen);
+        if !mismatch.is_empty() {
+            return Err(EngineError::Mismatch(mismatch.to_string()));
+        }
+        Ok(())
     }
 
     /// A session around a model that is already in memory, for training's evaluation.
@@ -491,72 +522,87 @@ impl Session {
         trace: &mut Option<&mut Trace>,
         clock: &mut Clock,
     ) -> Result<(), EngineError> {
-        let side = self.config.input_px;
+        self.encode_clip(modality == Modality::Sar, on, trace, clock)
+            .await?;
+        if modality != Modality::Sar {
+            self.encode_dino(false, on, trace, clock).await?;
+        }
+        if modality != Modality::Optical {
+            self.encode_dino(true, on, trace, clock).await?;
+        }
+        Ok(())
+    }
+
+    /// CLIP's visual tower over the optical tile, or over a blank one for a run without it.
+    async fn encode_clip(
+        &mut self,
+        blank: bool,
+        on: &mut dyn FnMut(Event),
+        trace: &mut Option<&mut Trace>,
+        clock: &mut Clock,
+    ) -> Result<(), EngineError> {
+        let (stage, side) = (Stage::Clip, self.config.input_px);
         let Some(cached) = self.pair.as_mut() else {
             return Ok(());
         };
-        let optical = || upload(cached.optical_planes.clone(), side, &self.device);
-        let needs_optical = modality != Modality::Sar;
-        let needs_sar = modality != Modality::Optical;
-
-        let (stage, blank) = (Stage::Clip, modality == Modality::Sar);
         let slot = if blank {
-            cached.blank_clip.is_none()
+            &mut cached.blank_clip
         } else {
-            cached.clip.is_none()
+            &mut cached.clip
         };
-        if slot {
-            let pixels = if blank {
-                Tensor::zeros([1, 3, side, side], &self.device)
-            } else {
-                optical()
-            };
-            let maps = {
-                let mut observer = Relay {
-                    stage,
-                    on,
-                    trace: trace.as_deref_mut(),
-                };
-                self.model.encode_clip(pixels, &mut observer)
-            };
-            await_map(&maps.fine, stage).await?;
-            if blank {
-                cached.blank_clip = Some(maps);
-            } else {
-                cached.clip = Some(maps);
-            }
-            clock.lap(stage);
+        if slot.is_some() {
+            return Ok(());
         }
-        if needs_optical && cached.optical.is_none() {
-            let stage = Stage::DinoOptical;
-            let pixels = upload(cached.optical_planes.clone(), side, &self.device);
-            let maps = {
-                let mut observer = Relay {
-                    stage,
-                    on,
-                    trace: trace.as_deref_mut(),
-                };
-                self.model.encode_dino(pixels, false, &mut observer)
-            };
-            await_map(&maps.down, stage).await?;
-            cached.optical = Some(maps);
-            clock.lap(stage);
+        let pixels = if blank {
+            Tensor::zeros([1, 3, side, side], &self.device)
+        } else {
+            upload(cached.optical_planes.clone(), side, &self.device)
+        };
+        let mut observer = Relay {
+            stage,
+            on,
+            trace: trace.as_deref_mut(),
+        };
+        let maps = self.model.encode_clip(pixels, &mut observer);
+        await_map(&maps.fine, stage).await?;
+        *slot = Some(maps);
+        clock.lap(stage);
+        Ok(())
+    }
+
+    /// A DINO tower over its tile.
+    async fn encode_dino(
+        &mut self,
+        sar: bool,
+        on: &mut dyn FnMut(Event),
+        trace: &mut Option<&mut Trace>,
+        clock: &mut Clock,
+    ) -> Result<(), EngineError> {
+        let Some(cached) = self.pair.as_mut() else {
+            return Ok(());
+        };
+        let (stage, planes, slot) = if sar {
+            (Stage::DinoSar, &cached.sar_planes, &mut cached.sar)
+        } else {
+            (
+                Stage::DinoOptical,
+                &cached.optical_planes,
+                &mut cached.optical,
+            )
+        };
+        if slot.is_some() {
+            return Ok(());
         }
-        if needs_sar && cached.sar.is_none() {
-            let stage = Stage::DinoSar;
-            let pixels = upload(cached.sar_planes.clone(), side, &self.device);
-            let maps = {
-                let mut observer = Relay {
-                    stage,
-                    on,
-                    trace: trace.as_deref_mut(),
-                };
-                self.model.encode_dino(pixels, true, &mut observer)
-            };
-            await_map(&maps.down, stage).await?;
-            cached.sar = Some(maps);
-            clock.lap(stage);
-        }
+        let pixels = upload(planes.clone(), self.config.input_px, &self.device);
+        let mut observer = Relay {
+            stage,
+            on,
+            trace: trace.as_deref_mut(),
+        };
+        let maps = self.model.encode_dino(pixels, sar, &mut observer);
+        await_map(&maps.down, stage).await?;
+        *slot = Some(maps);
+        clock.lap(stage);
         Ok(())
     }
 
@@ -600,6 +646,52 @@ impl Session {
         classes: &[String],
         tolerance: f64,
     ) -> Result<SelfTest, EngineError> {
+        // The test must compute, not remember.
+        self.forget();
+        let (pair, request) = self.self_test_input(seed, classes);
+        self.measure(&pair, &request, seed, tolerance).await
+    }
+
+    /// [`Session::measure_self_test`] of a package, one part of the model in memory at a time: a
+    /// checkpoint of 4 GB is converted on a machine that could not hold it.
+    ///
+    /// # Errors
+    /// Those of [`Session::load`] and [`Session::measure_self_test`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) async fn measure_by_parts<S: PackageSource>(
+        source: &S,
+        device: (Device, DeviceInfo),
+        seed: u64,
+        classes: &[String],
+    ) -> Result<SelfTest, EngineError> {
+        let on: &mut dyn FnMut(Event) = &mut |_| {};
+        let mut session = Self::open(source, device, on).await?;
+        let (pair, request) = session.self_test_input(seed, classes);
+        let mut clock = Clock {
+            started: Instant::now(),
+            timings: Vec::new(),
+        };
+        let (clock, trace) = (&mut clock, &mut None);
+        session.prepare(&pair, request.preprocess, on, clock)?;
+        let mut seen = Vec::new();
+        for part in Part::IN_ORDER {
+            let wants = |name: &str| Part::of(name) == part;
+            seen.extend(session.fill(source, &wants, on).await?);
+            match part {
+                Part::Text => session.encode_text(classes, on, trace, clock).await?,
+                Part::Clip => session.encode_clip(false, on, trace, clock).await?,
+                Part::DinoOptical => session.encode_dino(false, on, trace, clock).await?,
+                Part::DinoSar => session.encode_dino(true, on, trace, clock).await?,
+                // Stays, for the run below, which finds all else remembered.
+                Part::Head => {}
+            }
+        }
+        session.check(&seen)?;
+        session.measure(&pair, &request, seed, 0.0).await
+    }
+
+    /// The self-test's generated pair.
+    fn self_test_input(&self, seed: u64, classes: &[String]) -> (TilePair, SegmentRequest) {
         let scene = mmovseg_scene::generate(seed, self.config.input_px);
         let pair = TilePair {
             rgb: scene.rgb,
@@ -612,9 +704,17 @@ impl Session {
             modality: Modality::Fused,
             preprocess: Preprocess::Aligned,
         };
-        // The test must compute, not remember.
-        self.forget();
-        let logits = self.segment(&pair, &request, &mut |_| {}).await?.logits;
+        (pair, request)
+    }
+
+    async fn measure(
+        &mut self,
+        pair: &TilePair,
+        request: &SegmentRequest,
+        seed: u64,
+        tolerance: f64,
+    ) -> Result<SelfTest, EngineError> {
+        let logits = self.segment(pair, request, &mut |_| {}).await?.logits;
         let count = logits.len() as f64;
         let mean = logits.iter().map(|&v| f64::from(v)).sum::<f64>() / count;
         let variance = logits
@@ -632,12 +732,48 @@ impl Session {
             .collect();
         Ok(SelfTest {
             seed,
-            classes: classes.to_vec(),
+            classes: request.classes.clone(),
             logit_mean: mean,
             logit_std: variance.sqrt(),
             probes,
             tolerance,
         })
+    }
+}
+
+/// A part of the model that runs by itself once what it reads is there, by its parameters' names.
+#[cfg(not(target_arch = "wasm32"))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Text,
+    Clip,
+    DinoOptical,
+    DinoSar,
+    Head,
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl Part {
+    const IN_ORDER: [Self; 5] = [
+        Self::Text,
+        Self::Clip,
+        Self::DinoOptical,
+        Self::DinoSar,
+        Self::Head,
+    ];
+
+    fn of(name: &str) -> Self {
+        if name.contains("clip_model.visual.") || name.starts_with("upsample") {
+            Self::Clip
+        } else if name.contains("clip_model.") {
+            Self::Text
+        } else if name.starts_with("dino_sar") {
+            Self::DinoSar
+        } else if name.starts_with("dino_") {
+            Self::DinoOptical
+        } else {
+            Self::Head
+        }
     }
 }
 
@@ -653,6 +789,43 @@ impl CachedPair {
             sar: None,
         }
     }
+}
+
+/// Turns the bytes of the file that is arriving into the progress of the whole package.
+fn download<'a>(
+    before: u64,
+    manifest: &Manifest,
+    on: &'a mut dyn FnMut(Event),
+) -> impl FnMut(u64) + use<'a> {
+    let total_bytes = manifest.total_bytes();
+    move |bytes| {
+        on(Event::Download {
+            done_bytes: before + bytes,
+            total_bytes,
+        });
+    }
+}
+
+/// Reads a file that `decode` finds sound, a second time when the first was damaged on its way.
+async fn read_sound<S: PackageSource, T>(
+    source: &S,
+    file: &str,
+    arrived: &mut dyn FnMut(u64),
+    decode: impl Fn(&[u8]) -> Result<T, WeightsError>,
+) -> Result<T, EngineError> {
+    let damaged = match decode(&source.read(file, arrived).await?) {
+        Ok(value) => return Ok(value),
+        Err(error) => error,
+    };
+    if !source.discard(file).await {
+        return Err(damaged.into());
+    }
+    let again = decode(&source.read(file, arrived).await?);
+    if again.is_err() {
+        // A damaged copy must not be what the next attempt finds.
+        source.discard(file).await;
+    }
+    Ok(again?)
 }
 
 /// Measures stages one after another.
@@ -746,7 +919,94 @@ async fn await_map(map: &Tensor<4>, stage: Stage) -> Result<(), EngineError> {
 
 #[cfg(test)]
 mod tests {
-    use super::fit_ids;
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+    use std::cell::{Cell, RefCell};
+
+    use super::{Part, Session, fit_ids};
+    use crate::{DeviceChoice, EngineError, FolderSource, PackageSource, open_device};
+
+    fn nano() -> FolderSource {
+        let own = std::env::var_os("CARGO_MANIFEST_DIR").unwrap();
+        FolderSource(std::path::Path::new(&own).join("../../models/nano"))
+    }
+
+    /// Damages the first `damaged` arrivals of every shard.
+    struct BadLine {
+        folder: FolderSource,
+        damaged: usize,
+        reads: RefCell<Vec<String>>,
+        discarded: Cell<usize>,
+    }
+
+    impl PackageSource for BadLine {
+        async fn read(
+            &self,
+            file: &str,
+            on_bytes: &mut dyn FnMut(u64),
+        ) -> Result<Vec<u8>, EngineError> {
+            let mut bytes = self.folder.read(file, on_bytes).await?;
+            let before = self.reads.borrow().iter().filter(|f| *f == file).count();
+            if file.ends_with(".safetensors") && before < self.damaged {
+                let last = bytes.len() - 1;
+                bytes[last] ^= 1;
+            }
+            self.reads.borrow_mut().push(file.to_owned());
+            Ok(bytes)
+        }
+
+        async fn discard(&self, _file: &str) -> bool {
+            self.discarded.set(self.discarded.get() + 1);
+            true
+        }
+    }
+
+    fn load_over(damaged: usize) -> (BadLine, Result<Session, EngineError>) {
+        let line = BadLine {
+            folder: nano(),
+            damaged,
+            reads: RefCell::default(),
+            discarded: Cell::new(0),
+        };
+        let device = pollster::block_on(open_device(DeviceChoice::Cpu)).unwrap();
+        let loaded = pollster::block_on(Session::load(&line, device, &mut |_| {}));
+        (line, loaded)
+    }
+
+    #[test]
+    fn a_damaged_shard_is_read_once_more_and_then_refused_by_name() {
+        let (line, loaded) = load_over(1);
+        let shards = loaded.unwrap().manifest().shards.len();
+        assert_eq!(line.reads.borrow().len(), 2 + 2 * shards);
+        assert_eq!(line.discarded.get(), shards);
+
+        let (line, loaded) = load_over(2);
+        let message = loaded.err().unwrap().to_string();
+        let first = line.reads.borrow()[2].clone();
+        assert!(message.contains(&first), "{message} does not name {first}");
+        assert_eq!(line.reads.borrow().len(), 4);
+        assert_eq!(line.discarded.get(), 2, "no damaged copy is left behind");
+    }
+
+    #[test]
+    fn a_self_test_by_parts_is_that_of_the_whole_model() {
+        let device = || pollster::block_on(open_device(DeviceChoice::Cpu)).unwrap();
+        let mut whole = pollster::block_on(Session::load(&nano(), device(), &mut |_| {})).unwrap();
+        let classes = whole.manifest().default_classes.clone();
+        let by_parts =
+            pollster::block_on(Session::measure_by_parts(&nano(), device(), 7, &classes)).unwrap();
+        let at_once = pollster::block_on(whole.measure_self_test(7, &classes, 0.0)).unwrap();
+        assert_eq!(by_parts.probes.len(), at_once.probes.len());
+        assert!(at_once.logit_std > 0.1);
+        for (a, b) in by_parts.probes.iter().zip(&at_once.probes) {
+            assert_eq!(a.index, b.index);
+            assert!((a.value - b.value).abs() < 1e-5, "{a:?} {b:?}");
+        }
+        // Every part has parameters, and a part without its own would have run on random ones.
+        for part in Part::IN_ORDER {
+            let names = whole.model.parameter_shapes();
+            assert!(names.keys().any(|name| Part::of(name) == part), "{part:?}");
+        }
+    }
 
     #[test]
     fn ids_fit_a_smaller_table_and_stay_in_one_that_is_large_enough() {

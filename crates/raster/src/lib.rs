@@ -12,6 +12,7 @@ mod label;
 mod normalise;
 mod optical;
 mod pair;
+mod presets;
 mod raster;
 mod resize;
 mod sar;
@@ -25,6 +26,7 @@ pub use label::{Labels, default_palette, read_label_png, write_label_png, write_
 pub use normalise::{robust_rgb, robust_sar};
 pub use optical::{OpticalOptions, Stretch, optical_to_rgb};
 pub use pair::{TilePair, open_pair};
+pub use presets::{PRESETS, Preset, PresetClass, palette_for};
 pub use raster::{GeoRef, MAX_DECODED_BYTES, MAX_SIDE_PX, Raster, Samples};
 pub use resize::{ModelTiles, Preprocess, fit, resize_bilinear};
 pub use sar::{SarOptions, SarScale, sar_to_rgb};

@@ -33,7 +33,7 @@ pub use manifest::{
     FORMAT_VERSION, MANIFEST_FILE, Manifest, Probe, SelfTest, ShardRef, StoreDtype, TokenizerRef,
     parse_manifest,
 };
-pub use shard::{MAX_SHARD_BYTES, decode_shard};
+pub use shard::{MAX_SHARD_BYTES, decode_shard, shard_names};
 pub use tensor::{HostTensor, HostTensorPart};
 
 #[cfg(not(target_arch = "wasm32"))]

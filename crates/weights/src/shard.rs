@@ -11,7 +11,7 @@
 //! `mmovseg`, a JSON object `{"NAME": {"shape": [..], "start": 0}}`. (A single key, since the
 //! safetensors writer does not fix the order of several, and equal content must hash equal.)
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use half::f16;
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
@@ -51,6 +51,20 @@ pub fn decode_shard(bytes: &[u8], shard: &ShardRef) -> Result<Vec<HostTensorPart
     })
 }
 
+/// Names of the tensors that a shard holds all or rows of, from its header alone: neither the hash
+/// is checked nor a value read.
+///
+/// # Errors
+/// [`WeightsError::Shard`] when the header does not follow the format.
+pub fn shard_names(bytes: &[u8], shard: &ShardRef) -> Result<BTreeSet<String>, WeightsError> {
+    let (metadata, _) = split(bytes).map_err(|reason| WeightsError::Shard {
+        file: shard.file.clone(),
+        reason,
+    })?;
+    let name = |key: String| key.split('#').next().unwrap_or_default().to_owned();
+    Ok(metadata.offset_keys().into_iter().map(name).collect())
+}
+
 /// Parses a safetensors header that the tensor data of `data_bytes` bytes follow.
 ///
 /// (`SafeTensors::deserialize` would do, but adds lengths from the file without a check.)
@@ -66,7 +80,8 @@ pub(crate) fn parse_header(header: &[u8], data_bytes: u64) -> Result<Metadata, S
     Ok(metadata)
 }
 
-fn decode(bytes: &[u8]) -> Result<Vec<HostTensorPart>, String> {
+/// A shard's header and the tensor data behind it.
+fn split(bytes: &[u8]) -> Result<(Metadata, &[u8]), String> {
     let (length, rest) = bytes
         .split_first_chunk::<8>()
         .ok_or("it is shorter than a safetensors header")?;
@@ -74,7 +89,11 @@ fn decode(bytes: &[u8]) -> Result<Vec<HostTensorPart>, String> {
         .ok()
         .and_then(|n| rest.split_at_checked(n))
         .ok_or("its header is cut short")?;
-    let metadata = parse_header(header, data.len() as u64)?;
+    Ok((parse_header(header, data.len() as u64)?, data))
+}
+
+fn decode(bytes: &[u8]) -> Result<Vec<HostTensorPart>, String> {
+    let (metadata, data) = split(bytes)?;
     let notes: BTreeMap<String, Note> = match metadata.metadata() {
         Some(map) => match map.get(NOTES_KEY) {
             Some(json) => {

@@ -316,3 +316,90 @@ fn a_missing_model_and_a_broken_file_are_explained_and_the_page_goes_on() -> Res
         Ok(())
     })
 }
+
+#[test]
+fn model_files_are_kept_mended_when_damaged_and_cleared() -> Result<()> {
+    let Some(model) = model()? else {
+        return Ok(());
+    };
+    let on_disk: u64 = fs::read_dir(&model)?
+        .map(|entry| Ok(entry?.metadata()?.len()))
+        .sum::<Result<u64>>()?;
+    let ready = "[data-testid=self-test][data-state=passed]";
+    with_page("page-kept", &dist()?, async |page| {
+        page.goto("?device=cpu").await?;
+        page.wait_for(ready, LONG).await?;
+        page.wait_for(&test_id("kept"), SOON).await?;
+        let told = "return document.querySelector('[data-testid=kept]').dataset.bytes;";
+        let told = page.execute(told, vec![]).await?;
+        assert_eq!(told, json!(on_disk.to_string()));
+
+        // One kept shard is spoilt, another marked: the first must be fetched again, the second not.
+        let shards = "const store = await caches.open('mmovseg-packages');\
+            const [spoilt, marked] = (await store.keys()).filter((key) => key.url.endsWith('.safetensors'));";
+        let bytes = page
+            .execute_async(&format!(
+                "{shards}\
+                 const bytes = await (await store.match(spoilt)).arrayBuffer();\
+                 const damaged = new Uint8Array(bytes.slice(0));\
+                 damaged[damaged.length - 1] ^= 1;\
+                 await store.put(spoilt, new Response(damaged));\
+                 const good = await (await store.match(marked)).arrayBuffer();\
+                 await store.put(marked, new Response(good, {{ headers: {{ 'x-mark': 'kept' }} }}));\
+                 return new Uint8Array(bytes).at(-1);"
+            ))
+            .await?;
+        page.goto("?device=cpu&again=1").await?;
+        page.wait_for(ready, LONG).await?;
+        expect_no_error(page).await?;
+        let after = page
+            .execute_async(&format!(
+                "{shards}\
+                 const bytes = new Uint8Array(await (await store.match(spoilt)).arrayBuffer());\
+                 const mark = (await store.match(marked)).headers.get('x-mark');\
+                 return {{ last: bytes.at(-1), mark }};"
+            ))
+            .await?;
+        assert_eq!(after, json!({ "last": bytes, "mark": "kept" }));
+
+        page.click(&test_id("kept-clear")).await?;
+        page.wait_until("!document.querySelector('[data-testid=kept]')", SOON)
+            .await?;
+        let has = page
+            .execute_async("return await caches.has('mmovseg-packages');")
+            .await?;
+        assert_eq!(has, json!(false));
+        page.expect_clean_console().await
+    })
+}
+
+#[test]
+fn a_benchmarks_list_shows_its_own_colours_and_plain_names() -> Result<()> {
+    with_page("page-preset", &dist()?, async |page| {
+        page.goto("?device=cpu&model=absent").await?;
+        page.wait_for("[data-testid=preset][data-preset=pie]", SOON)
+            .await?;
+        page.click("[data-testid=preset][data-preset=pie]").await?;
+        let chips = page
+            .execute(
+                "return Array.from(document.querySelectorAll('[data-testid=class-chip]'), (chip) => [\
+                 chip.querySelector('input').value,\
+                 chip.querySelector('.swatch').style.backgroundColor,\
+                 Array.from(chip.querySelectorAll('.note'), (note) => note.textContent).join()]);",
+                vec![],
+            )
+            .await?;
+        assert_eq!(
+            chips,
+            json!([
+                ["backbroad", "rgb(128, 128, 128)", "background"],
+                ["city", "rgb(235, 51, 36)", ""],
+                ["road", "rgb(255, 253, 85)", "unseen"],
+                ["water", "rgb(66, 236, 245)", "unseen"],
+                ["forest", "rgb(56, 168, 0)", ""],
+                ["farmland", "rgb(168, 112, 0)", ""],
+            ])
+        );
+        Ok(())
+    })
+}

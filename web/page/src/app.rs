@@ -6,6 +6,7 @@ use mmovseg_protocol::DeviceChoice;
 use crate::chips::Chips;
 use crate::client;
 use crate::inputs::{Conditions, TileInputs, drop_files, open_scene};
+use crate::kept::Kept;
 use crate::legend::Legend;
 use crate::notices::{Alert, Badges, Notes, RunBar};
 use crate::panes::Panes;
@@ -45,6 +46,7 @@ pub fn App() -> impl IntoView {
                     <TileInputs state />
                     <Chips state />
                     <Conditions state />
+                    <Kept state />
                 </div>
                 <div class="results">
                     <RunBar state />

@@ -3,10 +3,10 @@
 use leptos::html::Input;
 use leptos::prelude::*;
 use mmovseg_protocol::MAX_CLASSES;
-use mmovseg_raster::default_palette;
+use mmovseg_raster::{PRESETS, palette_for};
 
 use crate::state::State;
-use crate::words::{PRESETS, new_classes};
+use crate::words::{class_notes, new_classes};
 
 /// A colour of the palette in CSS.
 pub fn css_colour([r, g, b]: [u8; 3]) -> String {
@@ -48,12 +48,18 @@ pub fn Chips(state: State) -> impl IntoView {
     };
     let chips = move || {
         let classes = state.classes.get();
-        let colours = default_palette(classes.len());
+        let colours = palette_for(&classes);
+        let notes: Vec<_> = (0..classes.len())
+            .map(|index| class_notes(&classes, index))
+            .collect();
         classes
             .into_iter()
             .zip(colours)
+            .zip(notes)
             .enumerate()
-            .map(|(index, (name, colour))| chip(state, index, name, css_colour(colour)))
+            .map(|(index, ((name, colour), notes))| {
+                chip(state, index, name, css_colour(colour), &notes)
+            })
             .collect_view()
     };
     view! {
@@ -62,14 +68,22 @@ pub fn Chips(state: State) -> impl IntoView {
             <div class="presets" role="group" aria-label="Presets">
                 {PRESETS
                     .iter()
-                    .map(|(name, list)| {
+                    .map(|preset| {
                         let set = move |_| {
-                            state.classes.set(list.iter().map(|&name| name.to_owned()).collect());
-                            state.status.set(format!("Preset {name}: {}.", list.join(", ")));
+                            let names: Vec<_> = preset.classes.iter().map(|class| class.name).collect();
+                            state.status.set(format!("Preset {}: {}.", preset.title, names.join(", ")));
+                            state.classes.set(preset.prompts());
                         };
                         view! {
-                            <button type="button" class="quiet" data-testid="preset" on:click=set>
-                                {*name}
+                            <button
+                                type="button"
+                                class="quiet"
+                                data-testid="preset"
+                                data-preset=preset.id
+                                title=preset.about
+                                on:click=set
+                            >
+                                {preset.title}
                             </button>
                         }
                     })
@@ -100,7 +114,13 @@ pub fn Chips(state: State) -> impl IntoView {
     }
 }
 
-fn chip(state: State, index: usize, name: String, colour: String) -> impl IntoView {
+fn chip(
+    state: State,
+    index: usize,
+    name: String,
+    colour: String,
+    notes: &[&'static str],
+) -> impl IntoView + use<> {
     let rename = {
         let old = name.clone();
         move |event: leptos::ev::Event| {
@@ -143,6 +163,10 @@ fn chip(state: State, index: usize, name: String, colour: String) -> impl IntoVi
             state.status.set(format!("Removed {name}."));
         }
     };
+    let notes = notes
+        .iter()
+        .map(|&note| view! { <span class="note">{note}</span> })
+        .collect_view();
     let size = name.chars().count().clamp(3, 28).to_string();
     view! {
         <li class="chip" data-testid="class-chip" data-class=name.clone()>
@@ -156,6 +180,7 @@ fn chip(state: State, index: usize, name: String, colour: String) -> impl IntoVi
                 prop:value=name.clone()
                 on:change=rename
             />
+            {notes}
             <button type="button" class="icon" aria-label=format!("Remove {name}") on:click=remove>
                 "×"
             </button>

@@ -1,7 +1,7 @@
 //! What the mask's colours mean: share of each class, and its score where the truth is known.
 
 use leptos::prelude::*;
-use mmovseg_raster::default_palette;
+use mmovseg_raster::palette_for;
 
 use crate::chips::css_colour;
 use crate::state::{Outcome, State};
@@ -15,7 +15,8 @@ pub fn Legend(state: State) -> impl IntoView {
 
 fn table(outcome: &Outcome) -> impl IntoView + use<> {
     let report = &outcome.report;
-    let colours = default_palette(report.classes.len());
+    let names: Vec<String> = report.classes.iter().map(|c| c.name.clone()).collect();
+    let colours = palette_for(&names);
     let scored = report.classes.iter().any(|class| class.iou.is_some());
     let known: Vec<f64> = report
         .classes
@@ -27,7 +28,12 @@ fn table(outcome: &Outcome) -> impl IntoView + use<> {
         .classes
         .iter()
         .zip(colours)
-        .map(|(class, colour)| {
+        .enumerate()
+        .map(|(index, (class, colour))| {
+            let notes = words::class_notes(&names, index)
+                .into_iter()
+                .map(|note| view! { <span class="note">{note}</span> })
+                .collect_view();
             let [r, g, b] = colour;
             let iou = class.iou.map_or_else(|| "–".to_owned(), words::percent);
             let share = format!("{:.2}%", class.share * 100.0);
@@ -36,6 +42,7 @@ fn table(outcome: &Outcome) -> impl IntoView + use<> {
                     <th scope="row">
                         <span class="swatch" style:background-color=css_colour(colour) aria-hidden="true"></span>
                         {class.name.clone()}
+                        {notes}
                     </th>
                     <td class="bar"><span style:inline-size=share></span></td>
                     <td class="number">{words::percent(class.share)}</td>

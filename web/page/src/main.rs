@@ -9,6 +9,7 @@ mod chips;
 mod client;
 mod files;
 mod inputs;
+mod kept;
 mod legend;
 mod notices;
 mod panes;

@@ -4,9 +4,8 @@ use leptos::prelude::*;
 use mmovseg_protocol::{
     Cloud, CloudKind, DeviceChoice, Modality, Opened, Progress, Segmented, SelfTest, Tiles,
 };
+use mmovseg_raster::PRESETS;
 use web_sys::{File, ImageData};
-
-use crate::words::PLAIN_CLASSES;
 
 /// Side of a generated scene; one pixel is 10 m.
 pub const SCENE_SIDE_PX: u32 = 256;
@@ -105,7 +104,7 @@ impl State {
     #[must_use]
     pub fn new(wanted_device: DeviceChoice) -> Self {
         Self {
-            classes: RwSignal::new(PLAIN_CLASSES.iter().map(|&name| name.to_owned()).collect()),
+            classes: RwSignal::new(PRESETS[0].prompts()),
             modality: RwSignal::new(Modality::Fused),
             cloud: RwSignal::new(Cloud {
                 kind: CloudKind::None,

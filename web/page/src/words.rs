@@ -1,23 +1,23 @@
 //! Words and numbers for people: presets, names of stages, bytes, shares.
 
 use mmovseg_protocol::{CloudKind, Modality, Progress, Step, Tier};
+use mmovseg_raster::Preset;
 
-/// The plain list of land cover.
-pub const PLAIN_CLASSES: &[&str] = &[
-    "water",
-    "forest",
-    "city",
-    "road",
-    "farmland",
-    "grassland",
-    "bare land",
-];
-
-/// Lists of class names to start from.
-pub const PRESETS: &[(&str, &[&str])] = &[
-    ("Land cover", PLAIN_CLASSES),
-    ("Short", &["water", "vegetation", "built-up area"]),
-];
+/// A class as people read it: a benchmark's spelling for the model beside its plain name, and
+/// whether the benchmark's training left it out.
+pub fn class_notes(classes: &[String], index: usize) -> Vec<&'static str> {
+    let Some(class) = Preset::of(classes).and_then(|preset| preset.classes.get(index)) else {
+        return Vec::new();
+    };
+    let mut notes = Vec::new();
+    if class.name != class.prompt {
+        notes.push(class.name);
+    }
+    if class.seen == Some(false) {
+        notes.push("unseen");
+    }
+    notes
+}
 
 /// Sensors: value in the page's controls, name, choice.
 pub const MODALITIES: &[(&str, &str, Modality)] = &[
@@ -134,6 +134,17 @@ pub fn new_classes(typed: &str, present: &[String]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn benchmark_classes_are_told_in_plain_words_and_only_within_their_list() {
+        let pie = Preset::by_id("pie")
+            .map(Preset::prompts)
+            .unwrap_or_default();
+        assert_eq!(class_notes(&pie, 0), ["background"]);
+        assert_eq!(class_notes(&pie, 3), ["unseen"]);
+        assert!(class_notes(&pie, 4).is_empty());
+        assert!(class_notes(&pie[..2], 0).is_empty());
+    }
 
     #[test]
     fn typed_lists_are_split_trimmed_and_freed_of_doubles() {

@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 /// The largest number of classes in one run: a label is a byte, and 255 stands for "ignored".
 pub const MAX_CLASSES: usize = 255;
 
+/// The browser's store (Cache API) that keeps the files of packages, by address.
+pub const PACKAGE_STORE: &str = "mmovseg-packages";
+
 /// Which device the user asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DeviceChoice {
@@ -130,7 +133,7 @@ pub enum Event {
     /// Work advanced.
     Progress(Progress),
     /// A run is finished. Buffers: the mask as a picture in exactly the colours of
-    /// `mmovseg_raster::default_palette`.
+    /// `mmovseg_raster::palette_for`.
     Segmented(Segmented),
     /// A request was refused or went wrong; the Worker goes on.
     Failed(Failure),

@@ -11,7 +11,7 @@ use mmovseg_protocol::{
     Activity, ClassResult, Cloud, DeviceChoice, Event, Failure, Modality, Opened, Progress,
     Request, Segmented, SelfTest, StageTiming, Step, Tier,
 };
-use mmovseg_raster::default_palette;
+use mmovseg_raster::palette_for;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{Blob, MessageEvent};
@@ -326,7 +326,7 @@ fn report(found: &Segmentation, tiles: &OpenTiles, modality: Modality) {
             ms: timing.ms,
         })
         .collect();
-    let palette = default_palette(found.classes.len());
+    let palette = palette_for(&found.classes);
     let mask: Vec<u8> = found
         .labels
         .iter()

@@ -1,10 +1,11 @@
-//! A model package behind an address, read as it arrives.
+//! A model package behind an address, read as it arrives and kept for the next visit.
 
 use js_sys::{Reflect, Uint8Array};
-use mmovseg_engine::{EngineError, PackageSource};
+use mmovseg_engine::{EngineError, MANIFEST_FILE, PackageSource};
+use mmovseg_protocol::PACKAGE_STORE;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{ReadableStreamDefaultReader, Response};
+use web_sys::{Cache, Headers, ReadableStreamDefaultReader, Response, ResponseInit};
 
 /// A package's folder on a server.
 pub struct UrlSource {
@@ -18,10 +19,37 @@ impl UrlSource {
         Self { base }
     }
 
+    fn address(&self, file: &str) -> String {
+        format!("{}{file}", self.base)
+    }
+
+    /// A file that was kept earlier.
+    async fn kept(&self, file: &str) -> Option<Vec<u8>> {
+        let found = JsFuture::from(store().await?.match_with_str(&self.address(file))).await;
+        let response: Response = found.ok()?.dyn_into().ok()?;
+        let bytes = JsFuture::from(response.array_buffer().ok()?).await.ok()?;
+        Some(Uint8Array::new(&bytes).to_vec())
+    }
+
+    /// Keeps a file for the next visit. A browser that has no room, or keeps nothing for this
+    /// page, fetches it again then: nothing to tell the user.
+    async fn keep(&self, file: &str, bytes: &[u8]) -> Option<()> {
+        let headers = Headers::new().ok()?;
+        // The page adds these up to say how much is kept.
+        headers
+            .set("content-length", &bytes.len().to_string())
+            .ok()?;
+        let options = ResponseInit::new();
+        options.set_headers(&headers);
+        let body = Uint8Array::from(bytes);
+        let response = Response::new_with_opt_buffer_source_and_init(Some(&body), &options).ok()?;
+        let put = store().await?.put_with_str(&self.address(file), &response);
+        JsFuture::from(put).await.ok().map(drop)
+    }
+
     async fn fetch(&self, file: &str, on_bytes: &mut dyn FnMut(u64)) -> Result<Vec<u8>, JsValue> {
-        let address = format!("{}{file}", self.base);
         let scope = crate::link::scope()?;
-        let response: Response = JsFuture::from(scope.fetch_with_str(&address))
+        let response: Response = JsFuture::from(scope.fetch_with_str(&self.address(file)))
             .await?
             .dyn_into()?;
         if !response.ok() {
@@ -51,18 +79,53 @@ impl UrlSource {
     }
 }
 
+/// The browser's store of packages; absent where the browser keeps nothing, as on insecure
+/// addresses and in some private windows.
+async fn store() -> Option<Cache> {
+    let caches = crate::link::scope().ok()?.caches().ok()?;
+    let opened = JsFuture::from(caches.open(PACKAGE_STORE)).await;
+    opened.ok()?.dyn_into().ok()
+}
+
+/// Shards and tokenizers are named by their hash, so a copy kept earlier is as good as the server's
+/// and an interrupted download goes on at the first file that is missing. The manifest is asked of
+/// the server first and its copy serves when there is no connection.
 impl PackageSource for UrlSource {
     async fn read(
         &self,
         file: &str,
         on_bytes: &mut dyn FnMut(u64),
     ) -> Result<Vec<u8>, EngineError> {
-        self.fetch(file, on_bytes)
-            .await
-            .map_err(|error| EngineError::Read {
-                file: file.to_owned(),
-                reason: explain(&error),
-            })
+        let named_by_hash = file != MANIFEST_FILE;
+        if named_by_hash && let Some(bytes) = self.kept(file).await {
+            on_bytes(bytes.len() as u64);
+            return Ok(bytes);
+        }
+        match self.fetch(file, on_bytes).await {
+            Ok(bytes) => {
+                self.keep(file, &bytes).await;
+                Ok(bytes)
+            }
+            Err(error) => {
+                let kept = if named_by_hash {
+                    None
+                } else {
+                    self.kept(file).await
+                };
+                kept.ok_or_else(|| EngineError::Read {
+                    file: file.to_owned(),
+                    reason: explain(&error),
+                })
+            }
+        }
+    }
+
+    async fn discard(&self, file: &str) -> bool {
+        if let Some(store) = store().await {
+            // Without a store there was no copy, and the network may still do better.
+            let _gone = JsFuture::from(store.delete_with_str(&self.address(file))).await;
+        }
+        true
     }
 }
 
