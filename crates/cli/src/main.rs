@@ -50,6 +50,11 @@ enum Command {
     Trace(trace::Args),
 }
 
+/// Tensors of megabytes come and go at each operation; the system's allocator gives each back to the
+/// kernel, which clears its pages anew: a fifth of a training step.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     failure::guard(|| {
         let cli = Cli::try_parse().or_else(failure::usage)?;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 use mmovseg_engine::{Tier, open_device};
 use mmovseg_train::TrainError;
+use mmovseg_train::import::start_from;
 use mmovseg_train::run::StageOptions;
 use mmovseg_train::text::{TextOptions, train_text};
 use mmovseg_train::vision::{train_align, train_optical, train_segment, write_nano};
@@ -23,6 +24,8 @@ pub struct Args {
 /// The stages, in the order to run them.
 #[derive(Subcommand)]
 enum Stage {
+    /// Start a run from a package's weights instead of from nothing
+    Start(StartArgs),
     /// Distil the text tower and its vocabulary from a sentence encoder
     Text(TextArgs),
     /// Teach both optical towers
@@ -31,6 +34,16 @@ enum Stage {
     Align(VisionArgs),
     /// Teach head and projections under clouds; --package writes the model when done
     Segment(SegmentArgs),
+}
+
+#[derive(clap::Args)]
+struct StartArgs {
+    /// A package folder: the default model, or a converted checkpoint
+    #[arg(long, value_name = "DIR")]
+    from: PathBuf,
+    /// Folder of the run
+    #[arg(long, value_name = "DIR")]
+    run: PathBuf,
 }
 
 #[derive(clap::Args)]
@@ -106,6 +119,15 @@ fn positive(text: &str) -> Result<usize, String> {
 
 pub fn run(args: Args) -> anyhow::Result<()> {
     match args.stage {
+        Stage::Start(args) => {
+            let manifest = start_from(&args.from, &args.run)?;
+            say(&format!(
+                "{}: starts from {}",
+                args.run.display(),
+                manifest.name
+            ));
+            Ok(())
+        }
         Stage::Text(args) => text(args),
         Stage::Optical(args) => vision(&args, &OPTICAL, train_optical),
         Stage::Align(args) => vision(&args, &ALIGN, train_align),

@@ -1,8 +1,11 @@
 //! The cost aggregator: window attention over cells, then linear attention over classes (spec §10).
 
+use std::sync::Arc;
+
 use burn::module::{Module, Param};
 use burn::tensor::activation::relu;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
+use mmovseg_kernels::WindowBias;
 
 use crate::attention::{Mask, attend, merge_heads, split_heads};
 use crate::config::HeadConfig;
@@ -60,7 +63,7 @@ impl WindowBlock {
         let mask = if shift == 0 {
             Mask::None
         } else {
-            Mask::Bias(Box::new(shift_mask(grid, self.window, shift, &x.device())))
+            Mask::Bias(Arc::new(shift_mask(grid, self.window, shift)))
         };
         let mixed = attend(
             split_heads(self.attn.q.forward(guided.clone()), heads),
@@ -115,8 +118,8 @@ fn roll(map: Tensor<4>, by: usize) -> Tensor<4> {
     )
 }
 
-/// 0 between cells of one region of the shifted map, −100 between regions: `[4, 1, w², w²]`.
-fn shift_mask(grid: usize, window: usize, shift: usize, device: &Device) -> Tensor<4> {
+/// 0 between cells of one region of the shifted map, −100 between regions: `[4, w², w²]`.
+fn shift_mask(grid: usize, window: usize, shift: usize) -> WindowBias {
     let band = |i: usize| {
         if i < grid - window {
             0
@@ -144,7 +147,7 @@ fn shift_mask(grid: usize, window: usize, shift: usize, device: &Device) -> Tens
             }));
         }
     }
-    Tensor::from_data(TensorData::new(mask, [4, 1, cells, cells]), device)
+    WindowBias::new(mask, 4, cells)
 }
 
 #[derive(Module, Debug)]

@@ -1,8 +1,9 @@
 //! Multi-head attention that never allocates a buffer above the smallest common limit.
 
+use std::sync::Arc;
+
 use burn::tensor::Tensor;
-use burn::tensor::module::attention;
-use burn::tensor::ops::AttentionModuleOptions;
+use mmovseg_kernels::{self as kernels, WindowBias};
 
 /// Largest score buffer of one call, in bytes: half of WebGPU's default binding limit of 128 MiB,
 /// since softmax may hold a second one (spec §16.2, memory facts).
@@ -14,19 +15,29 @@ pub(crate) enum Mask {
     None,
     /// Keys after the query.
     Causal,
-    /// A bias `[P, 1, L, L]` added to the scores; sequence `n` takes entry `n mod P`.
-    Bias(Box<Tensor<4>>),
+    /// A bias added to the scores, by window.
+    Bias(Arc<WindowBias>),
 }
 
-/// `softmax(q kᵀ · d^-½ + mask) v` for `[N, heads, L, d]`, split so that no score buffer exceeds
-/// [`SCORE_BYTES_MAX`]: first over sequences, then over queries. Rows of the softmax do not see
-/// one another, so the split is exact.
+/// `softmax(q kᵀ · d^-½ + mask) v` for `[N, heads, L, d]`.
+///
+/// The CPU's kernel never holds all scores. Elsewhere the work is split so that no score buffer
+/// exceeds [`SCORE_BYTES_MAX`]: first over sequences, then over queries. Rows of the softmax do not
+/// see one another, so the split is exact.
 pub(crate) fn attend(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, mask: &Mask) -> Tensor<4> {
-    let [n, heads, length, width] = q.dims();
-    let period = match mask {
-        Mask::Bias(bias) => bias.dims()[0],
-        Mask::None | Mask::Causal => 1,
+    let [n, heads, length, _] = q.dims();
+    let causal;
+    let (bias, period) = match mask {
+        Mask::Bias(bias) => (Some(bias), bias.period()),
+        Mask::None => (None, 1),
+        Mask::Causal => {
+            causal = Arc::new(WindowBias::causal(length));
+            (Some(&causal), 1)
+        }
     };
+    if let Some(mixed) = kernels::attention(&q, &k, &v, bias) {
+        return mixed;
+    }
     let sequence_bytes = heads * length * length * 4;
     let group = (SCORE_BYTES_MAX / sequence_bytes.max(1)) / period * period;
     if group >= n {
@@ -55,7 +66,7 @@ pub(crate) fn attend(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, mask: &Mask) -> T
                 .step_by(rows)
                 .map(|start| {
                     let q = q.clone().narrow(2, start, rows.min(length - start));
-                    plain(q, k.clone(), v.clone(), None, false, width)
+                    kernels::plain::attention(q, k.clone(), v.clone(), None, false)
                 })
                 .collect();
             Tensor::cat(parts, 2)
@@ -65,36 +76,11 @@ pub(crate) fn attend(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, mask: &Mask) -> T
 }
 
 fn attend_group(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, mask: &Mask) -> Tensor<4> {
-    let [n, heads, length, width] = q.dims();
     match mask {
-        Mask::None => plain(q, k, v, None, false, width),
-        Mask::Causal => plain(q, k, v, None, true, width),
-        Mask::Bias(bias) => {
-            let period = bias.dims()[0];
-            let bias = (**bias)
-                .clone()
-                .reshape([1, period, 1, length * length])
-                .expand([n / period, period, heads, length * length])
-                .reshape([n, heads, length, length]);
-            plain(q, k, v, Some(bias), false, width)
-        }
+        Mask::None => kernels::plain::attention(q, k, v, None, false),
+        Mask::Causal => kernels::plain::attention(q, k, v, None, true),
+        Mask::Bias(bias) => kernels::plain::attention(q, k, v, Some(bias), false),
     }
-}
-
-fn plain(
-    q: Tensor<4>,
-    k: Tensor<4>,
-    v: Tensor<4>,
-    bias: Option<Tensor<4>>,
-    is_causal: bool,
-    width: usize,
-) -> Tensor<4> {
-    let options = AttentionModuleOptions {
-        scale: Some((width as f64).powf(-0.5)),
-        softcap: None,
-        is_causal,
-    };
-    attention(q, k, v, None, bias, options)
 }
 
 /// `[N, L, heads·d]` to `[N, heads, L, d]`: heads are contiguous slices of the channels.

@@ -2,10 +2,11 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
+use mmovseg_kernels::quick_gelu;
 
 use crate::attention::{Mask, attend, merge_heads, split_heads};
 use crate::config::ClipVisualConfig;
-use crate::layers::{Conv, LayerNorm, Linear, constant, linear, normal, quick_gelu};
+use crate::layers::{Conv, LayerNorm, Linear, constant, linear, normal};
 use crate::observe::{Observer, see};
 use crate::resample::{Kernel, resample};
 

@@ -1,8 +1,8 @@
 //! The DINO towers: v1 with a learned position table (spec §6), v3 with rotary positions (spec §7).
 
 use burn::module::{Module, Param};
-use burn::tensor::activation::gelu;
 use burn::tensor::{Device, Tensor, TensorData};
+use mmovseg_kernels::gelu;
 
 use crate::attention::{Mask, attend, merge_heads, split_heads};
 use crate::config::{DinoConfig, DinoKind};

@@ -2,10 +2,8 @@
 
 use burn::module::{Module, Param};
 use burn::nn::Initializer;
-use burn::tensor::activation::sigmoid;
-use burn::tensor::module::{conv2d, layer_norm};
-use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor};
+use mmovseg_kernels as kernels;
 
 /// A parameter drawn from a normal distribution of the given deviation, made on first use.
 pub(crate) fn normal<const D: usize>(
@@ -82,7 +80,7 @@ impl LayerNorm {
     }
 
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        layer_norm(x, self.weight.val(), Some(self.bias.val()), self.eps)
+        kernels::layer_norm(x, self.weight.val(), self.bias.val(), self.eps)
     }
 }
 
@@ -104,12 +102,7 @@ impl GroupNorm {
     }
 
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let [n, c, h, w] = x.dims();
-        let flat = x.reshape([n * self.groups, c / self.groups * h * w]);
-        let centred = flat.clone() - flat.mean_dim(1);
-        let variance = centred.clone().square().mean_dim(1);
-        let y = (centred / (variance + 1e-5).sqrt()).reshape([n, c, h, w]);
-        y * self.weight.val().reshape([1, c, 1, 1]) + self.bias.val().reshape([1, c, 1, 1])
+        kernels::group_norm(x, self.weight.val(), self.bias.val(), self.groups, 1e-5)
     }
 }
 
@@ -130,14 +123,7 @@ impl Conv {
     }
 
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let pad = self.weight.val().dims()[2] / 2;
-        let options = ConvOptions::new([1, 1], [pad, pad], [1, 1], 1);
-        conv2d(
-            x,
-            self.weight.val(),
-            self.bias.as_ref().map(Param::val),
-            options,
-        )
+        kernels::conv(x, self.weight.val(), self.bias.as_ref().map(Param::val))
     }
 
     /// The same weights as a convolution whose stride is its kernel, see [`patches`].
@@ -215,11 +201,6 @@ impl Upsample {
     pub fn forward_tokens(&self, x: Tensor<3>, h: usize, w: usize) -> Tensor<4> {
         upsample(x, h, w, self.weight.val(), self.bias.val())
     }
-}
-
-/// `x · σ(1.702 x)`, CLIP's activation.
-pub(crate) fn quick_gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    x.clone() * sigmoid(x * 1.702)
 }
 
 /// `x / max(‖x‖₂, 1e-12)` along `dim`.

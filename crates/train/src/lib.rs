@@ -7,6 +7,7 @@
 
 pub mod data;
 pub mod evaluate;
+pub mod import;
 pub mod metrics;
 pub mod run;
 mod start;

@@ -20,6 +20,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::TrainError;
 use crate::data::{CloudMix, IGNORE, SIDE_PX, Sample, Sources};
+use crate::import::{self, Imported};
 use crate::run::{Run, StageOptions, result};
 use crate::start;
 use crate::words::Words;
@@ -48,9 +49,13 @@ const LOG_STEPS: usize = 10;
 /// # Errors
 /// When the text stage has not been run, or a file cannot be read or written.
 pub fn train_optical(options: &StageOptions) -> Result<(), TrainError> {
-    let (model, tokenizer) = fresh(options)?;
-    let words = Words::embed(&model, &tokenizer, NANO_TEMPLATE)?;
-    let model = start::towers(model, &options.device.clone().autodiff())?;
+    let origin = Origin::open(options)?;
+    let words = origin.words()?;
+    let model = if origin.has_weights {
+        origin.model
+    } else {
+        start::towers(origin.model, &options.device.clone().autodiff())?
+    };
     let model = model.learn_only(|name| {
         name.contains("clip_model.visual")
             || name.starts_with("dino_model.")
@@ -85,12 +90,13 @@ pub fn train_optical(options: &StageOptions) -> Result<(), TrainError> {
 /// # Errors
 /// When the optical stage has not been run, or a file cannot be read or written.
 pub fn train_align(options: &StageOptions) -> Result<(), TrainError> {
-    let (model, tokenizer) = fresh(options)?;
-    let words = Words::embed(&model, &tokenizer, NANO_TEMPLATE)?;
-    let model = copy_optical_to_sar(
-        result(&options.run, "optical", model)?,
-        &options.device.clone().autodiff(),
-    )?;
+    let origin = Origin::open(options)?;
+    let words = origin.words()?;
+    let model = match origin.after(options, "optical")? {
+        (model, true) => copy_optical_to_sar(model, &options.device.clone().autodiff())?,
+        // A package's SAR tower goes on from where it is.
+        (model, false) => model,
+    };
     let model = model.learn_only(|name| {
         name.starts_with("dino_sarmodel.") || name.starts_with("dino_sardown_sample.")
     });
@@ -126,11 +132,16 @@ pub fn train_align(options: &StageOptions) -> Result<(), TrainError> {
 /// # Errors
 /// When the align stage has not been run, or a file cannot be read or written.
 pub fn train_segment(options: &StageOptions) -> Result<(), TrainError> {
-    let (model, tokenizer) = fresh(options)?;
-    let words = Words::embed(&model, &tokenizer, NANO_TEMPLATE)?;
-    let model = result(&options.run, "align", model)?;
+    let origin = Origin::open(options)?;
+    let words = origin.words()?;
+    let has_head = origin.has_weights;
+    let (model, _) = origin.after(options, "align")?;
     let teacher = model.clone().learn_only(|_| false);
-    let model = start::correlation(model, &options.device.clone().autodiff())?;
+    let model = if has_head {
+        model
+    } else {
+        start::correlation(model, &options.device.clone().autodiff())?
+    };
     let model = model
         .learn_only(|name| name.contains("clip_model.visual") || !name.contains("clip_model."));
     let all: Vec<usize> = (0..CLASSES.len()).collect();
@@ -207,16 +218,30 @@ pub fn train_segment(options: &StageOptions) -> Result<(), TrainError> {
 /// When a stage has not been run or the folder cannot be written.
 pub fn write_nano(run: &Path, out: &Path, dtype: StoreDtype) -> Result<Manifest, TrainError> {
     let device = Device::flex();
-    let config = ModelConfig::nano();
+    let imported = Imported::open(run)?;
+    let config = imported
+        .as_ref()
+        .map_or_else(ModelConfig::nano, |imported| imported.config.clone());
     let model = MmOvSeg::new(&config, &device).map_err(|e| content(out, e))?;
     let model = result(run, "segment", model)?;
-    let path = run.join("text").join("tokenizer.json");
+    let folder = if imported.is_some() {
+        import::FOLDER
+    } else {
+        "text"
+    };
+    let path = run.join(folder).join("tokenizer.json");
     let tokenizer = std::fs::read(&path).map_err(|source| TrainError::File {
         path,
         source,
         hint: "run the stage `text` first",
     })?;
     let architecture = serde_json::to_value(&config).map_err(|e| content(out, e))?;
+    if let Some(Imported { mut manifest, .. }) = imported.filter(|i| i.config.variant != "nano") {
+        // Words, palette, licence and attribution are those of the weights it started from.
+        manifest.dtype = dtype;
+        manifest.shards.clear();
+        return pack(model, manifest, &tokenizer, out);
+    }
     let mut manifest = Manifest::new("nano", architecture, dtype, NANO_TEMPLATE);
     manifest.default_classes = CLASSES.iter().map(|class| class.name.to_owned()).collect();
     manifest.palette = vec![
@@ -233,6 +258,15 @@ pub fn write_nano(run: &Path, out: &Path, dtype: StoreDtype) -> Result<Manifest,
         Sentinel-1/Sentinel-2 tiles (VolkovVl/Optical-SAR-dataset; contains modified Copernicus Sentinel data 2020); \
         text distilled from all-MiniLM-L6-v2 (Apache-2.0) over WordNet 3.0."
         .into();
+    pack(model, manifest, &tokenizer, out)
+}
+
+fn pack(
+    model: MmOvSeg,
+    manifest: Manifest,
+    tokenizer: &[u8],
+    out: &Path,
+) -> Result<Manifest, TrainError> {
     let tensors = model.export().into_iter().map(|(name, shape, flat)| {
         let data = flat.into_data().try_into_vec().map_err(|error| {
             mmovseg_weights::WeightsError::Tensor {
@@ -243,16 +277,64 @@ pub fn write_nano(run: &Path, out: &Path, dtype: StoreDtype) -> Result<Manifest,
         Ok(HostTensor { name, shape, data })
     });
     // The page checks itself against the self-test's figures before it shows a first mask.
-    mmovseg_weights::write_package_then(out, manifest, tensors, &tokenizer, |folder, manifest| {
+    mmovseg_weights::write_package_then(out, manifest, tensors, tokenizer, |folder, manifest| {
         pollster::block_on(mmovseg_engine::add_self_test(folder, manifest))
             .map_err(|e| content(folder, e))
     })
 }
 
+/// What a run starts from: a package that was put into it, or a random nano with the text tower of
+/// its own text stage.
+struct Origin {
+    model: MmOvSeg,
+    tokenizer: Tokenizer,
+    template: String,
+    /// Whether all weights come from a package.
+    has_weights: bool,
+}
+
+impl Origin {
+    fn open(options: &StageOptions) -> Result<Self, TrainError> {
+        let device = options.device.clone().autodiff();
+        device.seed(options.seed);
+        if let Some(Imported {
+            manifest,
+            config,
+            tokenizer,
+        }) = Imported::open(&options.run)?
+        {
+            let model = MmOvSeg::new(&config, &device).map_err(|e| content(&options.run, e))?;
+            return Ok(Self {
+                model: result(&options.run, import::FOLDER, model)?,
+                tokenizer,
+                template: manifest.prompt_template,
+                has_weights: true,
+            });
+        }
+        let (model, tokenizer) = fresh(options, &device)?;
+        Ok(Self {
+            model,
+            tokenizer,
+            template: NANO_TEMPLATE.into(),
+            has_weights: false,
+        })
+    }
+
+    fn words(&self) -> Result<Words, TrainError> {
+        Words::embed(&self.model, &self.tokenizer, &self.template)
+    }
+
+    /// The model after `stage`, and whether that stage was run here; without it, a package's weights.
+    fn after(self, options: &StageOptions, stage: &str) -> Result<(MmOvSeg, bool), TrainError> {
+        if self.has_weights && !options.run.join(stage).exists() {
+            return Ok((self.model, false));
+        }
+        Ok((result(&options.run, stage, self.model)?, true))
+    }
+}
+
 /// A random nano with the text tower of the run, and its tokenizer.
-fn fresh(options: &StageOptions) -> Result<(MmOvSeg, Tokenizer), TrainError> {
-    let device = options.device.clone().autodiff();
-    device.seed(options.seed);
+fn fresh(options: &StageOptions, device: &Device) -> Result<(MmOvSeg, Tokenizer), TrainError> {
     let folder = options.run.join("text");
     let path = folder.join("tokenizer.json");
     let json = std::fs::read(&path).map_err(|source| TrainError::File {
@@ -272,7 +354,7 @@ fn fresh(options: &StageOptions) -> Result<(MmOvSeg, Tokenizer), TrainError> {
         let tensor = checkpoint.read(&name).map_err(|e| content(&path, e))?;
         tensors.insert(tensor.name, (tensor.shape, tensor.data));
     }
-    let model = MmOvSeg::new(&ModelConfig::nano(), &device).map_err(|e| content(&path, e))?;
+    let model = MmOvSeg::new(&ModelConfig::nano(), device).map_err(|e| content(&path, e))?;
     let wanted = model.parameter_shapes();
     for (name, (shape, _)) in &tensors {
         if wanted.get(name) != Some(shape) {
@@ -282,7 +364,7 @@ fn fresh(options: &StageOptions) -> Result<(MmOvSeg, Tokenizer), TrainError> {
             ));
         }
     }
-    Ok((model.load(&mut tensors, &device), tokenizer))
+    Ok((model.load(&mut tensors, device), tokenizer))
 }
 
 /// Gives the SAR tower and its projections the weights of the optical ones.

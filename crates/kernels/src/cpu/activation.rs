@@ -1,0 +1,96 @@
+//! GELU and CLIP's QuickGELU.
+
+use burn::backend::flex::FlexTensor;
+use pulp::Arch;
+
+use super::math::{exp, normal};
+use super::{contiguous, in_parts, tensor};
+
+fn map(x: &FlexTensor, f: impl Fn(f32) -> f32 + Sync + Copy) -> FlexTensor {
+    let x = contiguous(x);
+    let len = x.layout().num_elements();
+    let from = &x.storage::<f32>()[..len];
+    let mut out = vec![0.0f32; len];
+    in_parts(&mut out, 1, |first, part| {
+        let from = &from[first..first + part.len()];
+        Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                for (out, &x) in part.iter_mut().zip(from) {
+                    *out = f(x);
+                }
+            },
+        );
+    });
+    tensor(out, x.layout().shape().to_vec())
+}
+
+fn map_two(x: &FlexTensor, y: &FlexTensor, f: impl Fn(f32, f32) -> f32 + Sync + Copy) -> FlexTensor {
+    let (x, y) = (contiguous(x), contiguous(y));
+    let len = x.layout().num_elements();
+    let (a, b) = (&x.storage::<f32>()[..len], &y.storage::<f32>()[..len]);
+    let mut out = vec![0.0f32; len];
+    in_parts(&mut out, 1, |first, part| {
+        let a = &a[first..first + part.len()];
+        let b = &b[first..first + part.len()];
+        Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                for ((out, &x), &y) in part.iter_mut().zip(a).zip(b) {
+                    *out = f(x, y);
+                }
+            },
+        );
+    });
+    tensor(out, x.layout().shape().to_vec())
+}
+
+/// `x · Φ(x)`.
+pub(crate) fn gelu(x: &FlexTensor) -> FlexTensor {
+    map(
+        x,
+        #[inline(always)]
+        |x| x * normal(x).0,
+    )
+}
+
+/// `grad · (Φ(x) + x φ(x))`.
+pub(crate) fn gelu_backward(x: &FlexTensor, grad: &FlexTensor) -> FlexTensor {
+    map_two(
+        x,
+        grad,
+        #[inline(always)]
+        |x, grad| {
+            let (below, density) = normal(x);
+            grad * (below + x * density)
+        },
+    )
+}
+
+#[inline(always)]
+fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + exp(-x))
+}
+
+/// `x · σ(1.702 x)`.
+pub(crate) fn quick_gelu(x: &FlexTensor) -> FlexTensor {
+    map(
+        x,
+        #[inline(always)]
+        |x| x * sigmoid(1.702 * x),
+    )
+}
+
+/// `grad · σ(s) (1 + s (1 − σ(s)))` with `s = 1.702 x`.
+pub(crate) fn quick_gelu_backward(x: &FlexTensor, grad: &FlexTensor) -> FlexTensor {
+    map_two(
+        x,
+        grad,
+        #[inline(always)]
+        |x, grad| {
+            let s = 1.702 * x;
+            let gate = sigmoid(s);
+            grad * gate * (1.0 + s * (1.0 - gate))
+        },
+    )
+}

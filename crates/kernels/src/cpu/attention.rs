@@ -1,0 +1,248 @@
+//! Attention whose scores exist for a few queries at a time only.
+
+use burn::backend::flex::{FlexTensor, Layout};
+use burn::tensor::{Bytes, DType, Shape};
+use pulp::Arch;
+
+use super::each;
+use super::gemm::{Place, product};
+use super::math::{exp, max, sum};
+use crate::WindowBias;
+
+/// Queries whose scores are held at once: with 2305 keys about 600 KiB, inside a core's cache.
+const QUERIES: usize = 64;
+/// Multiplications below which threads cost more than they save.
+const PARALLEL_PRODUCTS: usize = 1 << 18;
+
+/// One operand `[N, heads, L, d]` with whatever strides its views have given it.
+struct Operand<'a> {
+    values: &'a [f32],
+    start: usize,
+    shape: [usize; 4],
+    step: [usize; 4],
+}
+
+impl<'a> Operand<'a> {
+    fn new(tensor: &'a FlexTensor) -> Self {
+        let layout = tensor.layout();
+        let four = |f: &dyn Fn(usize) -> usize| std::array::from_fn(f);
+        Self {
+            values: tensor.storage::<f32>(),
+            start: layout.start_offset(),
+            shape: four(&|i| layout.shape()[i]),
+            // Checked by `forward_strides` before.
+            step: four(&|i| layout.strides()[i].unsigned_abs()),
+        }
+    }
+
+    /// The matrix `[L, d]` of one head of one sequence.
+    fn head(&self, sequence: usize, head: usize) -> (&'a [f32], Place) {
+        let start = self.start + sequence * self.step[0] + head * self.step[1];
+        let place = Place {
+            start,
+            shape: [self.shape[2], self.shape[3]],
+            step: [self.step[2], self.step[3]],
+        };
+        (self.values, place)
+    }
+}
+
+/// The tensor itself, or a copy where a view runs backwards.
+fn forward_strides(tensor: FlexTensor) -> FlexTensor {
+    if tensor.layout().strides().iter().any(|&step| step < 0) {
+        tensor.to_contiguous()
+    } else {
+        tensor
+    }
+}
+
+/// Heads gathered to `[N, L, heads, d]` in memory, seen as `[N, heads, L, d]`: merging heads
+/// afterwards moves nothing.
+fn merged(heads: &[Vec<f32>], [n, count, length, width]: [usize; 4]) -> FlexTensor {
+    let row = count * width;
+    let mut out = vec![0.0f32; n * length * row];
+    for (i, head) in heads.iter().enumerate() {
+        let start = i / count * length * row + i % count * width;
+        for (l, values) in head.chunks_exact(width).enumerate() {
+            out[start + l * row..][..width].copy_from_slice(values);
+        }
+    }
+    FlexTensor::new(
+        Bytes::from_elems(out),
+        Layout::contiguous(Shape::from(vec![n, length, count, width])),
+        DType::F32,
+    )
+    .permute(&[0, 2, 1, 3])
+}
+
+fn is_much([n, heads, length, width]: [usize; 4], keys: usize) -> bool {
+    n * heads * length * keys * width >= PARALLEL_PRODUCTS
+}
+
+/// `softmax(scale · q kᵀ + bias) v`, `[N, heads, L, d]`, and the logarithm of each row's sum of
+/// exponentials, `[N · heads · L]`.
+pub(crate) fn attention(
+    q: FlexTensor,
+    k: FlexTensor,
+    v: FlexTensor,
+    scale: f32,
+    bias: Option<&WindowBias>,
+) -> (FlexTensor, Vec<f32>) {
+    let [q, k, v] = [q, k, v].map(forward_strides);
+    let (q, k, v) = (Operand::new(&q), Operand::new(&k), Operand::new(&v));
+    let [n, heads, length, _] = q.shape;
+    let width = v.shape[3];
+    let keys = k.shape[2];
+    let results = each(n * heads, is_much(q.shape, keys), |i| {
+        let (sequence, head) = (i / heads, i % heads);
+        let (q, k, v) = (
+            q.head(sequence, head),
+            k.head(sequence, head),
+            v.head(sequence, head),
+        );
+        let bias = bias.map(|bias| bias.of(sequence));
+        let mut out = vec![0.0f32; length * width];
+        let mut sums = vec![0.0f32; length];
+        let mut scores = vec![0.0f32; QUERIES.min(length) * keys];
+        for first in (0..length).step_by(QUERIES) {
+            let rows = QUERIES.min(length - first);
+            let at = Place::rows(rows, keys);
+            product(
+                (&mut scores, at),
+                false,
+                (q.0, q.1.cut(first, rows)),
+                (k.0, k.1.transposed()),
+                scale,
+            );
+            if let Some(bias) = bias {
+                add(&mut scores[..rows * keys], &bias[first * keys..]);
+            }
+            softmax(&mut scores[..rows * keys], &mut sums[first..first + rows]);
+            let into = Place::rows(length, width).cut(first, rows);
+            product((&mut out, into), false, (&scores, at), v, 1.0);
+        }
+        (out, sums)
+    });
+    let (outs, sums): (Vec<_>, Vec<_>) = results.into_iter().unzip();
+    (merged(&outs, [n, heads, length, width]), sums.concat())
+}
+
+fn add(values: &mut [f32], more: &[f32]) {
+    for (value, more) in values.iter_mut().zip(more) {
+        *value += more;
+    }
+}
+
+/// Softmax of each row in place; `sums` gets the logarithms of the sums of exponentials.
+fn softmax(scores: &mut [f32], sums: &mut [f32]) {
+    let keys = scores.len() / sums.len().max(1);
+    Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for (row, logarithm) in scores.chunks_exact_mut(keys).zip(sums) {
+                let most = max(row);
+                for value in row.iter_mut() {
+                    *value = exp(*value - most);
+                }
+                let total = sum(row.len(), |i| row[i]);
+                let share = 1.0 / total;
+                for value in row.iter_mut() {
+                    *value *= share;
+                }
+                *logarithm = most + total.ln();
+            }
+        },
+    );
+}
+
+/// Gradients of q, k and v. `out` and `sums` are what [`attention`] gave; the scores are computed
+/// again.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "operands, results and gradient of one operation"
+)]
+pub(crate) fn attention_backward(
+    q: FlexTensor,
+    k: FlexTensor,
+    v: FlexTensor,
+    out: FlexTensor,
+    sums: &[f32],
+    grad: FlexTensor,
+    scale: f32,
+    bias: Option<&WindowBias>,
+) -> [FlexTensor; 3] {
+    let [q, k, v, out, grad] = [q, k, v, out, grad].map(forward_strides);
+    let [q, k, v, out, grad] = [&q, &k, &v, &out, &grad].map(Operand::new);
+    let [n, heads, length, depth] = q.shape;
+    let width = v.shape[3];
+    let keys = k.shape[2];
+    let results = each(n * heads, is_much(q.shape, keys), |i| {
+        let (sequence, head) = (i / heads, i % heads);
+        let [q, k, v, out, grad] =
+            [&q, &k, &v, &out, &grad].map(|operand| operand.head(sequence, head));
+        let bias = bias.map(|bias| bias.of(sequence));
+        let sums = &sums[i * length..(i + 1) * length];
+        let mut dq = vec![0.0f32; length * depth];
+        let mut dk = vec![0.0f32; keys * depth];
+        let mut dv = vec![0.0f32; keys * width];
+        let mut shares = vec![0.0f32; QUERIES.min(length) * keys];
+        let mut slopes = shares.clone();
+        for first in (0..length).step_by(QUERIES) {
+            let rows = QUERIES.min(length - first);
+            let at = Place::rows(rows, keys);
+            let q = (q.0, q.1.cut(first, rows));
+            let above = (grad.0, grad.1.cut(first, rows));
+            product((&mut shares, at), false, q, (k.0, k.1.transposed()), scale);
+            let shares = &mut shares[..rows * keys];
+            if let Some(bias) = bias {
+                add(shares, &bias[first * keys..]);
+            }
+            product((&mut slopes, at), false, above, (v.0, v.1.transposed()), 1.0);
+            let slopes = &mut slopes[..rows * keys];
+            let mean: Vec<f32> = (first..first + rows)
+                .map(|row| dot(out, grad, row))
+                .collect();
+            Arch::new().dispatch(
+                #[inline(always)]
+                || {
+                    for (row, mean) in mean.iter().enumerate() {
+                        let logarithm = sums[first + row];
+                        let shares = &mut shares[row * keys..(row + 1) * keys];
+                        let slopes = &mut slopes[row * keys..(row + 1) * keys];
+                        for (share, slope) in shares.iter_mut().zip(slopes) {
+                            *share = exp(*share - logarithm);
+                            *slope = *share * (*slope - mean) * scale;
+                        }
+                    }
+                },
+            );
+            let into = Place::rows(keys, width);
+            product((&mut dv, into), true, (shares, at.transposed()), above, 1.0);
+            let into = Place::rows(length, depth).cut(first, rows);
+            product((&mut dq, into), false, (slopes, at), k, 1.0);
+            let into = Place::rows(keys, depth);
+            product((&mut dk, into), true, (slopes, at.transposed()), q, 1.0);
+        }
+        (dq, dk, dv)
+    });
+    let mut gradients = [Vec::new(), Vec::new(), Vec::new()];
+    for (dq, dk, dv) in results {
+        for (all, one) in gradients.iter_mut().zip([dq, dk, dv]) {
+            all.push(one);
+        }
+    }
+    let [dq, dk, dv] = gradients;
+    [
+        merged(&dq, [n, heads, length, depth]),
+        merged(&dk, [n, heads, keys, depth]),
+        merged(&dv, [n, heads, keys, width]),
+    ]
+}
+
+/// The product of a row of two matrices of one shape, summed.
+fn dot(a: (&[f32], Place), b: (&[f32], Place), row: usize) -> f32 {
+    let value = |m: (&[f32], Place), column: usize| {
+        m.0[m.1.start + row * m.1.step[0] + column * m.1.step[1]]
+    };
+    (0..a.1.shape[1]).map(|c| value(a, c) * value(b, c)).sum()
+}

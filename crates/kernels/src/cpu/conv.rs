@@ -1,0 +1,222 @@
+//! Convolution of stride 1 whose output has its input's size, as matrix products over unfolded rows.
+
+use burn::backend::flex::FlexTensor;
+
+use super::gemm::{Place, product};
+use super::{contiguous, each, tensor};
+
+/// Elements of unfolded input that are held at once: a megabyte, about a core's second cache.
+const UNFOLDED: usize = 1 << 18;
+/// Multiplications below which threads cost more than they save.
+const PARALLEL_PRODUCTS: usize = 1 << 18;
+
+/// The sizes of one convolution.
+#[derive(Clone, Copy)]
+struct Sizes {
+    images: usize,
+    input: usize,
+    output: usize,
+    height: usize,
+    width: usize,
+    kernel: usize,
+}
+
+impl Sizes {
+    fn new(x: &FlexTensor, weight: &FlexTensor) -> Self {
+        let (x, weight) = (x.layout().shape(), weight.layout().shape());
+        Self {
+            images: x[0],
+            input: x[1],
+            output: weight[0],
+            height: x[2],
+            width: x[3],
+            kernel: weight[2],
+        }
+    }
+
+    /// Pixels of a map.
+    fn area(&self) -> usize {
+        self.height * self.width
+    }
+
+    /// Values that one output pixel is computed from.
+    fn taps(&self) -> usize {
+        self.input * self.kernel * self.kernel
+    }
+
+    /// Rows that are unfolded together.
+    fn band(&self) -> usize {
+        (UNFOLDED / (self.taps() * self.width).max(1)).clamp(1, self.height.max(1))
+    }
+
+    fn is_much(&self) -> bool {
+        self.images * self.area() * self.taps() * self.output >= PARALLEL_PRODUCTS
+    }
+}
+
+/// Writes what the rows `first .. first + rows` of the output see: `[C·k·k, rows · width]`, zeros
+/// outside the map.
+fn unfold(image: &[f32], sizes: Sizes, first: usize, rows: usize, into: &mut [f32]) {
+    let Sizes {
+        height,
+        width,
+        kernel,
+        ..
+    } = sizes;
+    let pad = kernel / 2;
+    let mut lines = into.chunks_exact_mut(rows * width);
+    for plane in image.chunks_exact(height * width) {
+        for dy in 0..kernel {
+            for dx in 0..kernel {
+                let Some(line) = lines.next() else { return };
+                // Columns of the output whose tap lies inside the map.
+                let left = pad.saturating_sub(dx).min(width);
+                let right = (width + pad).saturating_sub(dx).min(width).max(left);
+                for (row, out) in line.chunks_exact_mut(width).enumerate() {
+                    let y = first + row + dy;
+                    if y < pad || y >= height + pad {
+                        out.fill(0.0);
+                        continue;
+                    }
+                    out[..left].fill(0.0);
+                    out[right..].fill(0.0);
+                    if left < right {
+                        let from = (y - pad) * width + left + dx - pad;
+                        out[left..right].copy_from_slice(&plane[from..from + right - left]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `x [N, C, H, W]`, `weight [O, C, k, k]` with odd `k`, to `[N, O, H, W]`; zeros around the map.
+pub(crate) fn conv(x: &FlexTensor, weight: &FlexTensor, bias: Option<&FlexTensor>) -> FlexTensor {
+    let sizes = Sizes::new(x, weight);
+    let (x, weight) = (contiguous(x), contiguous(weight));
+    let bias = bias.map(contiguous);
+    let bias = bias.as_ref().map(|bias| &bias.storage::<f32>()[..sizes.output]);
+    let out = run(
+        &x.storage::<f32>()[..sizes.images * sizes.input * sizes.area()],
+        &weight.storage::<f32>()[..sizes.output * sizes.taps()],
+        bias,
+        sizes,
+    );
+    let Sizes {
+        images,
+        output,
+        height,
+        width,
+        ..
+    } = sizes;
+    tensor(out, [images, output, height, width])
+}
+
+fn run(x: &[f32], weight: &[f32], bias: Option<&[f32]>, sizes: Sizes) -> Vec<f32> {
+    let (area, taps) = (sizes.area(), sizes.taps());
+    let images = each(sizes.images, sizes.is_much(), |i| {
+        let image = &x[i * sizes.input * area..][..sizes.input * area];
+        let mut out = vec![0.0f32; sizes.output * area];
+        if let Some(bias) = bias {
+            for (plane, bias) in out.chunks_exact_mut(area).zip(bias) {
+                plane.fill(*bias);
+            }
+        }
+        let mut unfolded = vec![0.0f32; taps * sizes.band() * sizes.width];
+        for first in (0..sizes.height).step_by(sizes.band()) {
+            let rows = sizes.band().min(sizes.height - first);
+            let pixels = rows * sizes.width;
+            unfold(image, sizes, first, rows, &mut unfolded[..taps * pixels]);
+            let into = Place {
+                start: first * sizes.width,
+                shape: [sizes.output, pixels],
+                step: [area, 1],
+            };
+            product(
+                (&mut out, into),
+                bias.is_some(),
+                (weight, Place::rows(sizes.output, taps)),
+                (&unfolded, Place::rows(taps, pixels)),
+                1.0,
+            );
+        }
+        out
+    });
+    images.concat()
+}
+
+/// Gradients of x, weight and bias, in that order.
+pub(crate) fn conv_backward(
+    x: &FlexTensor,
+    weight: &FlexTensor,
+    grad: &FlexTensor,
+) -> [FlexTensor; 3] {
+    let sizes = Sizes::new(x, weight);
+    let (x, weight, grad) = (contiguous(x), contiguous(weight), contiguous(grad));
+    let (area, taps) = (sizes.area(), sizes.taps());
+    let values = &x.storage::<f32>()[..sizes.images * sizes.input * area];
+    let above = &grad.storage::<f32>()[..sizes.images * sizes.output * area];
+    let weights = &weight.storage::<f32>()[..sizes.output * taps];
+
+    // The input's gradient is the convolution of the output's with the turned kernel.
+    let k2 = sizes.kernel * sizes.kernel;
+    let mut turned = vec![0.0f32; weights.len()];
+    for o in 0..sizes.output {
+        for c in 0..sizes.input {
+            for t in 0..k2 {
+                turned[(c * sizes.output + o) * k2 + k2 - 1 - t] =
+                    weights[(o * sizes.input + c) * k2 + t];
+            }
+        }
+    }
+    let back = Sizes {
+        input: sizes.output,
+        output: sizes.input,
+        ..sizes
+    };
+    let dx = run(above, &turned, None, back);
+
+    let parts = each(sizes.images, sizes.is_much(), |i| {
+        let image = &values[i * sizes.input * area..][..sizes.input * area];
+        let above = &above[i * sizes.output * area..][..sizes.output * area];
+        let mut dweight = vec![0.0f32; sizes.output * taps];
+        let mut unfolded = vec![0.0f32; taps * sizes.band() * sizes.width];
+        for first in (0..sizes.height).step_by(sizes.band()) {
+            let rows = sizes.band().min(sizes.height - first);
+            let pixels = rows * sizes.width;
+            unfold(image, sizes, first, rows, &mut unfolded[..taps * pixels]);
+            let from = Place {
+                start: first * sizes.width,
+                shape: [sizes.output, pixels],
+                step: [area, 1],
+            };
+            product(
+                (&mut dweight, Place::rows(sizes.output, taps)),
+                true,
+                (above, from),
+                (&unfolded, Place::rows(taps, pixels).transposed()),
+                1.0,
+            );
+        }
+        let dbias: Vec<f32> = above
+            .chunks_exact(area)
+            .map(|plane| plane.iter().sum())
+            .collect();
+        (dweight, dbias)
+    });
+    let mut dweight = vec![0.0f32; sizes.output * taps];
+    let mut dbias = vec![0.0f32; sizes.output];
+    for (weights, biases) in parts {
+        for (sum, part) in dweight.iter_mut().zip(weights) {
+            *sum += part;
+        }
+        for (sum, part) in dbias.iter_mut().zip(biases) {
+            *sum += part;
+        }
+    }
+    [
+        tensor(dx, x.layout().shape().to_vec()),
+        tensor(dweight, weight.layout().shape().to_vec()),
+        tensor(dbias, [sizes.output]),
+    ]
+}

@@ -1,0 +1,184 @@
+//! Fused operations of the network, with their gradients.
+//!
+//! Each public function takes and gives Burn tensors. On the CPU backend it runs one pass of our own
+//! ([`cpu`]); on every other device it runs its *twin* ([`plain`]), the same mathematics composed of
+//! Burn's operations, which is also what the tests compare it with.
+//!
+//! Why: in training, Burn records attention as a dozen operations over `[N, heads, L, L]` scores,
+//! each a pass over memory on one thread, and most of a step went into those passes.
+
+mod cpu;
+mod ops;
+pub mod plain;
+
+use std::sync::Arc;
+
+use burn::backend::{Dispatch, DispatchDevice};
+use burn::tensor::{Device, Tensor};
+
+use crate::ops::Fused;
+
+/// A fixed bias on attention scores: sequence `n` takes entry `n mod period`.
+#[derive(Clone, Debug)]
+pub struct WindowBias {
+    /// `[period, L, L]`.
+    values: Vec<f32>,
+    period: usize,
+    length: usize,
+}
+
+impl WindowBias {
+    /// From `[period, L, L]` values.
+    ///
+    /// # Panics
+    /// When there are not that many values: a fault of the caller.
+    #[must_use]
+    pub fn new(values: Vec<f32>, period: usize, length: usize) -> Self {
+        assert_eq!(values.len(), period * length * length, "a bias of windows");
+        Self {
+            values,
+            period,
+            length,
+        }
+    }
+
+    /// Hides the keys after a query, for sequences of one length.
+    #[must_use]
+    pub fn causal(length: usize) -> Self {
+        // Large enough that its exponential is zero, small enough that sums of it stay finite.
+        const HIDDEN: f32 = -1e30;
+        let values = (0..length * length)
+            .map(|i| {
+                if i % length > i / length {
+                    HIDDEN
+                } else {
+                    0.0
+                }
+            })
+            .collect();
+        Self::new(values, 1, length)
+    }
+
+    /// Entries before they repeat.
+    #[must_use]
+    pub fn period(&self) -> usize {
+        self.period
+    }
+
+    /// `[L, L]` of a sequence.
+    fn of(&self, sequence: usize) -> &[f32] {
+        let size = self.length * self.length;
+        &self.values[sequence % self.period * size..][..size]
+    }
+
+    /// `[period, 1, L, L]` on a device.
+    #[must_use]
+    pub fn tensor(&self, device: &Device) -> Tensor<4> {
+        let shape = [self.period, 1, self.length, self.length];
+        Tensor::from_data(
+            burn::tensor::TensorData::new(self.values.clone(), shape),
+            device,
+        )
+    }
+}
+
+/// Whether the fused operations of this crate run on this device.
+#[must_use]
+pub fn is_cpu(device: &Device) -> bool {
+    match device.as_dispatch() {
+        DispatchDevice::Flex(_) => true,
+        #[cfg(not(target_arch = "wasm32"))]
+        DispatchDevice::Autodiff(_) => is_cpu(&device.clone().inner()),
+        DispatchDevice::Cube(_) => false,
+    }
+}
+
+/// `softmax(d^-½ · q kᵀ + bias) v` for `[N, heads, L, d]` on the CPU, without a buffer of all
+/// scores; `None` on another device.
+#[must_use]
+pub fn attention(
+    q: &Tensor<4>,
+    k: &Tensor<4>,
+    v: &Tensor<4>,
+    bias: Option<&Arc<WindowBias>>,
+) -> Option<Tensor<4>> {
+    if !is_cpu(&q.device()) {
+        return None;
+    }
+    let scale = (q.dims()[3] as f32).powf(-0.5);
+    let take = |operand: &Tensor<4>| operand.clone().into_dispatch();
+    let out = <Dispatch as Fused>::fused_attention(take(q), take(k), take(v), scale, bias.cloned());
+    Some(Tensor::from_dispatch(out))
+}
+
+/// Layer norm over the last axis.
+#[must_use]
+pub fn layer_norm<const D: usize>(
+    x: Tensor<D>,
+    gamma: Tensor<1>,
+    beta: Tensor<1>,
+    eps: f64,
+) -> Tensor<D> {
+    if !is_cpu(&x.device()) {
+        return plain::layer_norm(x, gamma, beta, eps);
+    }
+    Tensor::from_dispatch(<Dispatch as Fused>::fused_layer_norm(
+        x.into_dispatch(),
+        gamma.into_dispatch(),
+        beta.into_dispatch(),
+        eps as f32,
+    ))
+}
+
+/// Group norm over `[N, C, H, W]` with biased variance.
+#[must_use]
+pub fn group_norm(
+    x: Tensor<4>,
+    gamma: Tensor<1>,
+    beta: Tensor<1>,
+    groups: usize,
+    eps: f64,
+) -> Tensor<4> {
+    if !is_cpu(&x.device()) {
+        return plain::group_norm(x, gamma, beta, groups, eps);
+    }
+    Tensor::from_dispatch(<Dispatch as Fused>::fused_group_norm(
+        x.into_dispatch(),
+        gamma.into_dispatch(),
+        beta.into_dispatch(),
+        groups,
+        eps as f32,
+    ))
+}
+
+/// A convolution of stride 1 with zeros around the map, `[N, C, H, W]` to `[N, O, H, W]`; weight
+/// `[O, C, k, k]` with odd `k`.
+#[must_use]
+pub fn conv(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>) -> Tensor<4> {
+    if !is_cpu(&x.device()) {
+        return plain::conv(x, weight, bias);
+    }
+    let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
+    Tensor::from_dispatch(match bias {
+        Some(bias) => <Dispatch as Fused>::fused_conv_bias(x, weight, bias.into_dispatch()),
+        None => <Dispatch as Fused>::fused_conv(x, weight),
+    })
+}
+
+/// `x · Φ(x)`, the exact, erf-based GELU.
+#[must_use]
+pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    if !is_cpu(&x.device()) {
+        return plain::gelu(x);
+    }
+    Tensor::from_dispatch(<Dispatch as Fused>::fused_gelu(x.into_dispatch()))
+}
+
+/// `x · σ(1.702 x)`, CLIP's activation.
+#[must_use]
+pub fn quick_gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    if !is_cpu(&x.device()) {
+        return plain::quick_gelu(x);
+    }
+    Tensor::from_dispatch(<Dispatch as Fused>::fused_quick_gelu(x.into_dispatch()))
+}

@@ -1,0 +1,273 @@
+//! How Burn reaches the fused operations: a backend extension that the CPU backend implements, and
+//! its gradients where gradients are recorded.
+
+use std::sync::Arc;
+
+use burn::backend::flex::FlexTensor;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Backend, Flex, backend_extension};
+
+use crate::WindowBias;
+use crate::cpu;
+
+/// What is dispatched by the device of the operands.
+#[backend_extension(Flex, Autodiff: cfg(not(target_arch = "wasm32")))]
+pub(crate) trait Fused: Backend {
+    /// `[N, heads, L, d]` thrice to `[N, heads, L, d]`.
+    fn fused_attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        scale: f32,
+        bias: Option<Arc<WindowBias>>,
+    ) -> FloatTensor<Self>;
+    /// Over the last axis.
+    fn fused_layer_norm(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        eps: f32,
+    ) -> FloatTensor<Self>;
+    /// Over each image's groups of channels.
+    fn fused_group_norm(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        groups: usize,
+        eps: f32,
+    ) -> FloatTensor<Self>;
+    /// Stride 1, output of the input's size, without bias.
+    fn fused_conv(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
+    /// The same with bias.
+    fn fused_conv_bias(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
+    /// Exact GELU.
+    fn fused_gelu(x: FloatTensor<Self>) -> FloatTensor<Self>;
+    /// CLIP's GELU.
+    fn fused_quick_gelu(x: FloatTensor<Self>) -> FloatTensor<Self>;
+}
+
+impl Fused for Flex {
+    fn fused_attention(
+        q: FlexTensor,
+        k: FlexTensor,
+        v: FlexTensor,
+        scale: f32,
+        bias: Option<Arc<WindowBias>>,
+    ) -> FlexTensor {
+        cpu::attention(q, k, v, scale, bias.as_deref()).0
+    }
+
+    fn fused_layer_norm(
+        x: FlexTensor,
+        gamma: FlexTensor,
+        beta: FlexTensor,
+        eps: f32,
+    ) -> FlexTensor {
+        cpu::layer_norm(&x, &gamma, &beta, eps)
+    }
+
+    fn fused_group_norm(
+        x: FlexTensor,
+        gamma: FlexTensor,
+        beta: FlexTensor,
+        groups: usize,
+        eps: f32,
+    ) -> FlexTensor {
+        cpu::group_norm(&x, &gamma, &beta, groups, eps)
+    }
+
+    fn fused_conv(x: FlexTensor, weight: FlexTensor) -> FlexTensor {
+        cpu::conv(&x, &weight, None)
+    }
+
+    fn fused_conv_bias(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
+        cpu::conv(&x, &weight, Some(&bias))
+    }
+
+    fn fused_gelu(x: FlexTensor) -> FlexTensor {
+        cpu::gelu(&x)
+    }
+
+    fn fused_quick_gelu(x: FlexTensor) -> FlexTensor {
+        cpu::quick_gelu(&x)
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+mod gradients {
+    use std::sync::Arc;
+
+    use burn::backend::autodiff::checkpoint::base::Checkpointer;
+    use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+    use burn::backend::autodiff::grads::Gradients;
+    use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+    use burn::backend::flex::FlexTensor;
+    use burn::backend::tensor::FloatTensor;
+    use burn::backend::{Autodiff, Flex};
+
+    use super::Fused;
+    use crate::WindowBias;
+    use crate::cpu;
+
+    #[derive(Clone, Debug)]
+    struct AttentionState {
+        operands: [FlexTensor; 3],
+        out: FlexTensor,
+        sums: Arc<[f32]>,
+        scale: f32,
+        bias: Option<Arc<WindowBias>>,
+    }
+
+    /// The backward step of an operation: what it keeps, and the gradients of its operands from
+    /// that and the gradient of its result.
+    macro_rules! backward {
+        ($name:ident, $parents:literal, $state:ty, $gradients:expr) => {
+            #[derive(Debug)]
+            struct $name;
+            impl Backward<Flex, $parents> for $name {
+                type State = $state;
+
+                fn backward(
+                    self,
+                    ops: Ops<Self::State, $parents>,
+                    grads: &mut Gradients,
+                    _checkpointer: &mut Checkpointer,
+                ) {
+                    let grad = grads.consume::<Flex>(&ops.node);
+                    let gradients = $gradients(ops.state, grad);
+                    for (parent, gradient) in ops.parents.into_iter().zip(gradients) {
+                        if let Some(node) = parent {
+                            grads.register::<Flex>(node.id, gradient);
+                        }
+                    }
+                }
+            }
+        };
+    }
+
+    backward!(Attention, 3, AttentionState, |state: AttentionState, grad| {
+        let [q, k, v] = state.operands;
+        let (sums, bias) = (&state.sums, state.bias.as_deref());
+        cpu::attention_backward(q, k, v, state.out, sums, grad, state.scale, bias)
+    });
+    type Normed<S> = (FlexTensor, FlexTensor, S);
+    backward!(LayerNorm, 3, Normed<f32>, |(x, gamma, eps): Normed<f32>, grad| {
+        cpu::layer_norm_backward(&x, &gamma, &grad, eps)
+    });
+    backward!(
+        GroupNorm,
+        3,
+        Normed<(usize, f32)>,
+        |(x, gamma, (groups, eps)): Normed<(usize, f32)>, grad| {
+            cpu::group_norm_backward(&x, &gamma, &grad, groups, eps)
+        }
+    );
+    type Pair = (FlexTensor, FlexTensor);
+    // Zipped with two parents, the third gradient falls away.
+    backward!(Conv, 2, Pair, |(x, weight): Pair, grad| {
+        cpu::conv_backward(&x, &weight, &grad)
+    });
+    backward!(ConvBias, 3, Pair, |(x, weight): Pair, grad| {
+        cpu::conv_backward(&x, &weight, &grad)
+    });
+    backward!(Gelu, 1, FlexTensor, |x: FlexTensor, grad| {
+        [cpu::gelu_backward(&x, &grad)]
+    });
+    backward!(QuickGelu, 1, FlexTensor, |x: FlexTensor, grad| {
+        [cpu::quick_gelu_backward(&x, &grad)]
+    });
+
+    /// The result of an operation, with its backward step where an operand is tracked.
+    macro_rules! record {
+        ($step:ident, $nodes:expr, $state:expr, $out:expr) => {
+            match $step.prepare::<C>($nodes).compute_bound().stateful() {
+                OpsKind::Tracked(prep) => prep.finish($state, $out),
+                OpsKind::UnTracked(prep) => prep.finish($out),
+            }
+        };
+    }
+
+    impl<C: CheckpointStrategy> Fused for Autodiff<Flex, C> {
+        fn fused_attention(
+            q: FloatTensor<Self>,
+            k: FloatTensor<Self>,
+            v: FloatTensor<Self>,
+            scale: f32,
+            bias: Option<Arc<WindowBias>>,
+        ) -> FloatTensor<Self> {
+            let nodes = [q.node(), k.node(), v.node()];
+            let operands = [q, k, v].map(|operand| operand.into_primitive());
+            let [q, k, v] = operands.clone();
+            let (out, sums) = cpu::attention(q, k, v, scale, bias.as_deref());
+            let state = AttentionState {
+                operands,
+                out: out.clone(),
+                sums: sums.into(),
+                scale,
+                bias,
+            };
+            record!(Attention, nodes, state, out)
+        }
+
+        fn fused_layer_norm(
+            x: FloatTensor<Self>,
+            gamma: FloatTensor<Self>,
+            beta: FloatTensor<Self>,
+            eps: f32,
+        ) -> FloatTensor<Self> {
+            let nodes = [x.node(), gamma.node(), beta.node()];
+            let (x, gamma) = (x.into_primitive(), gamma.into_primitive());
+            let out = cpu::layer_norm(&x, &gamma, &beta.into_primitive(), eps);
+            record!(LayerNorm, nodes, (x, gamma, eps), out)
+        }
+
+        fn fused_group_norm(
+            x: FloatTensor<Self>,
+            gamma: FloatTensor<Self>,
+            beta: FloatTensor<Self>,
+            groups: usize,
+            eps: f32,
+        ) -> FloatTensor<Self> {
+            let nodes = [x.node(), gamma.node(), beta.node()];
+            let (x, gamma) = (x.into_primitive(), gamma.into_primitive());
+            let out = cpu::group_norm(&x, &gamma, &beta.into_primitive(), groups, eps);
+            record!(GroupNorm, nodes, (x, gamma, (groups, eps)), out)
+        }
+
+        fn fused_conv(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+            let nodes = [x.node(), weight.node()];
+            let (x, weight) = (x.into_primitive(), weight.into_primitive());
+            let out = cpu::conv(&x, &weight, None);
+            record!(Conv, nodes, (x, weight), out)
+        }
+
+        fn fused_conv_bias(
+            x: FloatTensor<Self>,
+            weight: FloatTensor<Self>,
+            bias: FloatTensor<Self>,
+        ) -> FloatTensor<Self> {
+            let nodes = [x.node(), weight.node(), bias.node()];
+            let (x, weight) = (x.into_primitive(), weight.into_primitive());
+            let out = cpu::conv(&x, &weight, Some(&bias.into_primitive()));
+            record!(ConvBias, nodes, (x, weight), out)
+        }
+
+        fn fused_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
+            let nodes = [x.node()];
+            let x = x.into_primitive();
+            let out = cpu::gelu(&x);
+            record!(Gelu, nodes, x, out)
+        }
+
+        fn fused_quick_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
+            let nodes = [x.node()];
+            let x = x.into_primitive();
+            let out = cpu::quick_gelu(&x);
+            record!(QuickGelu, nodes, x, out)
+        }
+    }
+}

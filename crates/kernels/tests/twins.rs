@@ -1,0 +1,149 @@
+//! Every fused operation against its twin: values and gradients, on shapes that chance picks.
+
+use std::sync::Arc;
+
+use burn::tensor::{Device, Distribution, Tensor, TensorData, Tolerance};
+use mmovseg_kernels::{self as kernels, WindowBias, plain};
+use proptest::prelude::*;
+
+fn device() -> Device {
+    Device::flex().autodiff()
+}
+
+fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
+    Tensor::random(shape, Distribution::Normal(0.0, 1.5), &device()).require_grad()
+}
+
+/// Values of `f` and the gradients of a weighted sum of them, for copies of the same operands.
+fn run<const D: usize, const N: usize>(
+    operands: &[Tensor<D>; N],
+    f: impl Fn([Tensor<D>; N]) -> Tensor<D>,
+) -> Vec<TensorData> {
+    let operands = operands
+        .clone()
+        .map(|operand| operand.detach().require_grad());
+    let out = f(operands.clone());
+    let shape = out.dims();
+    let count: usize = shape.iter().product();
+    let weights: Vec<f32> = (0..count).map(|i| (i % 7) as f32 * 0.3 - 1.0).collect();
+    let weights = Tensor::<1>::from_data(TensorData::new(weights, [count]), &device());
+    let loss = (out.clone().reshape([count]) * weights).sum();
+    let gradients = loss.backward();
+    let mut all = vec![out.into_data()];
+    for operand in operands {
+        all.push(
+            operand
+                .grad(&gradients)
+                .map(|gradient| gradient.into_data())
+                .unwrap_or_else(|| panic!("an operand has no gradient")),
+        );
+    }
+    all
+}
+
+fn compare(ours: &[TensorData], twin: &[TensorData], slack: f32) {
+    assert_eq!(ours.len(), twin.len());
+    for (a, b) in ours.iter().zip(twin) {
+        a.assert_approx_eq::<f32>(b, Tolerance::absolute(slack).set_relative(slack));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn attention_agrees(
+        n in 1usize..5, heads in 1usize..4, length in 1usize..150, width in 1usize..40,
+        biased in any::<bool>(),
+    ) {
+        // Two heads of a wider tensor, as `split_heads` leaves them: views, not copies.
+        let wide = [n, length, heads * width];
+        let operands = [random(wide), random(wide), random(wide)];
+        let split = |x: Tensor<3>| x.reshape([n, length, heads, width]).swap_dims(1, 2);
+        let merge = |x: Tensor<4>| x.swap_dims(1, 2).reshape(wide);
+        let bias = biased.then(|| {
+            let values = (0..n * length * length).map(|i| (i % 5) as f32 * -0.7).collect();
+            Arc::new(WindowBias::new(values, n, length))
+        });
+        let ours = run(&operands, |[q, k, v]| {
+            let (q, k, v) = (split(q), split(k), split(v));
+            merge(kernels::attention(&q, &k, &v, bias.as_ref()).expect("the CPU"))
+        });
+        let twin = run(&operands, |[q, k, v]| {
+            merge(plain::attention(split(q), split(k), split(v), bias.as_deref(), false))
+        });
+        compare(&ours, &twin, 2e-4);
+    }
+
+    #[test]
+    fn a_causal_bias_is_the_causal_mask(length in 1usize..80) {
+        let shape = [2, 2, length, 8];
+        let operands = [random(shape), random(shape), random(shape)];
+        let bias = Arc::new(WindowBias::causal(length));
+        let ours = run(&operands, |[q, k, v]| {
+            kernels::attention(&q, &k, &v, Some(&bias)).expect("the CPU")
+        });
+        let twin = run(&operands, |[q, k, v]| plain::attention(q, k, v, None, true));
+        compare(&ours, &twin, 2e-4);
+    }
+
+    #[test]
+    fn layer_norm_agrees(rows in 1usize..400, width in 2usize..200) {
+        let x = random([rows, width]);
+        // As rows of the same tensor type, so that one helper differentiates all three.
+        let operands = [x, random([1, width]), random([1, width])];
+        let norm = |f: fn(Tensor<2>, Tensor<1>, Tensor<1>, f64) -> Tensor<2>| {
+            run(&operands, |[x, gamma, beta]| {
+                f(x, gamma.reshape([width]), beta.reshape([width]), 1e-5)
+            })
+        };
+        compare(&norm(kernels::layer_norm), &norm(plain::layer_norm), 1e-3);
+    }
+
+    #[test]
+    fn group_norm_agrees(n in 1usize..4, groups in 1usize..4, per in 1usize..5, h in 2usize..9, w in 2usize..40) {
+        let c = groups * per;
+        let operands = [random([n, c, h, w]), random([1, c, 1, 1]), random([1, c, 1, 1])];
+        let norm = |f: fn(Tensor<4>, Tensor<1>, Tensor<1>, usize, f64) -> Tensor<4>| {
+            run(&operands, |[x, gamma, beta]| {
+                f(x, gamma.reshape([c]), beta.reshape([c]), groups, 1e-5)
+            })
+        };
+        compare(&norm(kernels::group_norm), &norm(plain::group_norm), 1e-3);
+    }
+
+    #[test]
+    fn conv_agrees(
+        n in 1usize..4, input in 1usize..9, output in 1usize..9, h in 1usize..30, w in 1usize..30,
+        half in 0usize..4, has_bias in any::<bool>(),
+    ) {
+        let k = 2 * half + 1;
+        let operands = [random([n, input, h, w]), random([output, input, k, k]), random([1, output, 1, 1])];
+        let conv = |f: fn(Tensor<4>, Tensor<4>, Option<Tensor<1>>) -> Tensor<4>| {
+            run(&operands, |[x, weight, bias]| {
+                // Without bias the third operand still takes part, so that it has a gradient.
+                let used = has_bias.then(|| bias.clone().reshape([output]));
+                f(x, weight, used) + bias
+            })
+        };
+        compare(&conv(kernels::conv), &conv(plain::conv), 2e-3);
+    }
+
+    #[test]
+    fn activations_agree(rows in 1usize..300, width in 1usize..200) {
+        let operands = [random([rows, width]) * 3.0];
+        let one = |f: fn(Tensor<2>) -> Tensor<2>| run(&operands, |[x]| f(x));
+        compare(&one(kernels::gelu), &one(plain::gelu), 2e-6);
+        compare(&one(kernels::quick_gelu), &one(plain::quick_gelu), 5e-6);
+    }
+}
+
+#[test]
+fn attention_works_on_turned_and_mirrored_views() {
+    let x = random([2, 2, 70, 8]);
+    let flipped = x.clone().flip([2]);
+    let ours = kernels::attention(&flipped, &x, &x, None).expect("the CPU");
+    let twin = plain::attention(flipped, x.clone(), x, None, false);
+    ours.into_data()
+        .assert_approx_eq::<f32>(&twin.into_data(), Tolerance::absolute(1e-4));
+}
