@@ -48,13 +48,7 @@ impl WindowBias {
         // Large enough that its exponential is zero, small enough that sums of it stay finite.
         const HIDDEN: f32 = -1e30;
         let values = (0..length * length)
-            .map(|i| {
-                if i % length > i / length {
-                    HIDDEN
-                } else {
-                    0.0
-                }
-            })
+            .map(|i| if i % length > i / length { HIDDEN } else { 0.0 })
             .collect();
         Self::new(values, 1, length)
     }

@@ -149,15 +149,23 @@ mod gradients {
         };
     }
 
-    backward!(Attention, 3, AttentionState, |state: AttentionState, grad| {
-        let [q, k, v] = state.operands;
-        let (sums, bias) = (&state.sums, state.bias.as_deref());
-        cpu::attention_backward(q, k, v, state.out, sums, grad, state.scale, bias)
-    });
+    backward!(
+        Attention,
+        3,
+        AttentionState,
+        |state: AttentionState, grad| {
+            let [q, k, v] = state.operands;
+            let (sums, bias) = (&state.sums, state.bias.as_deref());
+            cpu::attention_backward(q, k, v, state.out, sums, grad, state.scale, bias)
+        }
+    );
     type Normed<S> = (FlexTensor, FlexTensor, S);
-    backward!(LayerNorm, 3, Normed<f32>, |(x, gamma, eps): Normed<f32>, grad| {
-        cpu::layer_norm_backward(&x, &gamma, &grad, eps)
-    });
+    backward!(
+        LayerNorm,
+        3,
+        Normed<f32>,
+        |(x, gamma, eps): Normed<f32>, grad| { cpu::layer_norm_backward(&x, &gamma, &grad, eps) }
+    );
     backward!(
         GroupNorm,
         3,

@@ -152,11 +152,12 @@ impl Sources {
         let mut dice = ChaCha8Rng::seed_from_u64(seed);
         // Even seeds below 2⁶³: the evaluation sets of this project are odd ones.
         let scene_seed = (dice.next_u64() >> 1) & !1;
-        // Pixels of 10 m, and often of up to 20 m: tiles larger than the model's square are shrunk.
-        let side = if dice.random_bool(0.5) {
-            SIDE_PX
-        } else {
-            dice.random_range(SIDE_PX..=2 * SIDE_PX)
+        // Pixels of 10 m, and often of 5 to 20 m: tiles of another size than the model's square are
+        // brought to it.
+        let side = match dice.random_range(0..100u8) {
+            0..50 => SIDE_PX,
+            50..62 => dice.random_range(SIDE_PX / 2..=SIDE_PX),
+            _ => dice.random_range(SIDE_PX..=2 * SIDE_PX),
         };
         let scene = generate(scene_seed, side);
         let shrink = |picture: &Rgb8| resize_bilinear(picture, SIDE_PX, SIDE_PX);
@@ -262,7 +263,10 @@ fn finish(
     };
     let has_sar = sar.is_some();
     let sar = match sar {
-        Some(sar) => normalise_pixels(&robust_sar(&disturb_sar(&dihedral(&sar, turn), dice))),
+        Some(sar) => {
+            let sar = robust_sar(&disturb_sar(&dihedral(&sar, turn), dice));
+            normalise_pixels(&bend(&sar, dice))
+        }
         None => vec![0.0; 3 * SIDE_PX * SIDE_PX],
     };
     Sample {
@@ -321,6 +325,24 @@ fn disturb_sar(sar: &Rgb8, dice: &mut ChaCha8Rng) -> Rgb8 {
     let table: Vec<u8> = (0..256)
         .map(|v| ((v as f32 / 255.0).powf(gamma) * 255.0 * gain).clamp(0.0, 255.0) as u8)
         .collect();
+    let mut out = sar.clone();
+    for value in &mut out.data {
+        *value = table[usize::from(*value)];
+    }
+    out
+}
+
+/// Another polarisation or calibration spreads the same ground otherwise over the decibels: half of
+/// the tiles get a bent curve after the stretch.
+fn bend(sar: &Rgb8, dice: &mut ChaCha8Rng) -> Rgb8 {
+    if dice.random_bool(0.5) {
+        return sar.clone();
+    }
+    let gamma = dice.random_range(0.75f32..1.3);
+    let mut table = [0u8; 256];
+    for (v, out) in table.iter_mut().enumerate() {
+        *out = ((v as f32 / 255.0).powf(gamma) * 255.0).round() as u8;
+    }
     let mut out = sar.clone();
     for value in &mut out.data {
         *value = table[usize::from(*value)];

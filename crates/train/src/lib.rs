@@ -5,6 +5,7 @@
 //! towers; [`vision::train_align`] is the paper's cross-modal unification; and
 //! [`vision::train_segment`] its segmentation stage. [`evaluate`] measures a session on a folder.
 
+mod average;
 pub mod data;
 pub mod evaluate;
 pub mod import;

@@ -42,6 +42,8 @@ struct State {
     seed: u64,
 }
 
+/// The mean of a stage's last weights, beside its checkpoint.
+pub(crate) const AVERAGE_FILE: &str = "average.bpk";
 /// Steps between two checkpoints.
 const CHECKPOINT_STEPS: usize = 100;
 /// Share of the steps with a rising learning rate.
@@ -111,6 +113,11 @@ impl Run {
         Ok((run, module, optimizer))
     }
 
+    /// Where the stage keeps its files.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The step to go on with.
     #[must_use]
     pub fn first(&self) -> usize {
@@ -157,7 +164,13 @@ impl Run {
         Ok(())
     }
 
-    /// Saves when it is time to, and at the end.
+    /// Whether it is time to save after a step, as it is at the end.
+    #[must_use]
+    pub fn is_checkpoint(&self, step: usize) -> bool {
+        (step + 1).is_multiple_of(CHECKPOINT_STEPS) || step + 1 == self.options.steps
+    }
+
+    /// Saves the state after a step.
     ///
     /// # Errors
     /// When the checkpoint cannot be written.
@@ -168,9 +181,6 @@ impl Run {
         optimizer: &ModuleOptimizer,
     ) -> Result<(), TrainError> {
         let done = step + 1;
-        if !done.is_multiple_of(CHECKPOINT_STEPS) && done != self.options.steps {
-            return Ok(());
-        }
         // The state file is written last: without it a half-written checkpoint is not picked up.
         let path = self.folder.join("state.json");
         if path.exists() {
@@ -193,12 +203,19 @@ impl Run {
     }
 }
 
-/// The module that the stage `name` of a run ended with, in place of `module`'s own weights.
+/// What the stage `name` of a run gave, in place of `module`'s own weights: the mean of its last
+/// weights where it kept one.
 ///
 /// # Errors
 /// When the stage has not been run.
 pub fn result<M: Module>(run: &Path, name: &str, module: M) -> Result<M, TrainError> {
-    let path = run.join(name).join("model.bpk");
+    let folder = run.join(name);
+    let average = folder.join(AVERAGE_FILE);
+    let path = if average.exists() {
+        average
+    } else {
+        folder.join("model.bpk")
+    };
     if !path.exists() {
         return Err(TrainError::Content {
             path,
@@ -216,7 +233,7 @@ fn file(path: &Path) -> impl FnOnce(std::io::Error) -> TrainError + '_ {
     }
 }
 
-fn content<E: std::fmt::Display>(path: &Path) -> impl FnOnce(E) -> TrainError + '_ {
+pub(crate) fn content<E: std::fmt::Display>(path: &Path) -> impl FnOnce(E) -> TrainError + '_ {
     move |error| TrainError::Content {
         path: path.to_owned(),
         what: error.to_string(),

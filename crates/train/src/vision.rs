@@ -19,6 +19,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::TrainError;
+use crate::average::Average;
 use crate::data::{CloudMix, IGNORE, SIDE_PX, Sample, Sources};
 use crate::import::{self, Imported};
 use crate::run::{Run, StageOptions, result};
@@ -148,8 +149,8 @@ pub fn train_segment(options: &StageOptions) -> Result<(), TrainError> {
     let draw = |sources: &Sources, seed, dice: &mut ChaCha8Rng| {
         let roll = dice.random_range(0..100u8);
         match roll {
-            0..15 if sources.has_eurosat() => sources.collage(seed, CloudMix::CLOUDY),
-            15..40 if sources.has_pairs() => Ok(sources.pair(seed, CloudMix::CLOUDY)),
+            0..18 if sources.has_eurosat() => sources.collage(seed, CloudMix::CLOUDY),
+            18..34 if sources.has_pairs() => Ok(sources.pair(seed, CloudMix::CLOUDY)),
             _ => Ok(sources.scene(seed, CloudMix::CLOUDY)),
         }
     };
@@ -409,6 +410,7 @@ fn learn(
     loss: impl Fn(&MmOvSeg, &Batch, usize) -> Loss + Sync,
 ) -> Result<(), TrainError> {
     let (mut run, mut model, mut optimizer) = Run::start(name, options, model)?;
+    let mut average = Average::open(&run, &model)?;
     let feed = feed(options, run.first(), draw)?;
     for step in run.first()..options.steps {
         let samples = feed
@@ -422,7 +424,11 @@ fn learn(
         if logs {
             run.log(step, &terms)?;
         }
-        run.checkpoint(step, &model, &optimizer)?;
+        average.take(step, &model)?;
+        if run.is_checkpoint(step) {
+            average.save(&run, &model)?;
+            run.checkpoint(step, &model, &optimizer)?;
+        }
     }
     Ok(())
 }

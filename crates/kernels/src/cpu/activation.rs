@@ -25,7 +25,11 @@ fn map(x: &FlexTensor, f: impl Fn(f32) -> f32 + Sync + Copy) -> FlexTensor {
     tensor(out, x.layout().shape().to_vec())
 }
 
-fn map_two(x: &FlexTensor, y: &FlexTensor, f: impl Fn(f32, f32) -> f32 + Sync + Copy) -> FlexTensor {
+fn map_two(
+    x: &FlexTensor,
+    y: &FlexTensor,
+    f: impl Fn(f32, f32) -> f32 + Sync + Copy,
+) -> FlexTensor {
     let (x, y) = (contiguous(x), contiguous(y));
     let len = x.layout().num_elements();
     let (a, b) = (&x.storage::<f32>()[..len], &y.storage::<f32>()[..len]);

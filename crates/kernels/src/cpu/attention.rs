@@ -197,7 +197,13 @@ pub(crate) fn attention_backward(
             if let Some(bias) = bias {
                 add(shares, &bias[first * keys..]);
             }
-            product((&mut slopes, at), false, above, (v.0, v.1.transposed()), 1.0);
+            product(
+                (&mut slopes, at),
+                false,
+                above,
+                (v.0, v.1.transposed()),
+                1.0,
+            );
             let slopes = &mut slopes[..rows * keys];
             let mean: Vec<f32> = (first..first + rows)
                 .map(|row| dot(out, grad, row))

@@ -95,7 +95,9 @@ pub(crate) fn conv(x: &FlexTensor, weight: &FlexTensor, bias: Option<&FlexTensor
     let sizes = Sizes::new(x, weight);
     let (x, weight) = (contiguous(x), contiguous(weight));
     let bias = bias.map(contiguous);
-    let bias = bias.as_ref().map(|bias| &bias.storage::<f32>()[..sizes.output]);
+    let bias = bias
+        .as_ref()
+        .map(|bias| &bias.storage::<f32>()[..sizes.output]);
     let out = run(
         &x.storage::<f32>()[..sizes.images * sizes.input * sizes.area()],
         &weight.storage::<f32>()[..sizes.output * sizes.taps()],

@@ -42,9 +42,8 @@ impl Place {
         if self.shape.contains(&0) {
             return;
         }
-        let last = self.start
-            + (self.shape[0] - 1) * self.step[0]
-            + (self.shape[1] - 1) * self.step[1];
+        let last =
+            self.start + (self.shape[0] - 1) * self.step[0] + (self.shape[1] - 1) * self.step[1];
         assert!(last < len, "a matrix ends at {last} of {len} elements");
     }
 }

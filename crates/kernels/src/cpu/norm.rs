@@ -135,8 +135,10 @@ pub(crate) fn group_norm(
                     let x = &from[start..start + size];
                     let (mean, scale) = moments(x, eps);
                     let channel = start / size % groups * per_group;
-                    for (c, (out, x)) in
-                        out.chunks_exact_mut(area).zip(x.chunks_exact(area)).enumerate()
+                    for (c, (out, x)) in out
+                        .chunks_exact_mut(area)
+                        .zip(x.chunks_exact(area))
+                        .enumerate()
                     {
                         let scale = scale * gamma[channel + c];
                         let shift = beta[channel + c] - mean * scale;
@@ -170,7 +172,10 @@ pub(crate) fn group_norm_backward(
     let above = &grad.storage::<f32>()[..len];
     let weight = &gamma.storage::<f32>()[..channels];
     let results = each(len / size.max(1), len >= PARALLEL_ELEMENTS, |i| {
-        let (x, g) = (&from[i * size..(i + 1) * size], &above[i * size..(i + 1) * size]);
+        let (x, g) = (
+            &from[i * size..(i + 1) * size],
+            &above[i * size..(i + 1) * size],
+        );
         let channel = i % groups * per_group;
         let mut dx = vec![0.0f32; size];
         // Per channel: the sums of the gradient and of the gradient times the unit value.
