@@ -45,6 +45,19 @@ impl TextTower {
         }
     }
 
+    /// The same tower with another token table, `[vocab, W]` flat.
+    ///
+    /// # Panics
+    /// When there are not that many values: a fault of the caller.
+    #[must_use]
+    pub fn with_table(mut self, values: Vec<f32>) -> Self {
+        let shape = [self.config.vocab, self.config.width];
+        let device = self.positional_embedding.val().device();
+        self.token_embedding.weight =
+            Param::from_data(TensorData::new(values, shape), &device);
+        self
+    }
+
     /// Longest sequence that the position table holds.
     #[must_use]
     pub fn context(&self) -> usize {

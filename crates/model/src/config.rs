@@ -228,7 +228,7 @@ impl ModelConfig {
                 width: 192,
                 layers: 4,
                 heads: 3,
-                vocab: 8192,
+                vocab: 16_384,
                 context: 32,
                 embed: 128,
             },

@@ -4,8 +4,6 @@
 mod clean;
 mod prompt;
 mod tokenizer;
-#[cfg(not(target_arch = "wasm32"))]
-mod train;
 
 pub use clean::{Cleaning, clean};
 pub use prompt::{CLIP_TEMPLATE, prompt};

@@ -1,16 +1,19 @@
-//! Byte-pair tokenizers of CLIP's kind: the 49 408 entries of the released models, or a small
-//! vocabulary of this project's own under the same rules.
+//! Tokenizers that frame a sequence as CLIP does: the byte-pair vocabulary of the released models, and
+//! WordPiece vocabularies such as that of the default model.
 
 use std::collections::HashSet;
 use std::io::Read;
 
 use serde::{Deserialize, Serialize};
 use tokenizers::models::bpe::BPE;
+use tokenizers::models::wordpiece::WordPiece;
+use tokenizers::normalizers::bert::BertNormalizer;
+use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{
-    AddedToken, DecoderWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper,
+    AddedToken, DecoderWrapper, ModelWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper,
     SplitDelimiterBehavior, TokenizerBuilder, TokenizerImpl,
 };
 
@@ -21,13 +24,15 @@ const START: &str = "<|startoftext|>";
 /// Text after the last token; its id is the largest, which is how the tower finds it.
 const END: &str = "<|endoftext|>";
 /// Marks the last symbol of a word.
-pub(crate) const WORD_END: &str = "</w>";
+const WORD_END: &str = "</w>";
 /// Merges of CLIP's own table that its vocabulary uses.
 const CLIP_MERGES: usize = 48_894;
 /// Longest sequence of the released models.
 const CLIP_CONTEXT: usize = 77;
 /// Contractions, letter runs, single digits, runs of other non-space (spec §5).
 const WORDS: &str = r"(?i)'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
+/// The WordPiece entry for what no pieces spell.
+const UNKNOWN: &str = "[UNK]";
 /// Longest text that is looked at. No context holds a fraction of it; the bound keeps the
 /// Unicode repair, whose cost grows faster than the text, from stalling a page.
 const TEXT_BYTES_MAX: usize = 16_384;
@@ -70,39 +75,49 @@ pub enum TextError {
     Library(String),
 }
 
-/// The form stored in a package. The vocabulary is not spelled out: by CLIP's rule (spec §5) it
-/// is 256 byte symbols, the same with `</w>`, one entry a merge, start mark, end mark.
+/// The form stored in a package.
 #[derive(Serialize, Deserialize)]
 struct Stored {
     format_version: u32,
-    kind: Kind,
+    #[serde(flatten)]
+    vocabulary: Vocabulary,
     cleaning: Cleaning,
     context: usize,
     start_id: u32,
     end_id: u32,
-    /// `"left right"`, best first.
-    merges: Vec<String>,
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Kind {
-    ClipBpe,
+/// What makes the entries of a vocabulary; start and end mark follow them.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+enum Vocabulary {
+    /// By CLIP's rule (spec §5): 256 byte symbols, the same with `</w>`, one entry a merge.
+    ClipBpe {
+        /// `"left right"`, best first.
+        merges: Vec<String>,
+    },
+    /// BERT's kind: the entries themselves, `##` before one that goes on a word.
+    WordPiece {
+        /// In the order of their ids.
+        pieces: Vec<String>,
+    },
 }
 
 type Library = TokenizerImpl<
-    BPE,
+    ModelWrapper,
     NormalizerWrapper,
     PreTokenizerWrapper,
     PostProcessorWrapper,
     DecoderWrapper,
 >;
 
-/// A byte-pair tokenizer with CLIP's rules: words are cut as the spec says, bytes are the
-/// alphabet, so no text is unknown, and a sequence is `START + ids + END`.
+/// Text to token ids; a sequence is `START + ids + END`.
+///
+/// CLIP's byte pairs leave no text unknown, since bytes are their alphabet; of WordPiece, words with
+/// letters that have no piece become one unknown entry.
 pub struct Tokenizer {
     library: Library,
-    merges: Vec<(String, String)>,
+    vocabulary: Vocabulary,
     cleaning: Cleaning,
     context: usize,
     start_id: u32,
@@ -163,38 +178,34 @@ impl Tokenizer {
                 stored.format_version
             )));
         }
-        let Kind::ClipBpe = stored.kind;
-        let merges = stored
-            .merges
-            .iter()
-            .map(|line| pair(line))
-            .collect::<Result<Vec<_>, _>>();
-        let tokenizer = merges
-            .and_then(|merges| Self::from_merges(merges, stored.cleaning, stored.context))
-            .map_err(TextError::Format)?;
+        let (cleaning, context) = (stored.cleaning, stored.context);
+        let tokenizer = match stored.vocabulary {
+            Vocabulary::ClipBpe { merges } => merges
+                .iter()
+                .map(|line| pair(line))
+                .collect::<Result<Vec<_>, _>>()
+                .and_then(|merges| Self::from_merges(merges, cleaning, context)),
+            Vocabulary::WordPiece { pieces } => Self::from_pieces(pieces, context),
+        };
+        let tokenizer = tokenizer.map_err(TextError::Format)?;
         if (tokenizer.start_id, tokenizer.end_id) != (stored.start_id, stored.end_id) {
             return Err(TextError::Format(
-                "its start and end marks do not match its merges".into(),
+                "its start and end marks do not match its entries".into(),
             ));
         }
         Ok(tokenizer)
     }
 
-    /// A self-contained file: merges, cleaning, marks and context.
+    /// A self-contained file: entries, cleaning, marks and context.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
         let stored = Stored {
             format_version: FORMAT_VERSION,
-            kind: Kind::ClipBpe,
+            vocabulary: self.vocabulary.clone(),
             cleaning: self.cleaning,
             context: self.context,
             start_id: self.start_id,
             end_id: self.end_id,
-            merges: self
-                .merges
-                .iter()
-                .map(|(left, right)| format!("{left} {right}"))
-                .collect(),
         };
         serde_json::to_vec(&stored).expect("strings and numbers always serialise")
     }
@@ -259,6 +270,16 @@ impl Tokenizer {
         self.end_id
     }
 
+    /// The entries of a WordPiece vocabulary without marks, in the order of their ids; none of a
+    /// byte-pair vocabulary.
+    #[must_use]
+    pub fn pieces(&self) -> &[String] {
+        match &self.vocabulary {
+            Vocabulary::WordPiece { pieces } => pieces,
+            Vocabulary::ClipBpe { .. } => &[],
+        }
+    }
+
     /// Number of entries, marks included.
     #[must_use]
     pub fn vocab_size(&self) -> usize {
@@ -266,16 +287,11 @@ impl Tokenizer {
     }
 
     /// Builds the vocabulary of `merges` by CLIP's rule (spec §5).
-    pub(crate) fn from_merges(
+    fn from_merges(
         merges: Vec<(String, String)>,
         cleaning: Cleaning,
         context: usize,
     ) -> Result<Self, String> {
-        if context < 2 {
-            return Err(format!(
-                "a context of {context} cannot hold the start and end marks"
-            ));
-        }
         let mut entries: Vec<String> = byte_symbols().iter().map(char::to_string).collect();
         entries.extend(
             byte_symbols()
@@ -297,51 +313,118 @@ impl Tokenizer {
             }
             entries.push(entry);
         }
-        let start_id = u32::try_from(entries.len()).map_err(|error| error.to_string())?;
-        let end_id = start_id + 1;
-        entries.extend([START.to_owned(), END.to_owned()]);
-        let vocab = entries
+        let vocab: std::collections::HashMap<_, _> = entries
             .into_iter()
+            .chain([START.to_owned(), END.to_owned()])
             .zip(0u32..)
-            .collect::<std::collections::HashMap<_, _>>();
-
+            .collect();
+        let stored = merges
+            .iter()
+            .map(|(left, right)| format!("{left} {right}"))
+            .collect();
         let library = |error: tokenizers::Error| error.to_string();
+        let count = vocab.len();
         let bpe = BPE::builder()
             .vocab_and_merges(
                 vocab
                     .into_iter()
                     .collect::<tokenizers::models::bpe::Vocab>(),
-                merges.clone(),
+                merges,
             )
             .end_of_word_suffix(WORD_END.into())
             .build()
             .map_err(library)?;
-        let mut library_tokenizer: Library = TokenizerBuilder::new()
-            .with_model(bpe)
-            .with_normalizer(None)
-            .with_pre_tokenizer(Some(word_splitter().map_err(library)?))
+        Self::assemble(
+            bpe.into(),
+            None,
+            word_splitter().map_err(library)?,
+            Vocabulary::ClipBpe { merges: stored },
+            cleaning,
+            context,
+            count,
+        )
+    }
+
+    /// A WordPiece tokenizer of BERT's kind from its entries without marks; `context` is the longest
+    /// sequence that its model reads. Text is cleaned as CLIP does, then loses accents.
+    ///
+    /// # Errors
+    /// One line on the first entry that cannot be, or on one that is missing.
+    pub fn from_pieces(pieces: Vec<String>, context: usize) -> Result<Self, String> {
+        let mut vocab = std::collections::HashMap::new();
+        for (piece, id) in pieces.iter().zip(0u32..) {
+            if piece.is_empty() || vocab.insert(piece.clone(), id).is_some() {
+                return Err(format!("the entry \"{piece}\" is empty or there twice"));
+            }
+        }
+        if !vocab.contains_key(UNKNOWN) {
+            return Err(format!("the entry {UNKNOWN} is missing"));
+        }
+        for (mark, id) in [START, END].into_iter().zip(pieces.len() as u32..) {
+            vocab.insert(mark.to_owned(), id);
+        }
+        let count = vocab.len();
+        let model = WordPiece::builder()
+            .vocab(
+                vocab
+                    .into_iter()
+                    .collect::<tokenizers::models::bpe::Vocab>(),
+            )
+            .unk_token(UNKNOWN.into())
+            .build()
+            .map_err(|error| error.to_string())?;
+        Self::assemble(
+            model.into(),
+            Some(BertNormalizer::default().into()),
+            BertPreTokenizer.into(),
+            Vocabulary::WordPiece { pieces },
+            Cleaning::Clip,
+            context,
+            count,
+        )
+    }
+
+    /// The last two of `count` entries are the marks.
+    fn assemble(
+        model: ModelWrapper,
+        normalizer: Option<NormalizerWrapper>,
+        splitter: PreTokenizerWrapper,
+        vocabulary: Vocabulary,
+        cleaning: Cleaning,
+        context: usize,
+        count: usize,
+    ) -> Result<Self, String> {
+        if context < 2 {
+            return Err(format!(
+                "a context of {context} cannot hold the start and end marks"
+            ));
+        }
+        let library = |error: tokenizers::Error| error.to_string();
+        let end_id = u32::try_from(count).map_err(|error| error.to_string())? - 1;
+        let mut tokenizer: Library = TokenizerBuilder::new()
+            .with_model(model)
+            .with_normalizer(normalizer)
+            .with_pre_tokenizer(Some(splitter))
             .with_post_processor(None)
             .with_decoder(None)
             .build()
             .map_err(library)?;
         // CLIP knows its marks inside a text too.
         let marks = [START, END].map(|mark| AddedToken::from(mark, true).normalized(false));
-        library_tokenizer
-            .add_special_tokens(marks)
-            .map_err(library)?;
+        tokenizer.add_special_tokens(marks).map_err(library)?;
         Ok(Self {
-            library: library_tokenizer,
-            merges,
+            library: tokenizer,
+            vocabulary,
             cleaning,
             context,
-            start_id,
+            start_id: end_id - 1,
             end_id,
         })
     }
 }
 
 /// Cuts cleaned text into words and spells them in byte symbols.
-pub(crate) fn word_splitter() -> tokenizers::Result<PreTokenizerWrapper> {
+fn word_splitter() -> tokenizers::Result<PreTokenizerWrapper> {
     let words = Split::new(
         SplitPattern::Regex(WORDS.into()),
         SplitDelimiterBehavior::Removed,
@@ -356,7 +439,7 @@ pub(crate) fn word_splitter() -> tokenizers::Result<PreTokenizerWrapper> {
 
 /// CLIP's printable stand-ins for the 256 bytes, in the order of its vocabulary: bytes that print
 /// as themselves first, then the others from U+0100 on.
-pub(crate) fn byte_symbols() -> [char; 256] {
+fn byte_symbols() -> [char; 256] {
     let prints = |byte: &u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
     let themselves = (0..=u8::MAX).filter(prints).map(char::from);
     let moved = (0x100u32..).filter_map(char::from_u32);

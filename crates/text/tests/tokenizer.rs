@@ -122,33 +122,39 @@ fn damaged_vocabularies_are_refused() {
     }
 }
 
+/// A small WordPiece vocabulary.
+fn pieces() -> Vec<String> {
+    ["[UNK]", "lake", "##s", "forest", "##land", "grass", "a", "##a", "-", "'"]
+        .map(String::from)
+        .to_vec()
+}
+
 #[test]
-fn own_vocabulary_learns_its_corpus() {
-    let corpus = "water lake river forest woodland city road farmland grassland bare land, a small lake by the river";
-    let texts = [corpus; 3];
-    let train = || Tokenizer::train(texts.into_iter(), 514 + 40, 32).unwrap();
-    let tokenizer = train();
-    assert_eq!(tokenizer.vocab_size(), 554);
-    assert_eq!(tokenizer.eot_id(), 553);
-    assert_eq!(
-        train().to_json(),
-        tokenizer.to_json(),
-        "same corpus, same vocabulary"
-    );
-    let lake = tokenizer.encode("Lake", 32).unwrap();
-    assert_eq!(
-        (lake.len(), lake[0], lake[2]),
-        (3, 552, 553),
-        "a frequent word is one token"
-    );
-    assert!(
-        tokenizer.encode("zebra 你", 32).unwrap().len() > 5,
-        "an unseen word is spelled"
-    );
-    assert!(matches!(
-        Tokenizer::train(texts.into_iter(), 8192, 32),
-        Err(TextError::Table(_))
-    ));
+fn pieces_spell_words_between_the_marks() {
+    let tokenizer = Tokenizer::from_pieces(pieces(), 16).unwrap();
+    assert_eq!((tokenizer.vocab_size(), tokenizer.eot_id()), (12, 11));
+    let ids = |text: &str| tokenizer.encode(text, 16).unwrap();
+    assert_eq!(ids("Grassland"), [10, 5, 4, 11]);
+    assert_eq!(ids("lakes, FOREST"), [10, 1, 2, 0, 3, 11], "the comma has no piece");
+    assert_eq!(ids("lâke-a"), [10, 1, 8, 6, 11], "accents fall away");
+    assert_eq!(ids(""), [10, 11]);
+    let json = tokenizer.to_json();
+    let again = Tokenizer::from_json(&json).unwrap();
+    assert_eq!(again.to_json(), json);
+    assert_eq!(again.encode("grassland", 16).unwrap(), ids("grassland"));
+}
+
+#[test]
+fn pieces_that_cannot_be_are_refused() {
+    let with = |change: fn(&mut Vec<String>)| {
+        let mut pieces = pieces();
+        change(&mut pieces);
+        Tokenizer::from_pieces(pieces, 16)
+    };
+    assert!(with(|pieces| pieces.push("lake".into())).is_err());
+    assert!(with(|pieces| pieces.push(String::new())).is_err());
+    assert!(with(|pieces| drop(pieces.remove(0))).is_err());
+    assert!(Tokenizer::from_pieces(pieces(), 1).is_err());
 }
 
 proptest! {
@@ -179,5 +185,13 @@ proptest! {
     fn any_bytes_as_a_vocabulary_give_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         prop_assert!(Tokenizer::clip(&bytes).is_err());
         prop_assert!(Tokenizer::from_json(&bytes).is_err());
+    }
+
+    #[test]
+    fn any_text_is_framed_by_pieces_too(text in any::<String>()) {
+        let tokenizer = Tokenizer::from_pieces(pieces(), 16).unwrap();
+        let ids = tokenizer.encode(&text, usize::MAX).unwrap();
+        prop_assert_eq!((ids[0], *ids.last().unwrap()), (10, 11));
+        prop_assert!(ids.iter().all(|&id| id < 12));
     }
 }

@@ -118,11 +118,16 @@ pub fn train_text(options: &TextOptions) -> Result<TextReport, TrainError> {
     let tokenizer = match std::fs::read(&path) {
         Ok(json) => Tokenizer::from_json(&json)?,
         Err(_) => {
-            let texts = phrases
+            let texts: Vec<&str> = phrases
                 .iter()
                 .filter(trained)
-                .map(|phrase| phrase.text.as_str());
-            let tokenizer = Tokenizer::train(texts, options.tower.vocab, options.tower.context)?;
+                .map(|phrase| phrase.text.as_str())
+                .collect();
+            let teacher = Teacher::open(&options.teacher, &options.device)?;
+            // Start and end mark are not among the pieces.
+            let pieces = teacher.pieces(&texts, options.tower.vocab.saturating_sub(2))?;
+            let tokenizer = Tokenizer::from_pieces(pieces, options.tower.context)
+                .map_err(TrainError::content(&path))?;
             write(&path, &tokenizer.to_json())?;
             tokenizer
         }
@@ -164,7 +169,9 @@ pub fn train_text(options: &TextOptions) -> Result<TextReport, TrainError> {
             .map(|&i| phrases[i].kind == Kind::LandCover)
             .collect(),
     };
-    let tower = student::train(options, &tokenizer, &lessons)?;
+    let tower = student::train(options, &tokenizer, &lessons, &|| {
+        token_table(options, &tokenizer)
+    })?;
     export(&tower, &options.out.join("text.safetensors"))?;
 
     let report = examine(&phrases, &embeddings, &targets, width, &|texts| {
@@ -265,6 +272,20 @@ fn embed_all(options: &TextOptions, texts: &[&str]) -> Result<Vec<f32>, TrainErr
     .map_err(TrainError::content(&path))?;
     write(&path, &file)?;
     Ok(embeddings)
+}
+
+/// Where the student's token table starts: the strongest directions of the teacher's own input
+/// vectors, `[vocab, width]`. What a word is like need not be learned again, and words that no
+/// phrase of the corpus holds get it too.
+fn token_table(options: &TextOptions, tokenizer: &Tokenizer) -> Result<Vec<f32>, TrainError> {
+    // Components of about the size that the blocks add to them.
+    const COMPONENT: f32 = 0.5;
+    let teacher = Teacher::open(&options.teacher, &options.device)?;
+    let vectors = teacher.input_vectors(tokenizer.pieces())?;
+    let weights = vec![1.0; vectors.len() / WIDTH];
+    let scale = COMPONENT * (options.tower.width as f32).sqrt();
+    let unit = Projection::fit(&vectors, &weights, options.tower.width).apply(&vectors);
+    Ok(unit.into_iter().map(|x| x * scale).collect())
 }
 
 /// Writes the tower under its checkpoint names (spec §15).

@@ -76,11 +76,13 @@ impl Files {
     }
 }
 
-/// Trains from the last checkpoint, or from the start, to `options.steps`.
+/// Trains from the last checkpoint, or from the start, to `options.steps`; `table` gives the token
+/// table to start with.
 pub(super) fn train(
     options: &TextOptions,
     tokenizer: &Tokenizer,
     lessons: &Lessons<'_>,
+    table: &dyn Fn() -> Result<Vec<f32>, TrainError>,
 ) -> Result<TextTower, TrainError> {
     let device = options.device.clone().autodiff();
     device.seed(options.seed);
@@ -101,6 +103,8 @@ pub(super) fn train(
             .load(&files.optimizer)
             .map_err(TrainError::content(&files.optimizer))?;
         first = state.step;
+    } else {
+        tower = tower.with_table(table()?).set_require_grad(true);
     }
     let mut losses = std::fs::OpenOptions::new()
         .create(true)

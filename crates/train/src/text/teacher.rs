@@ -15,6 +15,8 @@ use super::TrainError;
 
 /// Width of the teacher's embeddings.
 pub(super) const WIDTH: usize = 384;
+/// The entry of the vocabulary for what no pieces spell.
+const UNKNOWN: &str = "[UNK]";
 const LAYERS: usize = 6;
 const HEADS: usize = 12;
 const EPS: f64 = 1e-12;
@@ -128,6 +130,70 @@ impl Teacher {
             }
         }
         Ok(out)
+    }
+
+    /// The `count` entries of the teacher's vocabulary that spell `texts` best: the unknown entry, all
+    /// single letters and digits, then by how often they occur.
+    pub(super) fn pieces(&self, texts: &[&str], count: usize) -> Result<Vec<String>, TrainError> {
+        let mut uses: HashMap<u32, usize> = HashMap::new();
+        for text in texts {
+            let encoding = self
+                .tokenizer
+                .encode_fast(*text, false)
+                .map_err(TrainError::content(&self.path))?;
+            for &id in encoding.get_ids() {
+                *uses.entry(id).or_default() += 1;
+            }
+        }
+        let mut entries: Vec<(String, u32)> = self
+            .tokenizer
+            .get_vocab(false)
+            .into_iter()
+            .filter(|(piece, _)| piece == UNKNOWN || !piece.starts_with('['))
+            .collect();
+        // What is needed to spell anything comes first; the vocabulary's own order decides the rest.
+        let rank = |piece: &str, id: u32| {
+            let letters = piece.strip_prefix("##").unwrap_or(piece);
+            let is_letter = letters.len() == 1 && letters.is_ascii();
+            let class = if piece == UNKNOWN {
+                0
+            } else if is_letter {
+                1
+            } else {
+                2
+            };
+            let seldom = usize::MAX - uses.get(&id).copied().unwrap_or(0);
+            (class, if class == 2 { seldom } else { 0 }, id)
+        };
+        entries.sort_by_key(|(piece, id)| rank(piece, *id));
+        entries.truncate(count);
+        Ok(entries.into_iter().map(|(piece, _)| piece).collect())
+    }
+
+    /// The teacher's own input vectors of these entries, and of its start and end marks,
+    /// `[pieces + 2, WIDTH]`.
+    pub(super) fn input_vectors(&self, pieces: &[String]) -> Result<Vec<f32>, TrainError> {
+        let mut ids = Vec::with_capacity(pieces.len() + 2);
+        for piece in pieces.iter().map(String::as_str).chain(["[CLS]", "[SEP]"]) {
+            let id = self
+                .tokenizer
+                .token_to_id(piece)
+                .ok_or_else(|| TrainError::Content {
+                    path: self.path.clone(),
+                    what: format!("its vocabulary has no entry {piece}"),
+                })?;
+            ids.push(id as i32);
+        }
+        let count = ids.len();
+        let ids: Tensor<1, Int> = Tensor::from_data(TensorData::new(ids, [count]), &self.device);
+        self.weight("embeddings.word_embeddings.weight")
+            .select(0, ids)
+            .into_data()
+            .try_into_vec()
+            .map_err(|error| TrainError::Content {
+                path: self.path.clone(),
+                what: format!("the device gave no values ({error:?})"),
+            })
     }
 
     fn names(&self) -> Vec<String> {
