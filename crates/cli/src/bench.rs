@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use mmovseg_engine::{DeviceInfo, Modality, Preprocess, SegmentRequest, StageTiming, TilePair};
+use mmovseg_engine::{
+    DeviceInfo, Modality, Preprocess, SegmentRequest, StageTiming, TilePair, Tiling,
+};
 use serde::Serialize;
 
 use crate::inputs::ModelArgs;
@@ -70,6 +72,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         classes,
         modality: Modality::Fused,
         preprocess: Preprocess::Aligned,
+        tiling: Tiling::Whole,
     };
     let mut runs = Vec::new();
     for run in 0..=args.runs {

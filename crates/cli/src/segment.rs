@@ -46,6 +46,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         classes: args.classes.names()?,
         modality: args.mode.modality,
         preprocess: args.mode.preprocess,
+        tiling: mmovseg_engine::Tiling::Auto,
     };
     let pair = args.tiles.open()?;
 

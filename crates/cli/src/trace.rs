@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use mmovseg_engine::SegmentRequest;
+use mmovseg_engine::{SegmentRequest, Tiling};
 use mmovseg_model::{Trace, TracedTensor};
 use safetensors::tensor::{Dtype, TensorView};
 
@@ -31,6 +31,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         classes: args.classes.names()?,
         modality: args.mode.modality,
         preprocess: args.mode.preprocess,
+        tiling: Tiling::Whole,
     };
     let pair = args.tiles.open()?;
     let mut progress = Progress::new();

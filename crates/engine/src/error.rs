@@ -66,6 +66,9 @@ pub enum EngineError {
         /// Name of the device.
         device: String,
     },
+    /// The run was stopped through [`crate::CancelFlag`].
+    #[error("the run was cancelled")]
+    Cancelled,
     /// The package carries no self-test.
     #[error("the model package carries no self-test; convert the checkpoint again to add one")]
     NoSelfTest,

@@ -14,32 +14,60 @@ pub fn labels(
     height_px: usize,
 ) -> Vec<u8> {
     let prob: Vec<f32> = logits.iter().map(|&x| 1.0 / (1.0 + (-x).exp())).collect();
-    let columns = axis(w, width_px);
     let mut out = Vec::with_capacity(width_px * height_px);
-    let mut best = vec![0.0f32; width_px];
-    let mut index = vec![0u8; width_px];
-    for (y0, y1, fy) in axis(h, height_px) {
-        for class in 0..classes {
-            let plane = &prob[class * h * w..(class + 1) * h * w];
-            let (top, bottom) = (&plane[y0 * w..(y0 + 1) * w], &plane[y1 * w..(y1 + 1) * w]);
-            for (x, &(x0, x1, fx)) in columns.iter().enumerate() {
-                let upper = top[x0] * (1.0 - fx) + top[x1] * fx;
-                let lower = bottom[x0] * (1.0 - fx) + bottom[x1] * fx;
-                let value = upper * (1.0 - fy) + lower * fy;
-                if class == 0 || value > best[x] {
-                    best[x] = value;
-                    index[x] = class as u8;
-                }
-            }
-        }
-        out.extend_from_slice(&index);
+    let mut upsampler = Upsampler::new(w, width_px, w as f32 / width_px as f32);
+    for (low, high, weight) in axis(h, height_px, h as f32 / height_px as f32) {
+        let row = upsampler.row(classes, weight, |class| {
+            [low, high].map(|y| &prob[(class * h + y) * w..][..w])
+        });
+        out.extend_from_slice(row);
     }
     out
 }
 
+/// Labels one row of pixels at a time, from the two rows of probabilities that enclose it.
+pub(crate) struct Upsampler {
+    columns: Vec<(usize, usize, f32)>,
+    best: Vec<f32>,
+    index: Vec<u8>,
+}
+
+impl Upsampler {
+    /// From rows of `input` values to rows of `output` pixels of `ratio` values each.
+    pub fn new(input: usize, output: usize, ratio: f32) -> Self {
+        Self {
+            columns: axis(input, output, ratio),
+            best: vec![0.0; output],
+            index: vec![0; output],
+        }
+    }
+
+    /// The labels of a row that lies between the rows `[lower, upper]` that `rows` gives for each
+    /// class, with `weight` on the upper one.
+    pub fn row<'a>(
+        &mut self,
+        classes: usize,
+        weight: f32,
+        rows: impl Fn(usize) -> [&'a [f32]; 2],
+    ) -> &[u8] {
+        for class in 0..classes {
+            let [top, bottom] = rows(class);
+            for (x, &(x0, x1, fx)) in self.columns.iter().enumerate() {
+                let upper = top[x0] * (1.0 - fx) + top[x1] * fx;
+                let lower = bottom[x0] * (1.0 - fx) + bottom[x1] * fx;
+                let value = upper * (1.0 - weight) + lower * weight;
+                if class == 0 || value > self.best[x] {
+                    self.best[x] = value;
+                    self.index[x] = class as u8;
+                }
+            }
+        }
+        &self.index
+    }
+}
+
 /// PyTorch's half-pixel bilinear along one axis: lower index, upper index, weight of the upper.
-fn axis(input: usize, output: usize) -> Vec<(usize, usize, f32)> {
-    let ratio = input as f32 / output as f32;
+pub(crate) fn axis(input: usize, output: usize, ratio: f32) -> Vec<(usize, usize, f32)> {
     (0..output)
         .map(|o| {
             let source = ((o as f32 + 0.5) * ratio - 0.5).max(0.0);

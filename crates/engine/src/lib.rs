@@ -6,15 +6,20 @@
 
 mod device;
 mod error;
+mod explain;
 mod labels;
 mod package;
 mod pixels;
+mod run;
+mod scene;
 #[cfg(not(target_arch = "wasm32"))]
 mod self_test;
 mod session;
+mod windows;
 
 pub use device::{DeviceChoice, DeviceInfo, Tier, open_device};
 pub use error::EngineError;
+pub use explain::{PatchSimilarity, StageMap};
 pub use labels::labels;
 #[cfg(not(target_arch = "wasm32"))]
 pub use package::FolderSource;
@@ -23,8 +28,10 @@ pub use pixels::{model_pixels, normalise_pixels};
 #[cfg(not(target_arch = "wasm32"))]
 pub use self_test::add_self_test;
 pub use session::{
-    Event, SegmentRequest, Segmentation, SelfTestReport, Session, Stage, StageTiming,
+    CancelFlag, Event, SegmentRequest, Segmentation, SelfTestReport, Session, Stage, StageTiming,
 };
+
+pub use windows::Tiling;
 
 pub use mmovseg_model::Modality;
 pub use mmovseg_raster::{Preprocess, TilePair};

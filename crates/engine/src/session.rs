@@ -1,22 +1,26 @@
 //! One loaded model and what it remembers between runs.
 
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use burn::tensor::{Device, Tensor, TensorData};
-use mmovseg_model::network::{ClipMaps, DinoMaps};
-use mmovseg_model::{MmOvSeg, Modality, ModelConfig, Observer, Trace};
+use burn::tensor::Device;
+use mmovseg_model::network::ClipMaps;
+use mmovseg_model::{MmOvSeg, Modality, ModelConfig};
 use mmovseg_raster::{Preprocess, TilePair};
-use mmovseg_text::{TextError, Tokenizer, prompt};
+use mmovseg_text::Tokenizer;
 use mmovseg_weights::{
     Assembler, HostTensor, MANIFEST_FILE, Manifest, Probe, SelfTest, WeightsError, decode_shard,
     parse_manifest, shard_names,
 };
 use serde::{Deserialize, Serialize};
-use web_time::Instant;
 
-use crate::pixels::{model_pixels, upload};
-use crate::{DeviceInfo, EngineError, PackageSource, labels};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::run::Clock;
+use crate::scene::Scene;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::scene::Wants;
+use crate::{DeviceInfo, EngineError, PackageSource, Tiling};
 
 /// The steps of a run, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -34,6 +38,9 @@ pub enum Stage {
     DinoSar,
     /// Correlation, aggregator, decoder.
     Head,
+    /// The windows of a scene larger than the model's input: all stages above but text, and the
+    /// labels, one window after another.
+    Windows,
     /// Resize and argmax on the host.
     Labels,
 }
@@ -49,6 +56,7 @@ impl Stage {
             Self::DinoOptical => "dino-optical",
             Self::DinoSar => "dino-sar",
             Self::Head => "head",
+            Self::Windows => "windows",
             Self::Labels => "labels",
         }
     }
@@ -85,6 +93,9 @@ pub struct SegmentRequest {
     pub modality: Modality,
     /// How tiles become the model's square.
     pub preprocess: Preprocess,
+    /// Whether a large scene is cut into windows.
+    #[serde(default)]
+    pub tiling: Tiling,
 }
 
 /// Time of one stage.
@@ -107,14 +118,28 @@ pub struct Segmentation {
     pub height_px: usize,
     /// Class index of each pixel, row-major.
     pub labels: Vec<u8>,
-    /// Rows and columns of the logits.
+    /// Rows and columns of the logits, which cover the scene evenly.
     pub grid_px: [usize; 2],
-    /// `[T, h, w]`, before the sigmoid.
+    /// `[T, h, w]`, before the sigmoid. Of a scene in windows they are the logits of the blended
+    /// probabilities, on a grid of at most 2²⁴ values.
     pub logits: Vec<f32>,
     /// Share of pixels of each class, 0 to 1.
     pub share: Vec<f64>,
-    /// Stages that ran; cached ones are absent.
+    /// Stages that ran, each summed over all windows; cached ones are absent.
     pub timings: Vec<StageTiming>,
+    /// Windows that the scene was cut into; 1 when it was run as a whole.
+    pub windows: usize,
+}
+
+/// Stops a run from outside, between two of its stages or windows.
+#[derive(Clone, Debug, Default)]
+pub struct CancelFlag(pub(crate) Arc<AtomicBool>);
+
+impl CancelFlag {
+    /// Makes the run that is going on end with [`EngineError::Cancelled`]. Without one, nothing.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// How the golden self-test went on this device.
@@ -128,27 +153,22 @@ pub struct SelfTestReport {
     pub tolerance: f64,
 }
 
-/// Features of the last tile pair, kept so that a changed class list re-runs text and head only.
-struct CachedPair {
-    key: u64,
-    optical_planes: Vec<f32>,
-    sar_planes: Vec<f32>,
-    clip: Option<ClipMaps>,
-    blank_clip: Option<ClipMaps>,
-    optical: Option<DinoMaps>,
-    sar: Option<DinoMaps>,
-}
-
 /// One loaded model on one device.
 pub struct Session {
-    manifest: Manifest,
-    config: ModelConfig,
-    model: MmOvSeg,
-    tokenizer: Tokenizer,
-    device: Device,
-    info: DeviceInfo,
-    text: HashMap<String, Vec<f32>>,
-    pair: Option<CachedPair>,
+    pub(crate) manifest: Manifest,
+    pub(crate) config: ModelConfig,
+    pub(crate) model: MmOvSeg,
+    pub(crate) tokenizer: Tokenizer,
+    pub(crate) device: Device,
+    pub(crate) info: DeviceInfo,
+    /// Embeddings by class name.
+    pub(crate) text: HashMap<String, Vec<f32>>,
+    /// The last scene that ran as a whole, and the last one that ran in windows.
+    pub(crate) whole: Option<Scene>,
+    pub(crate) windows: Option<Scene>,
+    /// What CLIP gives for a blank tile.
+    pub(crate) blank_clip: Option<ClipMaps>,
+    pub(crate) cancelled: CancelFlag,
 }
 
 impl Session {
@@ -266,7 +286,10 @@ impl Session {
             device,
             info,
             text: HashMap::new(),
-            pair: None,
+            whole: None,
+            windows: None,
+            blank_clip: None,
+            cancelled: CancelFlag::default(),
         }
     }
 
@@ -282,328 +305,16 @@ impl Session {
         &self.info
     }
 
-    /// Segments a tile pair. Features of the last pair and embeddings of known class names are
-    /// reused; stages that did not run are absent from the timings.
-    ///
-    /// # Errors
-    /// When the request cannot be met, or the device fails or gives numbers that are not finite.
-    pub async fn segment(
-        &mut self,
-        pair: &TilePair,
-        request: &SegmentRequest,
-        on: &mut dyn FnMut(Event),
-    ) -> Result<Segmentation, EngineError> {
-        self.run(pair, request, on, None).await
-    }
-
-    /// Segments without any cache and keeps every stage under its golden name (spec §20).
-    ///
-    /// # Errors
-    /// Those of [`Session::segment`].
-    pub async fn trace(
-        &mut self,
-        pair: &TilePair,
-        request: &SegmentRequest,
-        trace: &mut Trace,
-    ) -> Result<Segmentation, EngineError> {
-        self.forget();
-        self.run(pair, request, &mut |_| {}, Some(trace)).await
-    }
-
     /// Drops what is remembered of tiles and class names, so that the next run computes every stage.
     pub fn forget(&mut self) {
-        self.pair = None;
+        (self.whole, self.windows, self.blank_clip) = (None, None, None);
         self.text.clear();
     }
 
-    async fn run(
-        &mut self,
-        pair: &TilePair,
-        request: &SegmentRequest,
-        on: &mut dyn FnMut(Event),
-        mut trace: Option<&mut Trace>,
-    ) -> Result<Segmentation, EngineError> {
-        let count = request.classes.len();
-        if count == 0 || count > 255 {
-            return Err(EngineError::ClassCount(count));
-        }
-        if let Some(position) = request.classes.iter().position(|c| c.trim().is_empty()) {
-            return Err(EngineError::EmptyClass {
-                position: position + 1,
-            });
-        }
-        let mut clock = Clock {
-            started: Instant::now(),
-            timings: Vec::new(),
-        };
-
-        self.prepare(pair, request.preprocess, on, &mut clock)?;
-        self.encode_text(&request.classes, on, &mut trace, &mut clock)
-            .await?;
-        self.encode_tiles(request.modality, on, &mut trace, &mut clock)
-            .await?;
-
-        let embed = self.config.clip.embed;
-        let text: Vec<f32> = request
-            .classes
-            .iter()
-            .flat_map(|class| self.text[class].iter().copied())
-            .collect();
-        let text = Tensor::<2>::from_data(TensorData::new(text, [count, embed]), &self.device);
-        let stage = Stage::Head;
-        on(Event::Stage {
-            stage,
-            done: 0,
-            total: 1,
-        });
-        // `encode_tiles` has just filled what the modality needs.
-        let cached = self
-            .pair
-            .as_ref()
-            .ok_or(device_error(stage, "features are missing"))?;
-        let clip = match request.modality {
-            Modality::Sar => cached.blank_clip.as_ref(),
-            Modality::Fused | Modality::Optical => cached.clip.as_ref(),
-        };
-        let dino = match (request.modality, cached.optical.clone(), cached.sar.clone()) {
-            (Modality::Fused, Some(optical), Some(sar)) => Some(optical.plus(sar)),
-            (Modality::Optical, optical, _) => optical,
-            (Modality::Sar, _, sar) => sar,
-            (Modality::Fused, ..) => None,
-        };
-        let (Some(clip), Some(dino)) = (clip, dino) else {
-            return Err(device_error(stage, "features are missing"));
-        };
-        let logits = {
-            let mut observer = Relay { stage, on, trace };
-            self.model.head(clip, &dino, text, &mut observer)
-        };
-        let [_, _, h, w] = logits.dims();
-        let logits = read(logits.reshape([count * h * w]), stage).await?;
-        if logits.iter().any(|v| !v.is_finite()) {
-            return Err(EngineError::NotFinite {
-                device: self.info.name.clone(),
-            });
-        }
-        clock.lap(stage);
-        on(Event::Stage {
-            stage,
-            done: 1,
-            total: 1,
-        });
-
-        let stage = Stage::Labels;
-        let (width_px, height_px) = (pair.rgb.width_px, pair.rgb.height_px);
-        let labels = labels(&logits, [count, h, w], width_px, height_px);
-        let mut pixels = vec![0usize; count];
-        for &label in &labels {
-            pixels[usize::from(label)] += 1;
-        }
-        let share = pixels
-            .iter()
-            .map(|&n| n as f64 / labels.len().max(1) as f64)
-            .collect();
-        clock.lap(stage);
-        on(Event::Stage {
-            stage,
-            done: 1,
-            total: 1,
-        });
-        Ok(Segmentation {
-            classes: request.classes.clone(),
-            width_px,
-            height_px,
-            labels,
-            grid_px: [h, w],
-            logits,
-            share,
-            timings: clock.timings,
-        })
-    }
-
-    /// Preprocesses a pair unless it is the one that is cached.
-    fn prepare(
-        &mut self,
-        pair: &TilePair,
-        preprocess: Preprocess,
-        on: &mut dyn FnMut(Event),
-        clock: &mut Clock,
-    ) -> Result<(), EngineError> {
-        let mut hasher = DefaultHasher::new();
-        (preprocess == Preprocess::Parity).hash(&mut hasher);
-        for tile in [&pair.rgb, &pair.sar] {
-            (tile.width_px, tile.height_px, &tile.data).hash(&mut hasher);
-        }
-        let key = hasher.finish();
-        if self.pair.as_ref().is_some_and(|cached| cached.key == key) {
-            return Ok(());
-        }
-        let (optical_planes, sar_planes) =
-            model_pixels(&pair.rgb, &pair.sar, preprocess, &self.config)?;
-        // A SAR tile that stays the same keeps its features: pulling a cloud over the optical tile
-        // re-runs only what sees it.
-        let old = self.pair.take();
-        let same = |planes: &dyn Fn(&CachedPair) -> bool| old.as_ref().is_some_and(planes);
-        let same_sar = same(&|c| c.sar_planes == sar_planes);
-        let same_optical = same(&|c| c.optical_planes == optical_planes);
-        let old = old.unwrap_or_else(|| CachedPair::empty(0));
-        self.pair = Some(CachedPair {
-            key,
-            clip: old.clip.filter(|_| same_optical),
-            optical: old.optical.filter(|_| same_optical),
-            sar: old.sar.filter(|_| same_sar),
-            blank_clip: old.blank_clip,
-            optical_planes,
-            sar_planes,
-        });
-        clock.lap(Stage::Preprocess);
-        on(Event::Stage {
-            stage: Stage::Preprocess,
-            done: 1,
-            total: 1,
-        });
-        Ok(())
-    }
-
-    /// Embeds the class names that are not known yet.
-    async fn encode_text(
-        &mut self,
-        classes: &[String],
-        on: &mut dyn FnMut(Event),
-        trace: &mut Option<&mut Trace>,
-        clock: &mut Clock,
-    ) -> Result<(), EngineError> {
-        let mut new: Vec<&String> = classes
-            .iter()
-            .filter(|class| !self.text.contains_key(*class))
-            .collect();
-        new.sort();
-        new.dedup();
-        if trace.is_some() {
-            // A trace shows the list as it was given.
-            new = classes.iter().collect();
-        }
-        if new.is_empty() {
-            return Ok(());
-        }
-        let stage = Stage::Text;
-        let context = self.config.text.context;
-        let template = &self.manifest.prompt_template;
-        let prompts = new
-            .iter()
-            .map(|class| {
-                let mut ids = self.tokenizer.encode(&prompt(template, class), context)?;
-                fit_ids(&mut ids, self.tokenizer.eot_id(), self.config.text.vocab);
-                Ok(ids)
-            })
-            .collect::<Result<Vec<_>, TextError>>()?;
-        let embeddings = {
-            let mut observer = Relay {
-                stage,
-                on,
-                trace: trace.as_deref_mut(),
-            };
-            self.model.encode_text(&prompts, &mut observer)
-        };
-        let [count, embed] = embeddings.dims();
-        let values = read(embeddings.reshape([count * embed]), stage).await?;
-        for (class, row) in new.into_iter().zip(values.chunks_exact(embed)) {
-            self.text.insert(class.clone(), row.to_vec());
-        }
-        clock.lap(stage);
-        Ok(())
-    }
-
-    /// Runs the towers that the modality needs and that are not cached.
-    async fn encode_tiles(
-        &mut self,
-        modality: Modality,
-        on: &mut dyn FnMut(Event),
-        trace: &mut Option<&mut Trace>,
-        clock: &mut Clock,
-    ) -> Result<(), EngineError> {
-        self.encode_clip(modality == Modality::Sar, on, trace, clock)
-            .await?;
-        if modality != Modality::Sar {
-            self.encode_dino(false, on, trace, clock).await?;
-        }
-        if modality != Modality::Optical {
-            self.encode_dino(true, on, trace, clock).await?;
-        }
-        Ok(())
-    }
-
-    /// CLIP's visual tower over the optical tile, or over a blank one for a run without it.
-    async fn encode_clip(
-        &mut self,
-        blank: bool,
-        on: &mut dyn FnMut(Event),
-        trace: &mut Option<&mut Trace>,
-        clock: &mut Clock,
-    ) -> Result<(), EngineError> {
-        let (stage, side) = (Stage::Clip, self.config.input_px);
-        let Some(cached) = self.pair.as_mut() else {
-            return Ok(());
-        };
-        let slot = if blank {
-            &mut cached.blank_clip
-        } else {
-            &mut cached.clip
-        };
-        if slot.is_some() {
-            return Ok(());
-        }
-        let pixels = if blank {
-            Tensor::zeros([1, 3, side, side], &self.device)
-        } else {
-            upload(cached.optical_planes.clone(), side, &self.device)
-        };
-        let mut observer = Relay {
-            stage,
-            on,
-            trace: trace.as_deref_mut(),
-        };
-        let maps = self.model.encode_clip(pixels, &mut observer);
-        await_map(&maps.fine, stage).await?;
-        *slot = Some(maps);
-        clock.lap(stage);
-        Ok(())
-    }
-
-    /// A DINO tower over its tile.
-    async fn encode_dino(
-        &mut self,
-        sar: bool,
-        on: &mut dyn FnMut(Event),
-        trace: &mut Option<&mut Trace>,
-        clock: &mut Clock,
-    ) -> Result<(), EngineError> {
-        let Some(cached) = self.pair.as_mut() else {
-            return Ok(());
-        };
-        let (stage, planes, slot) = if sar {
-            (Stage::DinoSar, &cached.sar_planes, &mut cached.sar)
-        } else {
-            (
-                Stage::DinoOptical,
-                &cached.optical_planes,
-                &mut cached.optical,
-            )
-        };
-        if slot.is_some() {
-            return Ok(());
-        }
-        let pixels = upload(planes.clone(), self.config.input_px, &self.device);
-        let mut observer = Relay {
-            stage,
-            on,
-            trace: trace.as_deref_mut(),
-        };
-        let maps = self.model.encode_dino(pixels, sar, &mut observer);
-        await_map(&maps.down, stage).await?;
-        *slot = Some(maps);
-        clock.lap(stage);
-        Ok(())
+    /// What stops this session's runs.
+    #[must_use]
+    pub fn cancel_flag(&self) -> CancelFlag {
+        self.cancelled.clone()
     }
 
     /// Runs the package's golden self-test on this device: a generated pair whose logits are known.
@@ -667,24 +378,26 @@ impl Session {
         let on: &mut dyn FnMut(Event) = &mut |_| {};
         let mut session = Self::open(source, device, on).await?;
         let (pair, request) = session.self_test_input(seed, classes);
-        let mut clock = Clock {
-            started: Instant::now(),
-            timings: Vec::new(),
-        };
+        let mut clock = Clock::start();
         let (clock, trace) = (&mut clock, &mut None);
-        session.prepare(&pair, request.preprocess, on, clock)?;
+        session.open_scene(&pair, &request, on, clock)?;
         let mut seen = Vec::new();
         for part in Part::IN_ORDER {
             let wants = |name: &str| Part::of(name) == part;
             seen.extend(session.fill(source, &wants, on).await?);
-            match part {
-                Part::Text => session.encode_text(classes, on, trace, clock).await?,
-                Part::Clip => session.encode_clip(false, on, trace, clock).await?,
-                Part::DinoOptical => session.encode_dino(false, on, trace, clock).await?,
-                Part::DinoSar => session.encode_dino(true, on, trace, clock).await?,
-                // Stays, for the run below, which finds all else remembered.
-                Part::Head => {}
+            if part == Part::Text {
+                session.encode_text(classes, on, trace, clock).await?;
             }
+            let wants = Wants {
+                clip: part == Part::Clip,
+                optical: part == Part::DinoOptical,
+                sar: part == Part::DinoSar,
+            };
+            // All stays remembered for the run below, which needs the head's weights alone.
+            let features = session
+                .encode_window(&pair, (false, 0), wants, on, trace, clock)
+                .await?;
+            session.keep(false, 0, features);
         }
         session.check(&seen)?;
         session.measure(&pair, &request, seed, 0.0).await
@@ -703,6 +416,7 @@ impl Session {
             classes: classes.to_vec(),
             modality: Modality::Fused,
             preprocess: Preprocess::Aligned,
+            tiling: Tiling::Whole,
         };
         (pair, request)
     }
@@ -777,20 +491,6 @@ impl Part {
     }
 }
 
-impl CachedPair {
-    fn empty(key: u64) -> Self {
-        Self {
-            key,
-            optical_planes: Vec::new(),
-            sar_planes: Vec::new(),
-            clip: None,
-            blank_clip: None,
-            optical: None,
-            sar: None,
-        }
-    }
-}
-
 /// Turns the bytes of the file that is arriving into the progress of the whole package.
 fn download<'a>(
     before: u64,
@@ -828,101 +528,13 @@ async fn read_sound<S: PackageSource, T>(
     Ok(again?)
 }
 
-/// Measures stages one after another.
-struct Clock {
-    started: Instant,
-    timings: Vec<StageTiming>,
-}
-
-impl Clock {
-    fn lap(&mut self, stage: Stage) {
-        let now = Instant::now();
-        let ms = now.duration_since(self.started).as_secs_f64() * 1e3;
-        self.timings.push(StageTiming { stage, ms });
-        self.started = now;
-    }
-}
-
-/// Passes blocks on as events and tensors on to a trace.
-struct Relay<'a, 'b> {
-    stage: Stage,
-    on: &'a mut dyn FnMut(Event),
-    trace: Option<&'b mut Trace>,
-}
-
-impl Observer for Relay<'_, '_> {
-    fn wants_tensors(&self) -> bool {
-        self.trace.is_some()
-    }
-
-    fn tensor(&mut self, name: &str, shape: &[usize], flat: Tensor<1>) {
-        if let Some(trace) = self.trace.as_deref_mut() {
-            trace.tensor(name, shape, flat);
-        }
-    }
-
-    fn block(&mut self, done: usize, total: usize) {
-        (self.on)(Event::Stage {
-            stage: self.stage,
-            done,
-            total,
-        });
-    }
-}
-
-/// Maps token ids into a token table of `vocab` rows that is smaller than the tokenizer's, as those of
-/// test checkpoints are: the end mark becomes the last row (the tower finds it as the largest id),
-/// the start mark the row before it, any other id its remainder by `vocab − 2`. A table that holds
-/// every id leaves them as they are.
-fn fit_ids(ids: &mut [u32], end_id: u32, vocab: usize) {
-    let Ok(rows) = u32::try_from(vocab) else {
-        return;
-    };
-    if end_id < rows {
-        return;
-    }
-    for id in ids {
-        *id = match end_id - (*id).min(end_id) {
-            0 => rows.saturating_sub(1),
-            1 => rows.saturating_sub(2),
-            _ => *id % rows.saturating_sub(2).max(1),
-        };
-    }
-}
-
-fn device_error(stage: Stage, reason: impl ToString) -> EngineError {
-    EngineError::Device {
-        stage: stage.name(),
-        reason: reason.to_string(),
-    }
-}
-
-async fn read(flat: Tensor<1>, stage: Stage) -> Result<Vec<f32>, EngineError> {
-    let data = flat
-        .into_data_async()
-        .await
-        .map_err(|error| device_error(stage, format!("{error:?}")))?;
-    data.try_into_vec::<f32>()
-        .map_err(|error| device_error(stage, format!("{error:?}")))
-}
-
-/// Waits until a map is computed by reading one value of it, so that stage times are true and a
-/// failing device is noticed at the stage where it fails.
-async fn await_map(map: &Tensor<4>, stage: Stage) -> Result<(), EngineError> {
-    read(
-        map.clone().slice([0..1, 0..1, 0..1, 0..1]).reshape([1]),
-        stage,
-    )
-    .await
-    .map(drop)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
     use std::cell::{Cell, RefCell};
 
-    use super::{Part, Session, fit_ids};
+    use super::{Part, Session};
+    use crate::run::fit_ids;
     use crate::{DeviceChoice, EngineError, FolderSource, PackageSource, open_device};
 
     fn nano() -> FolderSource {

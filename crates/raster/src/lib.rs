@@ -23,7 +23,7 @@ pub use decode::decode;
 pub use error::RasterError;
 pub use image::Rgb8;
 pub use label::{Labels, default_palette, read_label_png, write_label_png, write_rgb_png};
-pub use normalise::{robust_rgb, robust_sar};
+pub use normalise::{RgbRadiometry, SarRadiometry, robust_rgb, robust_sar};
 pub use optical::{OpticalOptions, Stretch, optical_to_rgb};
 pub use pair::{TilePair, open_pair};
 pub use presets::{PRESETS, Preset, PresetClass, palette_for};

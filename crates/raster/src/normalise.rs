@@ -18,34 +18,59 @@ const RGB_MOST_GAIN: f32 = 4.0;
 /// take part and stay black. Colour balance is kept: colour is evidence.
 #[must_use]
 pub fn robust_rgb(picture: &Rgb8) -> Rgb8 {
-    let mut histogram = [0_u32; 256];
-    for pixel in picture.data.chunks_exact(3) {
-        if pixel != [0, 0, 0] {
-            histogram[usize::from(luminance(pixel))] += 1;
-        }
-    }
-    let (Some(low), Some(high)) = (
-        histogram_percentile(&histogram, 0.01),
-        histogram_percentile(&histogram, 0.99),
-    ) else {
-        return picture.clone();
-    };
-    let (low, high) = (f32::from(low), f32::from(high));
-    let gain = ((RGB_RANGE[1] - RGB_RANGE[0]) / (high - low).max(1.0)).min(RGB_MOST_GAIN);
-    let offset = f32::midpoint(RGB_RANGE[0], RGB_RANGE[1]) - gain * f32::midpoint(low, high);
-    let mut table = [0_u8; 256];
-    for (byte, out) in table.iter_mut().enumerate() {
-        *out = libm::roundf(gain * byte as f32 + offset) as u8;
-    }
-    let mut out = picture.clone();
-    for pixel in out.data.chunks_exact_mut(3) {
-        if pixel != [0, 0, 0] {
-            for byte in pixel {
-                *byte = table[usize::from(*byte)];
+    RgbRadiometry::measure(picture).apply(picture)
+}
+
+/// The gain and offset of [`robust_rgb`], measured once on a scene so that windows cut from it agree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RgbRadiometry {
+    /// New byte for each byte; `None` when there was nothing to measure.
+    table: Option<Box<[u8; 256]>>,
+}
+
+impl RgbRadiometry {
+    /// Measures a picture.
+    #[must_use]
+    pub fn measure(picture: &Rgb8) -> Self {
+        let mut histogram = [0_u32; 256];
+        for pixel in picture.data.chunks_exact(3) {
+            if pixel != [0, 0, 0] {
+                histogram[usize::from(luminance(pixel))] += 1;
             }
         }
+        let (Some(low), Some(high)) = (
+            histogram_percentile(&histogram, 0.01),
+            histogram_percentile(&histogram, 0.99),
+        ) else {
+            return Self { table: None };
+        };
+        let (low, high) = (f32::from(low), f32::from(high));
+        let gain = ((RGB_RANGE[1] - RGB_RANGE[0]) / (high - low).max(1.0)).min(RGB_MOST_GAIN);
+        let offset = f32::midpoint(RGB_RANGE[0], RGB_RANGE[1]) - gain * f32::midpoint(low, high);
+        let mut table = [0_u8; 256];
+        for (byte, out) in table.iter_mut().enumerate() {
+            *out = libm::roundf(gain * byte as f32 + offset) as u8;
+        }
+        Self {
+            table: Some(Box::new(table)),
+        }
     }
-    out
+
+    /// Applies what was measured to a picture or a part of it.
+    #[must_use]
+    pub fn apply(&self, picture: &Rgb8) -> Rgb8 {
+        let mut out = picture.clone();
+        if let Some(table) = &self.table {
+            for pixel in out.data.chunks_exact_mut(3) {
+                if pixel != [0, 0, 0] {
+                    for byte in pixel {
+                        *byte = table[usize::from(*byte)];
+                    }
+                }
+            }
+        }
+        out
+    }
 }
 
 /// ITU-R BT.601 luma with Pillow's integer weights (`convert("L")`).
@@ -82,52 +107,93 @@ const FILL_SHARE: f64 = 0.05;
 /// become noise. Black that covers more than 5 % is fill: it takes no part and stays black.
 #[must_use]
 pub fn robust_sar(picture: &Rgb8) -> Rgb8 {
-    let (w, h) = (picture.width_px, picture.height_px);
-    let mut grey: Vec<f32> = picture
-        .data
-        .chunks_exact(3)
-        .map(|p| p.iter().map(|&b| f32::from(b)).sum::<f32>() / 3.0)
-        .collect();
-    let black = grey.iter().filter(|&&v| v == 0.0).count();
-    let has_fill = black as f64 > FILL_SHARE * grey.len() as f64;
-    let least = if is_linear(&grey, w) {
-        for value in &mut grey {
-            // Half a count stands for what was rounded to zero.
-            *value = if has_fill && *value == 0.0 {
-                f32::NAN
-            } else {
-                20.0 * libm::log10f(value.max(0.5))
-            };
-        }
-        LEAST_SPAN_DB
-    } else {
-        if has_fill {
-            for value in grey.iter_mut().filter(|v| **v == 0.0) {
-                *value = f32::NAN;
-            }
-        }
-        LEAST_SPAN_COUNTS
-    };
-    let Some([low, high]) = percentiles(grey.iter().copied(), STRETCH) else {
-        return Rgb8::filled(w, h, 0);
-    };
-    let (low, high) = at_least(low, high, least);
-    let bytes: Vec<u8> = grey.iter().map(|&v| stretch_byte(v, low, high)).collect();
-    Rgb8::from_grey(w, h, &bytes)
+    SarRadiometry::measure(picture).apply(picture)
 }
 
-/// Whether a SAR picture `[h, w]` is linear rather than decibel.
+/// The scale and range of [`robust_sar`], measured once on a scene so that windows cut from it agree.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SarRadiometry {
+    /// Values are amplitude or power, not decibel.
+    linear: bool,
+    /// Black is fill.
+    has_fill: bool,
+    /// What becomes 0 and 255, in decibel or counts; `None` when there was nothing to measure.
+    range: Option<[f32; 2]>,
+}
+
+impl SarRadiometry {
+    /// Measures a picture.
+    #[must_use]
+    pub fn measure(picture: &Rgb8) -> Self {
+        let grey = || picture.data.chunks_exact(3).map(grey);
+        let black = grey().filter(|&v| v == 0.0).count();
+        let has_fill = black as f64 > FILL_SHARE * (picture.data.len() / 3) as f64;
+        let linear = is_linear(picture);
+        let mut measured = Self {
+            linear,
+            has_fill,
+            range: None,
+        };
+        let least = if linear {
+            LEAST_SPAN_DB
+        } else {
+            LEAST_SPAN_COUNTS
+        };
+        measured.range =
+            percentiles(grey().map(|v| measured.value(v)), STRETCH).map(|[low, high]| {
+                let (low, high) = at_least(low, high, least);
+                [low, high]
+            });
+        measured
+    }
+
+    /// A grey value in the unit of the range; NaN where it is fill.
+    fn value(&self, grey: f32) -> f32 {
+        if self.has_fill && grey == 0.0 {
+            f32::NAN
+        } else if self.linear {
+            // Half a count stands for what was rounded to zero.
+            20.0 * libm::log10f(grey.max(0.5))
+        } else {
+            grey
+        }
+    }
+
+    /// Applies what was measured to a picture or a part of it.
+    #[must_use]
+    pub fn apply(&self, picture: &Rgb8) -> Rgb8 {
+        let (w, h) = (picture.width_px, picture.height_px);
+        let Some([low, high]) = self.range else {
+            return Rgb8::filled(w, h, 0);
+        };
+        let bytes: Vec<u8> = picture
+            .data
+            .chunks_exact(3)
+            .map(|pixel| stretch_byte(self.value(grey(pixel)), low, high))
+            .collect();
+        Rgb8::from_grey(w, h, &bytes)
+    }
+}
+
+/// Mean of the three channels.
+fn grey(pixel: &[u8]) -> f32 {
+    pixel.iter().map(|&b| f32::from(b)).sum::<f32>() / 3.0
+}
+
+/// Whether a SAR picture is linear rather than decibel.
 ///
 /// Speckle is multiplicative: in linear data its strength grows with the brightness, in decibel it does
 /// not. So the slope of log(standard deviation) over log(mean) of small even blocks is about 1 or about 0.
 /// (The shape of the histogram, the common test, depends on how much of the tile is water.) Without
 /// enough different brightness the skew decides, which is right for speckle alone.
-fn is_linear(grey: &[f32], width_px: usize) -> bool {
+fn is_linear(picture: &Rgb8) -> bool {
+    let width_px = picture.width_px;
     if width_px == 0 {
         return false;
     }
     let mut points = Vec::new();
-    for band in grey.chunks_exact(width_px * BLOCK_PX) {
+    for band in picture.data.chunks_exact(3 * width_px * BLOCK_PX) {
+        let band: Vec<f32> = band.chunks_exact(3).map(grey).collect();
         for x in (0..(width_px / BLOCK_PX) * BLOCK_PX).step_by(BLOCK_PX) {
             let block = || {
                 band.chunks_exact(width_px)
@@ -146,7 +212,8 @@ fn is_linear(grey: &[f32], width_px: usize) -> bool {
     if let Some(slope) = slope(points) {
         return slope > LINEAR_SLOPE;
     }
-    let skew = percentiles(grey.iter().copied().filter(|&v| v > 0.0), [0.01, 0.5, 0.99]);
+    let lit = picture.data.chunks_exact(3).map(grey).filter(|&v| v > 0.0);
+    let skew = percentiles(lit, [0.01, 0.5, 0.99]);
     skew.is_some_and(|[low, median, high]| median < f32::midpoint(low, high))
 }
 

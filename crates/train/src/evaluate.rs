@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use mmovseg_engine::{EngineError, Modality, Preprocess, SegmentRequest, Session};
+use mmovseg_engine::{EngineError, Modality, Preprocess, SegmentRequest, Session, Tiling};
 use mmovseg_raster::{
     Cloud, OpticalOptions, RasterError, SarOptions, add_cloud, open_pair, read_label_png,
 };
@@ -121,6 +121,7 @@ pub async fn evaluate(
             classes: names.clone(),
             modality: options.modality,
             preprocess: options.preprocess,
+            tiling: Tiling::Whole,
         };
         let result = session.segment(&pair, &request, &mut |_| {}).await?;
         matrix.add(&truth.data, &result.labels);

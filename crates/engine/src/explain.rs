@@ -1,0 +1,247 @@
+//! What teaching views read: heat maps by stage and class, similar patches across modalities, and
+//! how close class names are to one another.
+
+use burn::tensor::Tensor;
+use burn::tensor::activation::sigmoid;
+use mmovseg_model::{Modality, Observer};
+use mmovseg_raster::TilePair;
+use serde::{Deserialize, Serialize};
+
+use crate::run::{Clock, read};
+use crate::scene::Wants;
+use crate::session::{Event, SegmentRequest, Session, Stage};
+use crate::{EngineError, Tiling};
+
+/// One stage of the head, as a map for each class.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StageMap {
+    /// `clip-similarity`, `dino-similarity`, `fused-volume`, `layer-1` and on, `decoder-1`,
+    /// `decoder-2`, `probability`.
+    pub name: String,
+    /// Rows and columns, which cover the scene evenly.
+    pub side_px: [usize; 2],
+    /// `[T, h, w]`, row-major: cosines from −1 to 1, then activations, then probabilities.
+    pub values: Vec<f32>,
+}
+
+/// How alike one optical patch is to all patches of both tiles.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PatchSimilarity {
+    /// Patches along one side.
+    pub grid: usize,
+    /// Cosines with the optical patches, `[grid, grid]`.
+    pub optical: Vec<f32>,
+    /// Cosines with the SAR patches, `[grid, grid]`.
+    pub sar: Vec<f32>,
+}
+
+impl Session {
+    /// The head's stages in order, one map a class. Looks at the scene as a whole, whatever the
+    /// request's tiling; towers whose features are remembered do not run again.
+    ///
+    /// Stages with channels show a class's mean over them: the similarities before have none, and
+    /// decoder channels pass a ReLU.
+    ///
+    /// # Errors
+    /// Those of [`Session::segment`].
+    pub async fn explain(
+        &mut self,
+        pair: &TilePair,
+        request: &SegmentRequest,
+        on: &mut dyn FnMut(Event),
+    ) -> Result<Vec<StageMap>, EngineError> {
+        let mut clock = Clock::start();
+        self.begin(&request.classes)?;
+        let whole = SegmentRequest {
+            tiling: Tiling::Whole,
+            ..request.clone()
+        };
+        self.open_scene(pair, &whole, on, &mut clock)?;
+        self.encode_text(&request.classes, on, &mut None, &mut clock)
+            .await?;
+        let text = self.text_rows(&request.classes);
+        let wants = Wants::of(request.modality);
+        let features = self
+            .encode_window(pair, (false, 0), wants, on, &mut None, &mut clock)
+            .await?;
+        self.encode_blank(request.modality, on, &mut None, &mut clock)
+            .await?;
+        let (clip, dino) = self.maps(&features, request.modality)?;
+        self.keep(false, 0, features);
+        self.breathe().await?;
+
+        let mut watch = Watch {
+            classes: request.classes.len(),
+            maps: Vec::new(),
+        };
+        let progress = |done| Event::Stage {
+            stage: Stage::Head,
+            done,
+            total: 1,
+        };
+        on(progress(0));
+        self.model.head(&clip, &dino, text, &mut watch);
+        let mut stages = Vec::with_capacity(watch.maps.len());
+        for (name, map) in watch.maps {
+            let [classes, h, w] = map.dims();
+            let values = read(map.reshape([classes * h * w]), Stage::Head).await?;
+            if values.iter().any(|v| !v.is_finite()) {
+                return Err(EngineError::NotFinite {
+                    device: self.info.name.clone(),
+                });
+            }
+            stages.push(StageMap {
+                name,
+                side_px: [h, w],
+                values,
+            });
+        }
+        on(progress(1));
+        Ok(stages)
+    }
+
+    /// Cosines of the DINO embedding of the optical patch under `at` (column and row as shares of
+    /// the scene, 0 to 1) with those of all optical and all SAR patches. Looks at the scene as a
+    /// whole; the request's classes and modality play no part.
+    ///
+    /// # Errors
+    /// When the pair cannot be used, the run is cancelled or the device fails.
+    pub async fn similar_patches(
+        &mut self,
+        pair: &TilePair,
+        request: &SegmentRequest,
+        at: [f64; 2],
+        on: &mut dyn FnMut(Event),
+    ) -> Result<PatchSimilarity, EngineError> {
+        let mut clock = Clock::start();
+        self.uncancel();
+        let whole = SegmentRequest {
+            tiling: Tiling::Whole,
+            ..request.clone()
+        };
+        self.open_scene(pair, &whole, on, &mut clock)?;
+        let wants = Wants {
+            clip: false,
+            ..Wants::of(Modality::Fused)
+        };
+        let features = self
+            .encode_window(pair, (false, 0), wants, on, &mut None, &mut clock)
+            .await?;
+        let maps = [
+            (features.optical.clone(), Stage::DinoOptical),
+            (features.sar.clone(), Stage::DinoSar),
+        ];
+        self.keep(false, 0, features);
+        let grid = self.config.head.grid;
+        // NaN and what lies outside become a cell of the grid.
+        let cell = |share: f64| ((share * grid as f64) as usize).min(grid - 1);
+        let mut wanted = Vec::new();
+        let mut cosines = Vec::new();
+        for (map, stage) in maps {
+            let Some(map) = map else { continue };
+            let [_, embed, h, w] = map.down.dims();
+            let planes = read(map.down.reshape([embed * h * w]), stage).await?;
+            let patch = |index: usize| -> Vec<f32> {
+                let column = planes.iter().skip(index).step_by(h * w).copied();
+                unit(column.collect())
+            };
+            if wanted.is_empty() {
+                wanted = patch(cell(at[1]) * w + cell(at[0]));
+            }
+            let all: Vec<f32> = (0..h * w).map(|i| dot(&wanted, &patch(i))).collect();
+            cosines.push(all);
+        }
+        let sar = cosines.pop().unwrap_or_default();
+        let optical = cosines.pop().unwrap_or_default();
+        Ok(PatchSimilarity { grid, optical, sar })
+    }
+
+    /// Cosines of the class names' embeddings with one another, `[T, T]`.
+    ///
+    /// # Errors
+    /// When a name cannot be tokenized, or the device fails.
+    pub async fn vocabulary(
+        &mut self,
+        classes: &[String],
+        on: &mut dyn FnMut(Event),
+    ) -> Result<Vec<f32>, EngineError> {
+        self.begin(classes)?;
+        self.encode_text(classes, on, &mut None, &mut Clock::start())
+            .await?;
+        let rows: Vec<Vec<f32>> = classes
+            .iter()
+            .map(|class| unit(self.text[class].clone()))
+            .collect();
+        Ok(rows
+            .iter()
+            .flat_map(|a| rows.iter().map(|b| dot(a, b)))
+            .collect())
+    }
+}
+
+fn unit(mut values: Vec<f32>) -> Vec<f32> {
+    let norm = dot(&values, &values).sqrt().max(f32::MIN_POSITIVE);
+    for value in &mut values {
+        *value /= norm;
+    }
+    values
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+/// Keeps what [`StageMap`]s are made of, one number a class and cell, still on the device.
+struct Watch {
+    classes: usize,
+    maps: Vec<(String, Tensor<3>)>,
+}
+
+impl Observer for Watch {
+    fn wants_tensors(&self) -> bool {
+        true
+    }
+
+    fn tensor(&mut self, name: &str, shape: &[usize], flat: Tensor<1>) {
+        let [.., h, w] = *shape else { return };
+        let classes = self.classes;
+        let map = match name {
+            "corr.clip" => ("clip-similarity".into(), flat.reshape([classes, h, w])),
+            "corr.dino" => ("dino-similarity".into(), flat.reshape([classes, h, w])),
+            "logits" => {
+                let probability = sigmoid(flat.reshape([classes, h, w]));
+                ("probability".into(), probability)
+            }
+            // The authors keep the volume as [N, C, T, h, w].
+            "corr.embed" => ("fused-volume".into(), volume_mean(flat, classes, h, w)),
+            // The decoder treats classes as a batch, [N·T, C, h, w].
+            "dec1.out" => ("decoder-1".into(), batch_mean(flat, classes, h, w)),
+            "dec2.out" => ("decoder-2".into(), batch_mean(flat, classes, h, w)),
+            _ => {
+                let layer = name
+                    .strip_prefix("agg")
+                    .and_then(|n| n.strip_suffix(".out"));
+                let Some(Ok(layer)) = layer.map(str::parse::<usize>) else {
+                    return;
+                };
+                let map = volume_mean(flat, classes, h, w);
+                (format!("layer-{}", layer + 1), map)
+            }
+        };
+        self.maps.push(map);
+    }
+}
+
+fn volume_mean(flat: Tensor<1>, classes: usize, h: usize, w: usize) -> Tensor<3> {
+    let channels = flat.dims()[0] / (classes * h * w);
+    flat.reshape([channels, classes * h * w])
+        .mean_dim(0)
+        .reshape([classes, h, w])
+}
+
+fn batch_mean(flat: Tensor<1>, classes: usize, h: usize, w: usize) -> Tensor<3> {
+    let channels = flat.dims()[0] / (classes * h * w);
+    flat.reshape([classes, channels, h * w])
+        .mean_dim(1)
+        .reshape([classes, h, w])
+}

@@ -1,0 +1,285 @@
+//! Scenes larger than the model's square: which windows are cut from them, and how the windows'
+//! probabilities become one label map.
+//!
+//! Everything is laid out in *cells*, the pixels of the model's output (4g a side). Windows start at
+//! whole cells, so that the cells of all windows fall onto one grid of the scene; they are blended
+//! there, and only a band of the grid, one window high, is in memory.
+
+use mmovseg_raster::Preprocess;
+use serde::{Deserialize, Serialize};
+
+use crate::labels::{Upsampler, axis};
+
+/// How a scene is shown to the model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tiling {
+    /// In windows when the scene's longer side is more than 1.5 times the model's input, else as a
+    /// whole; as a whole in [`Preprocess::Parity`], which repeats the authors' loader.
+    #[default]
+    Auto,
+    /// Squashed to the model's square.
+    Whole,
+    /// In windows of the model's input size, in pixels of the scene, that overlap their neighbours by
+    /// at least this many pixels (at most three quarters of a window). An axis shorter than a window
+    /// is squashed to it.
+    Windows {
+        /// Least overlap.
+        overlap_px: usize,
+    },
+}
+
+/// A scene longer than this many model inputs is cut.
+const WHOLE_UP_TO: f64 = 1.5;
+
+/// Overlap of [`Tiling::Auto`], as a share of the window.
+const AUTO_OVERLAP: f64 = 0.5;
+
+/// Most values of the probability map that a windowed run gives back; above, the map is coarser.
+const MAP_VALUES_MAX: usize = 1 << 24;
+
+/// Where the windows of one scene lie.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Plan {
+    pub columns: Axis,
+    pub rows: Axis,
+}
+
+/// The windows along one axis.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Axis {
+    /// Length of the scene.
+    pub len_px: usize,
+    /// Length of one window in pixels of the scene.
+    pub window_px: usize,
+    /// Cells of one window.
+    pub window: usize,
+    /// Cells of the scene.
+    pub cells: usize,
+    /// First cell of each window, ascending; the last window ends with the last cell.
+    pub starts: Vec<usize>,
+}
+
+impl Axis {
+    /// The only window, which holds the whole axis.
+    fn whole(len_px: usize, window: usize) -> Self {
+        Self {
+            len_px,
+            window_px: len_px,
+            window,
+            cells: window,
+            starts: vec![0],
+        }
+    }
+
+    fn cut(len_px: usize, side_px: usize, window: usize, overlap_px: usize) -> Self {
+        // A whole number of pixels a cell: 2 for nano, 4 for B and L.
+        let cell_px = (side_px / window).max(1);
+        if len_px <= cell_px * window {
+            return Self::whole(len_px, window);
+        }
+        let cells = len_px.div_ceil(cell_px);
+        let overlap = (overlap_px / cell_px).min(window * 3 / 4);
+        let span = cells - window;
+        let gaps = span.div_ceil(window - overlap);
+        Self {
+            len_px,
+            window_px: cell_px * window,
+            window,
+            cells,
+            starts: (0..=gaps).map(|i| i * span / gaps).collect(),
+        }
+    }
+
+    /// Pixels a cell is long.
+    fn cell_px(&self) -> f64 {
+        self.window_px as f64 / self.window as f64
+    }
+
+    /// First pixel of a window.
+    pub fn start_px(&self, index: usize) -> usize {
+        self.starts[index] * self.window_px / self.window
+    }
+}
+
+impl Plan {
+    /// The windows of a scene for a model of input `side_px` and `window` output cells a side.
+    pub fn new(
+        [width_px, height_px]: [usize; 2],
+        tiling: Tiling,
+        preprocess: Preprocess,
+        side_px: usize,
+        window: usize,
+    ) -> Self {
+        let large = width_px.max(height_px) as f64 > WHOLE_UP_TO * side_px as f64;
+        let overlap_px = match tiling {
+            Tiling::Auto if large && preprocess == Preprocess::Aligned => {
+                Some((AUTO_OVERLAP * side_px as f64) as usize)
+            }
+            Tiling::Auto | Tiling::Whole => None,
+            Tiling::Windows { overlap_px } => Some(overlap_px),
+        };
+        let axis = |len_px| match overlap_px {
+            Some(overlap_px) => Axis::cut(len_px, side_px, window, overlap_px),
+            None => Axis::whole(len_px, window),
+        };
+        Self {
+            columns: axis(width_px),
+            rows: axis(height_px),
+        }
+    }
+
+    /// Number of windows.
+    pub fn count(&self) -> usize {
+        self.columns.starts.len() * self.rows.starts.len()
+    }
+
+    /// Column and row of a window; windows are counted row by row.
+    pub fn position(&self, index: usize) -> [usize; 2] {
+        let across = self.columns.starts.len();
+        [index % across, index / across]
+    }
+}
+
+/// Adds up the windows of a scene, row of windows by row of windows.
+pub(crate) struct Blend<'a> {
+    plan: &'a Plan,
+    classes: usize,
+    /// Weight of a window's cells along one axis.
+    taper: Vec<f32>,
+    /// One over the sum of all windows' weights, by column and by row of the scene's grid.
+    scale: [Vec<f32>; 2],
+    /// Weighted sums `[rows, T, columns]` from row `top` on.
+    band: Vec<f32>,
+    top: usize,
+    /// Rows below this one are final: probabilities, no longer sums.
+    done: usize,
+    /// Lower row, upper row and weight of the upper one, for each row of pixels.
+    row_taps: Vec<(usize, usize, f32)>,
+    upsampler: Upsampler,
+    labels: Vec<u8>,
+    /// Side of the square of cells that one value of `map` is the mean of.
+    coarser: usize,
+    /// Sums of probabilities `[T, h, w]`.
+    map: Vec<f32>,
+}
+
+impl<'a> Blend<'a> {
+    pub fn new(plan: &'a Plan, classes: usize) -> Self {
+        let window = plan.columns.window;
+        let taper: Vec<f32> = (0..window)
+            .map(|i| {
+                let phase = (i as f32 + 0.5) / window as f32 * std::f32::consts::PI;
+                // The scene's own edge has one window only, whose weight must not vanish.
+                phase.sin().powi(2) + 1e-4
+            })
+            .collect();
+        let scale = [&plan.columns, &plan.rows].map(|axis| {
+            let mut sums = vec![0.0; axis.cells];
+            for &start in &axis.starts {
+                for (sum, weight) in sums[start..].iter_mut().zip(&taper) {
+                    *sum += weight;
+                }
+            }
+            sums.into_iter().map(|sum| 1.0 / sum).collect()
+        });
+        let side = |axis: &Axis, coarser: usize| axis.cells.div_ceil(coarser);
+        let mut coarser = 1;
+        while classes * side(&plan.columns, coarser) * side(&plan.rows, coarser) > MAP_VALUES_MAX {
+            coarser += 1;
+        }
+        let map = side(&plan.columns, coarser) * side(&plan.rows, coarser);
+        let ratio = |axis: &Axis| (1.0 / axis.cell_px()) as f32;
+        let columns = &plan.columns;
+        Self {
+            plan,
+            classes,
+            taper,
+            scale,
+            band: vec![0.0; (window + 1) * classes * columns.cells],
+            top: 0,
+            done: 0,
+            row_taps: axis(plan.rows.cells, plan.rows.len_px, ratio(&plan.rows)),
+            upsampler: Upsampler::new(columns.cells, columns.len_px, ratio(columns)),
+            labels: Vec::with_capacity(columns.len_px * plan.rows.len_px),
+            coarser,
+            map: vec![0.0; classes * map],
+        }
+    }
+
+    /// Adds a window's logits `[T, 4g, 4g]`. Windows must come in order.
+    pub fn add(&mut self, index: usize, logits: &[f32]) {
+        let plan = self.plan;
+        let [column, row] = plan.position(index);
+        let (x, y) = (plan.columns.starts[column], plan.rows.starts[row]);
+        let (window, width) = (self.taper.len(), plan.columns.cells);
+        for class in 0..self.classes {
+            for cy in 0..window {
+                let from = &logits[(class * window + cy) * window..][..window];
+                let to = ((y + cy - self.top) * self.classes + class) * width + x;
+                let to = &mut self.band[to..to + window];
+                let weight = self.taper[cy];
+                for ((sum, &logit), taper) in to.iter_mut().zip(from).zip(&self.taper) {
+                    *sum += weight * taper / (1.0 + (-logit).exp());
+                }
+            }
+        }
+        if column + 1 == plan.columns.starts.len() {
+            let next = plan.rows.starts.get(row + 1);
+            self.settle(next.copied().unwrap_or(plan.rows.cells));
+        }
+    }
+
+    /// No window will touch the rows below `end` any more: labels are taken from them.
+    fn settle(&mut self, end: usize) {
+        let width = self.plan.columns.cells;
+        let row_values = self.classes * width;
+        let map_width = width.div_ceil(self.coarser);
+        let map_area = self.map.len() / self.classes;
+        for y in self.done..end {
+            let row = &mut self.band[(y - self.top) * row_values..][..row_values];
+            for (class, values) in row.chunks_exact_mut(width).enumerate() {
+                let map = class * map_area + y / self.coarser * map_width;
+                for (x, (value, scale)) in values.iter_mut().zip(&self.scale[0]).enumerate() {
+                    *value *= scale * self.scale[1][y];
+                    self.map[map + x / self.coarser] += *value;
+                }
+            }
+        }
+        self.done = end;
+        let width_px = self.plan.columns.len_px;
+        while let Some(&(low, high, weight)) = self.row_taps.get(self.labels.len() / width_px) {
+            if high >= end {
+                break;
+            }
+            let [low, high] = [low, high].map(|y| &self.band[(y - self.top) * row_values..]);
+            let label_row = self.upsampler.row(self.classes, weight, |class| {
+                [low, high].map(|row| &row[class * width..][..width])
+            });
+            self.labels.extend_from_slice(label_row);
+        }
+        // The last final row is still needed, between itself and the next.
+        let keep = end.saturating_sub(1);
+        self.band.copy_within((keep - self.top) * row_values.., 0);
+        let rows = self.band.len() / row_values;
+        let filled = (self.top + rows - keep) * row_values;
+        self.band[filled..].fill(0.0);
+        self.top = keep;
+    }
+
+    /// Labels of all pixels, and the logits of the blended probabilities: rows and columns, and
+    /// `[T, h, w]`.
+    pub fn finish(self) -> (Vec<u8>, [usize; 2], Vec<f32>) {
+        let k = self.coarser;
+        let (cols, rows) = (self.plan.columns.cells, self.plan.rows.cells);
+        let (w, h) = (cols.div_ceil(k), rows.div_ceil(k));
+        let mut map = self.map;
+        for (i, value) in map.iter_mut().enumerate() {
+            let (x, y) = (i % w, i / w % h);
+            let cells = k.min(cols - x * k) * k.min(rows - y * k);
+            let p = (*value / cells as f32).clamp(1e-6, 1.0 - 1e-6);
+            *value = (p / (1.0 - p)).ln();
+        }
+        (self.labels, [h, w], map)
+    }
+}
