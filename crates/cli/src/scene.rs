@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use mmovseg_raster::{MAX_SIDE_PX, default_palette, write_label_png, write_rgb_png};
+use mmovseg_raster::{MAX_SIDE_PX, default_palette, indexed_png, write_rgb_png};
 use mmovseg_scene::{CLASSES, generate};
 
 use crate::output::{folder, json, say};
@@ -83,7 +83,7 @@ fn write(to: &Path, args: &Args, progress: &mut Progress) -> anyhow::Result<()> 
         put(
             "label",
             &name,
-            write_label_png(&scene.label, scene.size_px, scene.size_px, &palette)?,
+            indexed_png(&scene.label, scene.size_px, scene.size_px, &palette)?,
         )?;
         progress.step("scenes", i as usize + 1, args.count as usize);
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use mmovseg_engine::{SegmentRequest, Segmentation};
-use mmovseg_raster::{palette_for, write_label_png};
+use mmovseg_raster::{palette_for, indexed_png};
 use mmovseg_weights::Manifest;
 use safetensors::tensor::{Dtype, TensorView};
 
@@ -62,7 +62,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let mut outputs = Outputs::default();
     outputs.add(
         &args.out,
-        &write_label_png(&result.labels, result.width_px, result.height_px, &palette)?,
+        &indexed_png(&result.labels, result.width_px, result.height_px, &palette)?,
     )?;
     if let Some(path) = &args.logits {
         outputs.add(path, &tensors(&result)?)?;

@@ -1,6 +1,6 @@
-//! Class colours, and pictures written to and label maps read from PNG.
+//! Class colours, and label maps read from files.
 
-use crate::{RasterError, Rgb8, Samples, decode};
+use crate::{RasterError, Samples, decode};
 
 /// Okabe and Ito's colours for all kinds of colour vision ("Color Universal Design", 2008), without
 /// black, followed by Paul Tol's "muted" scheme: distinct under deuteranopia and protanopia.
@@ -51,37 +51,6 @@ pub fn default_palette(n: usize) -> Vec<[u8; 3]> {
         .collect()
 }
 
-/// Writes an 8-bit palette PNG whose indices are the labels `[h, w]`.
-///
-/// Labels past the end of the palette (such as 255 for "ignored") are drawn black.
-///
-/// # Errors
-/// [`RasterError::Argument`] when `labels` does not hold `w * h` bytes, or the palette more than 256 colours.
-pub fn write_label_png(
-    labels: &[u8],
-    w: usize,
-    h: usize,
-    palette: &[[u8; 3]],
-) -> Result<Vec<u8>, RasterError> {
-    if labels.len() != w * h || palette.len() > 256 {
-        return Err(RasterError::Argument(format!(
-            "{} labels and {} colours do not make a {w} x {h} px label map of at most 256 classes",
-            labels.len(),
-            palette.len()
-        )));
-    }
-    let highest = labels.iter().max().map_or(0, |&l| usize::from(l));
-    let mut colours = palette.to_vec();
-    colours.resize(palette.len().max(highest + 1), [0; 3]);
-    write_png(
-        w,
-        h,
-        labels,
-        png::ColorType::Indexed,
-        Some(colours.concat()),
-    )
-}
-
 /// Reads a label map: a palette PNG (indices, not colours) or any other single-band 8- or 16-bit file
 /// that [`decode`] reads, with values up to 255.
 ///
@@ -106,45 +75,4 @@ pub fn read_label_png(bytes: &[u8], name: &str) -> Result<Labels, RasterError> {
         height_px: raster.height_px,
         data,
     })
-}
-
-/// Writes an 8-bit RGB PNG.
-///
-/// # Errors
-/// [`RasterError::Argument`] for a picture without pixels.
-pub fn write_rgb_png(picture: &Rgb8) -> Result<Vec<u8>, RasterError> {
-    write_png(
-        picture.width_px,
-        picture.height_px,
-        &picture.data,
-        png::ColorType::Rgb,
-        None,
-    )
-}
-
-fn write_png(
-    width_px: usize,
-    height_px: usize,
-    data: &[u8],
-    colour: png::ColorType,
-    palette: Option<Vec<u8>>,
-) -> Result<Vec<u8>, RasterError> {
-    let impossible = |what: String| {
-        RasterError::Argument(format!(
-            "no PNG of {width_px} x {height_px} px can be written: {what}"
-        ))
-    };
-    let side = |px: usize| u32::try_from(px).map_err(|e| impossible(e.to_string()));
-    let mut out = Vec::new();
-    let mut encoder = png::Encoder::new(&mut out, side(width_px)?, side(height_px)?);
-    encoder.set_color(colour);
-    encoder.set_depth(png::BitDepth::Eight);
-    if let Some(palette) = palette {
-        encoder.set_palette(palette);
-    }
-    let write = |e: png::EncodingError| impossible(e.to_string());
-    let mut writer = encoder.write_header().map_err(write)?;
-    writer.write_image_data(data).map_err(write)?;
-    writer.finish().map_err(write)?;
-    Ok(out)
 }

@@ -1,12 +1,13 @@
 //! Tiles: decode, bands, stretch, SAR scaling, geo-reference, clouds, palettes, masks.
 //!
 //! Bytes of files go in, 8-bit pictures come out: [`open_pair`] for a pair of files, [`fit`] for the
-//! model's squares, [`robust_rgb`] and [`robust_sar`] for one radiometry, [`write_label_png`] for the
-//! result. No file system, no threads, no clock: the same code runs in a browser.
+//! model's squares, [`robust_rgb`] and [`robust_sar`] for one radiometry, [`indexed_png`],
+//! [`label_geotiff`] and [`geojson`] for the result. No file system, no threads, no clock: the same code runs in a browser.
 
 mod cloud;
 mod decode;
 mod error;
+mod export;
 mod image;
 mod label;
 mod normalise;
@@ -21,12 +22,13 @@ mod stats;
 pub use cloud::{Cloud, add_cloud};
 pub use decode::decode;
 pub use error::RasterError;
+pub use export::{colour_png, geojson, indexed_png, label_geotiff, write_rgb_png};
 pub use image::Rgb8;
-pub use label::{Labels, default_palette, read_label_png, write_label_png, write_rgb_png};
+pub use label::{Labels, default_palette, read_label_png};
 pub use normalise::{RgbRadiometry, SarRadiometry, robust_rgb, robust_sar};
 pub use optical::{OpticalOptions, Stretch, optical_to_rgb};
 pub use pair::{TilePair, open_pair};
 pub use presets::{PRESETS, Preset, PresetClass, palette_for};
-pub use raster::{GeoRef, MAX_DECODED_BYTES, MAX_SIDE_PX, Raster, Samples};
+pub use raster::{GeoKeys, GeoRef, MAX_DECODED_BYTES, MAX_SIDE_PX, Raster, Samples};
 pub use resize::{ModelTiles, Preprocess, fit, resize_bilinear};
 pub use sar::{SarOptions, SarScale, sar_to_rgb};

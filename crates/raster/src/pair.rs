@@ -45,8 +45,8 @@ pub fn open_pair(
 
     let same_size = (rgb_picture.width_px, rgb_picture.height_px)
         == (sar_picture.width_px, sar_picture.height_px);
-    let georef = rgb_place.georef.or(sar_place.georef.filter(|_| same_size));
-    let sar_picture = match common_system(&rgb_place, &sar_place) {
+    let found = common_system(&rgb_place, &sar_place);
+    let sar_picture = match found {
         Some((from, to, epsg)) => {
             if same_size && same_grid(&from, &to, &rgb_picture) {
                 sar_picture
@@ -67,7 +67,7 @@ pub fn open_pair(
             }
         }
         None if same_size => {
-            if let (Some(a), Some(b)) = (rgb_place.georef, sar_place.georef)
+            if let (Some(a), Some(b)) = (&rgb_place.georef, &sar_place.georef)
                 && a.epsg != b.epsg
             {
                 notes.push(format!(
@@ -86,6 +86,7 @@ pub fn open_pair(
             resize_bilinear(&sar_picture, rgb_picture.width_px, rgb_picture.height_px)
         }
     };
+    let georef = rgb_place.georef.or(sar_place.georef.filter(|_| same_size));
     Ok(TilePair {
         rgb: rgb_picture,
         sar: sar_picture,
@@ -102,14 +103,14 @@ struct Place {
 impl Place {
     fn of(raster: &Raster) -> Self {
         Self {
-            georef: raster.georef,
+            georef: raster.georef.clone(),
         }
     }
 }
 
 /// The SAR and the optical place when both name one EPSG code and can be inverted.
 fn common_system(rgb: &Place, sar: &Place) -> Option<(GeoRef, GeoRef, u32)> {
-    let (to, from) = (rgb.georef?, sar.georef?);
+    let (to, from) = (rgb.georef.clone()?, sar.georef.clone()?);
     let epsg = to.epsg.filter(|_| to.epsg == from.epsg)?;
     from.to_pixel(0.0, 0.0).and(to.to_pixel(0.0, 0.0))?;
     Some((from, to, epsg))
@@ -189,7 +190,7 @@ fn shrink_to(picture: &Rgb8, from: &GeoRef, to: &GeoRef) -> Option<(Rgb8, GeoRef
     let transform = [a * sx, b * sy, c, d * sx, e * sy, f];
     let georef = GeoRef {
         transform,
-        epsg: from.epsg,
+        ..from.clone()
     };
     georef.to_pixel(0.0, 0.0)?;
     Some((resize_bilinear(picture, w, h), georef))

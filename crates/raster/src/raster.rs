@@ -9,14 +9,48 @@ pub const MAX_SIDE_PX: usize = 10_000;
 /// small enough for a browser tab of 32-bit addresses.
 pub const MAX_DECODED_BYTES: u64 = 1 << 30;
 
+/// A reference system as the `GeoKeys` of a `GeoTIFF` spell it (OGC 19-008r4, section 7.1), to be written
+/// again as it was read. Empty when the file is no `GeoTIFF` or the place was made up by the program.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GeoKeys {
+    /// `GeoKeyDirectoryTag`.
+    pub directory: Vec<u16>,
+    /// `GeoDoubleParamsTag`.
+    pub doubles: Vec<f64>,
+    /// `GeoAsciiParamsTag`.
+    pub ascii: String,
+}
+
+impl GeoKeys {
+    /// The short value of a key (OGC 19-008r4, section 7.1.2).
+    pub(crate) fn short(&self, wanted: u16) -> Option<u16> {
+        let (keys, _) = self.directory.as_chunks::<4>();
+        // The first entry is the directory's header.
+        let found = keys
+            .iter()
+            .skip(1)
+            .find(|[id, location, ..]| (*id, *location) == (wanted, 0));
+        found.map(|[.., value]| *value)
+    }
+
+    /// Whether positions are of pixel centres rather than of corners.
+    pub(crate) fn pixel_is_point(&self) -> bool {
+        const RASTER_TYPE: u16 = 1025;
+        self.short(RASTER_TYPE) == Some(2)
+    }
+}
+
 /// Where a raster lies on the ground.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GeoRef {
     /// `[a, b, c, d, e, f]` with `x = a·col + b·row + c` and `y = d·col + e·row + f`, for pixel
     /// *corners* (col = row = 0 is the top-left corner of the picture). Map units of `epsg`.
     pub transform: [f64; 6],
     /// EPSG code of the reference system; `None` when the file names none or a private one.
     pub epsg: Option<u32>,
+    /// What the file itself says about the reference system.
+    #[serde(default)]
+    pub keys: GeoKeys,
 }
 
 impl GeoRef {

@@ -5,9 +5,9 @@
 use std::io::Cursor;
 
 use mmovseg_raster::{
-    GeoRef, MAX_SIDE_PX, OpticalOptions, RasterError, Rgb8, Samples, SarOptions, SarScale, Stretch,
-    decode, default_palette, open_pair, optical_to_rgb, read_label_png, sar_to_rgb,
-    write_label_png, write_rgb_png,
+    GeoKeys, GeoRef, MAX_SIDE_PX, OpticalOptions, RasterError, Rgb8, Samples, SarOptions, SarScale,
+    Stretch, decode, default_palette, indexed_png, open_pair, optical_to_rgb, read_label_png,
+    sar_to_rgb, write_rgb_png,
 };
 use proptest::prelude::*;
 use tiff::encoder::{TiffEncoder, colortype};
@@ -31,6 +31,7 @@ where
     if let Some(GeoRef {
         transform: [a, _, c, _, e, f],
         epsg,
+        ..
     }) = georef
     {
         tags.write_tag(Tag::ModelPixelScaleTag, &[a, -e, 0.0][..])
@@ -52,6 +53,7 @@ fn utm(pixel: f64, x: f64, y: f64) -> Option<GeoRef> {
     Some(GeoRef {
         transform: [pixel, 0.0, x, 0.0, -pixel, y],
         epsg: Some(32_633),
+        keys: GeoKeys::default(),
     })
 }
 
@@ -264,7 +266,7 @@ fn eight_bits_pass_untouched() {
 fn label_maps_survive() {
     let labels: Vec<u8> = (0..30).map(|i| if i == 7 { 255 } else { i % 6 }).collect();
     let palette = default_palette(6);
-    let file = write_label_png(&labels, 6, 5, &palette).unwrap();
+    let file = indexed_png(&labels, 6, 5, &palette).unwrap();
     let read = read_label_png(&file, "labels.png").unwrap();
     assert_eq!((read.width_px, read.height_px, &read.data), (6, 5, &labels));
     let raster = decode(&file, "labels.png").unwrap();
@@ -282,7 +284,7 @@ fn label_maps_survive() {
         read_label_png(&tif, "l"),
         Err(RasterError::Unsupported { .. })
     ));
-    assert!(write_label_png(&labels, 6, 6, &palette).is_err());
+    assert!(indexed_png(&labels, 6, 6, &palette).is_err());
 }
 
 /// Machado et al. 2009, severity 1: what the two common colour-vision deficiencies see.
@@ -414,7 +416,7 @@ proptest! {
             0 => write_rgb_png(&Rgb8::filled(9, 7, 3)).unwrap(),
             1 => rgb_tiff(9, 7, utm(10.0, 0.0, 0.0)),
             2 => tiff::<colortype::Gray32Float>(5, 5, &[0.5; 25], utm(1.0, 0.0, 0.0), Some("nan")),
-            _ => write_label_png(&[1; 63], 9, 7, &default_palette(3)).unwrap(),
+            _ => indexed_png(&[1; 63], 9, 7, &default_palette(3)).unwrap(),
         };
         for (at, bit) in flips {
             let at = at.index(file.len());
@@ -429,7 +431,7 @@ proptest! {
     #[test]
     fn labels_of_any_size_survive(w in 1_usize..40, h in 1_usize..40, seed in any::<u8>()) {
         let labels: Vec<u8> = (0..w * h).map(|i| (i as u8).wrapping_mul(seed)).collect();
-        let file = write_label_png(&labels, w, h, &default_palette(12)).unwrap();
+        let file = indexed_png(&labels, w, h, &default_palette(12)).unwrap();
         prop_assert_eq!(read_label_png(&file, "l").unwrap().data, labels);
     }
 }

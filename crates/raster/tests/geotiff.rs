@@ -78,7 +78,7 @@ fn agrees_with_gdal() {
             .and_then(|c| c.strip_prefix("EPSG:"))
             .map(|c| c.parse().unwrap());
         check(
-            raster.georef.and_then(|g| g.epsg) == epsg,
+            raster.georef.as_ref().and_then(|g| g.epsg) == epsg,
             format!("place {:?}", raster.georef),
         );
         check(

@@ -12,7 +12,7 @@ use super::check_size;
 use super::codec::{self, Compression};
 use super::jpeg::{Colours, Failure, decode_picture};
 use crate::raster::MAX_DECODED_BYTES;
-use crate::{GeoRef, Raster, RasterError, Samples};
+use crate::{GeoKeys, GeoRef, Raster, RasterError, Samples};
 
 /// Most bytes of one tag: chunk offsets of 10 000 strips in many planes fit, nonsense does not.
 const MAX_TAG_BYTES: usize = 16 << 20;
@@ -471,7 +471,7 @@ struct Tags {
     scale: Vec<f64>,
     tie_points: Vec<f64>,
     matrix: Vec<f64>,
-    geo_keys: Vec<u16>,
+    geo_keys: GeoKeys,
 }
 
 impl Tags {
@@ -484,9 +484,14 @@ impl Tags {
             Some(map) => Some(map.into_u16_vec()?),
             None => None,
         };
-        let geo_keys = match decoder.find_tag(Tag::GeoKeyDirectoryTag)? {
+        let directory = match decoder.find_tag(Tag::GeoKeyDirectoryTag)? {
             Some(keys) => keys.into_u16_vec()?,
             None => Vec::new(),
+        };
+        let ascii = match decoder.find_tag(Tag::GeoAsciiParamsTag) {
+            Ok(Some(Value::Ascii(text))) => text,
+            // Names only: a damaged one is no reason to refuse the file.
+            _ => String::new(),
         };
         let mut reals = |tag: Tag| match decoder.find_tag(tag)? {
             Some(values) => values.into_f64_vec(),
@@ -498,19 +503,12 @@ impl Tags {
             scale: reals(Tag::ModelPixelScaleTag)?,
             tie_points: reals(Tag::ModelTiepointTag)?,
             matrix: reals(Tag::ModelTransformationTag)?,
-            geo_keys,
+            geo_keys: GeoKeys {
+                directory,
+                doubles: reals(Tag::GeoDoubleParamsTag)?,
+                ascii,
+            },
         })
-    }
-
-    /// A short value of the `GeoKey` directory (OGC 19-008r4, section 7.1.2).
-    fn geo_key(&self, wanted: u16) -> Option<u16> {
-        let (keys, _) = self.geo_keys.as_chunks::<4>();
-        // The first entry is the directory's header.
-        let found = keys
-            .iter()
-            .skip(1)
-            .find(|[id, location, ..]| (*id, *location) == (wanted, 0));
-        found.map(|[.., value]| *value)
     }
 }
 
@@ -529,18 +527,22 @@ fn georef(tags: &Tags) -> Option<GeoRef> {
     if transform.iter().any(|v| !v.is_finite()) {
         return None;
     }
-    const RASTER_TYPE: u16 = 1025;
     const GEOGRAPHIC: u16 = 2048;
     const PROJECTED: u16 = 3072;
     const USER_DEFINED: u16 = 32_767;
-    if tags.geo_key(RASTER_TYPE) == Some(2) {
+    if tags.geo_keys.pixel_is_point() {
         // "Pixel is point": positions are of pixel centres.
         let [a, b, c, d, e, f] = transform;
         transform = [a, b, c - (a + b) / 2.0, d, e, f - (d + e) / 2.0];
     }
-    let code = tags.geo_key(PROJECTED).or_else(|| tags.geo_key(GEOGRAPHIC));
+    let keys = tags.geo_keys.clone();
+    let code = keys.short(PROJECTED).or_else(|| keys.short(GEOGRAPHIC));
     let epsg = code
         .filter(|&code| code != 0 && code != USER_DEFINED)
         .map(u32::from);
-    Some(GeoRef { transform, epsg })
+    Some(GeoRef {
+        transform,
+        epsg,
+        keys,
+    })
 }
