@@ -96,6 +96,9 @@ struct Common {
     /// Seed of weights and data
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
+    /// Learn from this many samples only, over and over (vision stages)
+    #[arg(long, value_name = "N", value_parser = positive)]
+    samples: Option<usize>,
     #[command(flatten)]
     device: DeviceArgs,
 }
@@ -147,6 +150,7 @@ fn text(args: TextArgs) -> anyhow::Result<()> {
         batch,
         learning_rate,
         seed,
+        samples: _,
         device,
     } = args.common;
     let mut options = TextOptions::nano(run.join("text"), args.wordnet, args.teacher);
@@ -179,6 +183,7 @@ fn vision(
             _ => batch,
         },
         learning_rate: common.learning_rate.unwrap_or(defaults.2),
+        samples: common.samples,
         seed: common.seed,
         device,
         progress: tell,

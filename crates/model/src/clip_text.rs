@@ -53,8 +53,7 @@ impl TextTower {
     pub fn with_table(mut self, values: Vec<f32>) -> Self {
         let shape = [self.config.vocab, self.config.width];
         let device = self.positional_embedding.val().device();
-        self.token_embedding.weight =
-            Param::from_data(TensorData::new(values, shape), &device);
+        self.token_embedding.weight = Param::from_data(TensorData::new(values, shape), &device);
         self
     }
 

@@ -115,6 +115,10 @@ pub struct HeadConfig {
     pub decoder_guidance: [usize; 2],
     /// The same after projection.
     pub projected_guidance: [usize; 2],
+    /// Channels of the convolutions that add what the pixels themselves show to the fine guidance.
+    /// `None` in the released models, whose fine guidance comes from tokens alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pixel_guidance: Option<usize>,
     /// Channels of the decoder's two stages.
     pub decoder: [usize; 2],
     /// Groups of each decoder stage's group norms.
@@ -249,6 +253,8 @@ impl ModelConfig {
                 text_guidance: 32,
                 decoder_guidance: [64, 32],
                 projected_guidance: [16, 8],
+                // Roads and banks are narrower than a patch, and small towers do not keep them.
+                pixel_guidance: Some(16),
                 decoder: [32, 16],
                 groups: [2, 1],
                 class_pad: 256,
@@ -285,6 +291,11 @@ impl ModelConfig {
         }
         if head.window == 0 || head.grid != 2 * head.window {
             return fail("the feature grid must be two windows wide");
+        }
+        if head.pixel_guidance == Some(0)
+            || (head.pixel_guidance.is_some() && self.input_px != 8 * head.grid)
+        {
+            return fail("guidance from pixels needs an input of eight times the feature grid");
         }
         for (name, width, heads) in [
             ("CLIP visual", self.clip.width, self.clip.heads),
@@ -334,6 +345,7 @@ impl HeadConfig {
             text_guidance: 128,
             decoder_guidance: [256, 128],
             projected_guidance: [32, 16],
+            pixel_guidance: None,
             decoder: [64, 32],
             groups: [4, 2],
             class_pad: 256,
@@ -466,6 +478,7 @@ impl ModelConfig {
                     head("CLIP_decoder_guidance_projection.0.0.weight", 0)?,
                     head("CLIP_decoder_guidance_projection.1.0.weight", 0)?,
                 ],
+                pixel_guidance: None,
                 decoder,
                 // The authors' group norms hold sixteen channels a group.
                 groups: decoder.map(|c| (c / 16).max(1)),

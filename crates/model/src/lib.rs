@@ -33,6 +33,7 @@ pub use config::ModelConfig;
 pub use correlation::cosine;
 pub use network::{MmOvSeg, Modality};
 pub use observe::{Observer, Silent, Trace, TracedTensor};
+pub use resample::enlarge;
 
 /// The CLIP pixel mean (RGB order, 8-bit scale), used by every branch, SAR included (spec §3.2).
 pub const PIXEL_MEAN: [f32; 3] = [122.770_94, 116.746_01, 104.093_74];

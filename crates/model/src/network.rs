@@ -69,6 +69,43 @@ impl Projection {
     }
 }
 
+/// What pixels add to the fine guidance, where a configuration asks for it: pairs of pixels, then two
+/// rounds of their neighbours.
+#[derive(Module, Debug)]
+struct PixelGuidance {
+    pairs: Conv,
+    conv1: Conv,
+    conv2: Conv,
+}
+
+impl PixelGuidance {
+    fn new(hidden: usize, output: usize, device: &Device) -> Self {
+        let mut conv2 = Conv::new(hidden, output, 3, true, device);
+        // Nothing at first: training finds what the tokens do not say.
+        conv2.weight = constant([output, hidden, 3, 3], 0.0, device);
+        Self {
+            pairs: Conv::new(3, hidden, 2, true, device),
+            conv1: Conv::new(hidden, hidden, 3, true, device),
+            conv2,
+        }
+    }
+
+    /// `[N, 3, S, S]` to `[N, out, S/2, S/2]`.
+    fn forward(&self, pixels: Tensor<4>) -> Tensor<4> {
+        let half = pixels.dims()[2] / 2;
+        let x = relu(to_map(self.pairs.patches(pixels), half, half));
+        self.conv2.forward(relu(self.conv1.forward(x)))
+    }
+
+    /// Adds to a map what the pixels show.
+    fn add(guidance: Option<&Self>, map: Tensor<4>, pixels: Tensor<4>) -> Tensor<4> {
+        match guidance {
+            Some(guidance) => map + guidance.forward(pixels),
+            None => map,
+        }
+    }
+}
+
 /// What CLIP gives to the head.
 #[derive(Clone)]
 pub struct ClipMaps {
@@ -138,6 +175,9 @@ pub struct MmOvSeg {
     dino_sardown_sample: Projection,
     upsample1: Upsample,
     upsample2: Upsample,
+    upsample2_pixels: Option<PixelGuidance>,
+    dino_decod_pixels: Option<PixelGuidance>,
+    dino_sardecod_pixels: Option<PixelGuidance>,
     clip: Clip,
     fusion: Head,
     #[module(skip)]
@@ -162,6 +202,10 @@ impl MmOvSeg {
         let proj1 = || Projection::new(width, coarse, 2 / ratio, ratio == 1, device);
         let proj2 = || Projection::new(width, fine, 4 / ratio, true, device);
         let down = || Projection::new(width, embed, ratio, false, device);
+        let pixels = || {
+            head.pixel_guidance
+                .map(|hidden| PixelGuidance::new(hidden, fine, device))
+        };
         let [g0, g1] = head.projected_guidance;
         let guides = || {
             vec![
@@ -180,6 +224,9 @@ impl MmOvSeg {
             dino_sardown_sample: down(),
             upsample1: Upsample::new(config.clip.width, coarse, 2, device),
             upsample2: Upsample::new(config.clip.width, fine, 4, device),
+            upsample2_pixels: pixels(),
+            dino_decod_pixels: pixels(),
+            dino_sardecod_pixels: pixels(),
             clip: Clip {
                 visual: ClipVisual::new(&config.clip, device),
                 text: TextTower::new(&config.text, device),
@@ -235,12 +282,13 @@ impl MmOvSeg {
     /// Normalised optical pixels `[N, 3, S, S]` through CLIP.
     pub fn encode_clip(&self, pixels: Tensor<4>, observer: &mut dyn Observer) -> ClipMaps {
         let grid = self.config.head.grid;
-        let features = self.clip.visual.forward(pixels, observer);
+        let features = self.clip.visual.forward(pixels.clone(), observer);
         let [tap_a, tap_b] = features.taps;
         let coarse = self.upsample1.forward_tokens(tap_a, grid, grid);
         see(observer, "proj.upsample1", &coarse);
         let fine = self.upsample2.forward_tokens(tap_b, grid, grid);
         see(observer, "proj.upsample2", &fine);
+        let fine = PixelGuidance::add(self.upsample2_pixels.as_ref(), fine, pixels);
         ClipMaps {
             dense: features.dense,
             coarse,
@@ -265,8 +313,15 @@ impl MmOvSeg {
         sar: bool,
         observer: &mut dyn Observer,
     ) -> DinoMaps {
-        let taps = self.dino_taps(pixels, sar, observer);
-        self.project_dino(taps, sar, observer)
+        let taps = self.dino_taps(pixels.clone(), sar, observer);
+        let mut maps = self.project_dino(taps, sar, observer);
+        let guidance = if sar {
+            &self.dino_sardecod_pixels
+        } else {
+            &self.dino_decod_pixels
+        };
+        maps.fine = PixelGuidance::add(guidance.as_ref(), maps.fine, pixels);
+        maps
     }
 
     /// Deepest tap of one DINO, `[N, g², W]`, as what the correlation compares with text,
@@ -283,7 +338,7 @@ impl MmOvSeg {
     }
 
     /// Taps of one DINO through its three projections.
-    pub fn project_dino(&self, taps: DinoTaps, sar: bool, observer: &mut dyn Observer) -> DinoMaps {
+    fn project_dino(&self, taps: DinoTaps, sar: bool, observer: &mut dyn Observer) -> DinoMaps {
         let grid = self.config.dino_grid();
         let (proj1, proj2, down, name) = if sar {
             (

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::network::MmOvSeg;
@@ -220,7 +220,39 @@ impl ModuleVisitor for Export {
     }
 }
 
+/// Collects which parameter has which name.
+struct Ids {
+    path: Vec<String>,
+    ids: BTreeMap<String, ParamId>,
+}
+
+impl ModuleVisitor for Ids {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.ids
+            .insert(checkpoint_name(&self.path.join(".")), param.id);
+    }
+
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+}
+
 impl MmOvSeg {
+    /// Every parameter's checkpoint name and the identity that its gradients go by.
+    #[must_use]
+    pub fn parameter_ids(&self) -> BTreeMap<String, ParamId> {
+        let mut visitor = Ids {
+            path: Vec::new(),
+            ids: BTreeMap::new(),
+        };
+        self.visit(&mut visitor);
+        visitor.ids
+    }
+
     /// Every parameter's checkpoint name and shape.
     #[must_use]
     pub fn parameter_shapes(&self) -> BTreeMap<String, Vec<usize>> {

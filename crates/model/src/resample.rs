@@ -74,6 +74,18 @@ impl Kernel {
     }
 }
 
+/// Logits `[N, T, h, h]` brought bilinearly to `[N, T, side_px, side_px]`, as the paper's loss wants
+/// them (spec §21).
+#[must_use]
+pub fn enlarge(logits: Tensor<4>, side_px: usize) -> Tensor<4> {
+    let [n, t, h, w] = logits.dims();
+    resample(
+        logits.reshape([n * t, h, w, 1]),
+        &Kernel::bilinear(h, side_px),
+    )
+    .reshape([n, t, side_px, side_px])
+}
+
 /// Applies `kernel` along both axes of `[N, h, w, C]`.
 pub(crate) fn resample(x: Tensor<4>, kernel: &Kernel) -> Tensor<4> {
     let [n, h, w, c] = x.dims();

@@ -1,14 +1,13 @@
 //! The running mean of the weights over the last steps of a stage: what a stage gives. Small batches
 //! leave the weights themselves jumping around it.
 
-use std::collections::BTreeMap;
-
 use burn::module::Module;
 use burn::tensor::Device;
 use mmovseg_model::MmOvSeg;
 
 use crate::TrainError;
 use crate::run::{AVERAGE_FILE, Run, content};
+use crate::start::{Tensors, values};
 
 /// Steps between two looks at the weights.
 const EVERY_STEPS: usize = 5;
@@ -16,7 +15,7 @@ const EVERY_STEPS: usize = 5;
 const LOOKS: usize = 80;
 
 pub(crate) struct Average {
-    values: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
+    values: Tensors,
     looks: usize,
 }
 
@@ -63,23 +62,4 @@ impl Average {
             .save_file(&path)
             .map_err(content(&path))
     }
-}
-
-type Values = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
-
-fn values(model: &MmOvSeg) -> Result<Values, TrainError> {
-    model
-        .export()
-        .into_iter()
-        .map(|(name, shape, flat)| {
-            let data = flat
-                .into_data()
-                .try_into_vec()
-                .map_err(|e| TrainError::Content {
-                    path: name.clone().into(),
-                    what: format!("the device gave no values ({e:?})"),
-                })?;
-            Ok((name, (shape, data)))
-        })
-        .collect()
 }

@@ -6,6 +6,8 @@
 use std::path::{Path, PathBuf};
 
 use mmovseg_engine::normalise_pixels;
+use mmovseg_model::ModelConfig;
+use mmovseg_model::config::Radiometry;
 use mmovseg_raster::{Cloud, Rgb8, add_cloud, decode, resize_bilinear, robust_rgb, robust_sar};
 use mmovseg_scene::{CloudKind, cloud_for, generate};
 use rand::{Rng, RngExt, SeedableRng};
@@ -13,8 +15,6 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::TrainError;
 
-/// Side of every sample.
-pub const SIDE_PX: usize = 192;
 /// A pixel without a label.
 pub const IGNORE: u8 = 255;
 /// Real pairs kept out of training: every seventh tile, 10 of 69.
@@ -23,7 +23,7 @@ pub const HELD_OUT_EVERY: usize = 7;
 /// One training sample.
 #[derive(Clone)]
 pub struct Sample {
-    /// Optical tile with its cloud, normalised, `[3, SIDE_PX, SIDE_PX]`.
+    /// Optical tile with its cloud, normalised, `[3, side_px, side_px]`.
     pub optical: Vec<f32>,
     /// The same without cloud, where a stage asks for a clear teacher.
     pub clear: Vec<f32>,
@@ -33,6 +33,14 @@ pub struct Sample {
     pub has_sar: bool,
     /// Index into the scene classes a pixel, or [`IGNORE`].
     pub label: Vec<u8>,
+}
+
+impl Sample {
+    /// Side of its square.
+    #[must_use]
+    pub fn side_px(&self) -> usize {
+        self.label.len().isqrt()
+    }
 }
 
 /// How often the optical tile is clear, thinly or thickly clouded, in hundredths; thick is the rest.
@@ -58,14 +66,49 @@ impl CloudMix {
     /// For teaching to lean on SAR where the optical tile fails.
     pub const CLOUDY: Self = Self {
         clear: 35,
-        thin: 20,
+        thin: 15,
     };
+}
+
+/// The square that a model reads.
+#[derive(Clone, Copy, Debug)]
+pub struct Square {
+    /// Its side.
+    pub side_px: usize,
+    /// What happens to bytes before they are normalised.
+    pub radiometry: Radiometry,
+}
+
+impl Square {
+    /// That of a model.
+    #[must_use]
+    pub fn of(config: &ModelConfig) -> Self {
+        Self {
+            side_px: config.input_px,
+            radiometry: config.radiometry,
+        }
+    }
+
+    fn optical(self, rgb: &Rgb8) -> Vec<f32> {
+        match self.radiometry {
+            Radiometry::AsIs => normalise_pixels(rgb),
+            Radiometry::Robust => normalise_pixels(&robust_rgb(rgb)),
+        }
+    }
+
+    fn sar(self, sar: &Rgb8, dice: &mut ChaCha8Rng) -> Vec<f32> {
+        match self.radiometry {
+            Radiometry::AsIs => normalise_pixels(sar),
+            Radiometry::Robust => normalise_pixels(&bend(&robust_sar(sar), dice)),
+        }
+    }
 }
 
 /// Where samples come from.
 pub struct Sources {
     eurosat: Vec<Vec<Vec<u8>>>,
     pairs: Vec<(Rgb8, Rgb8)>,
+    square: Square,
 }
 
 /// EuroSAT classes whose tiles show one land cover throughout, and the scene class it is. Highway
@@ -89,7 +132,7 @@ impl Sources {
     ///
     /// # Errors
     /// When a file is there but cannot be read.
-    pub fn open(data: &Path, progress: fn(&str)) -> Result<Self, TrainError> {
+    pub fn open(data: &Path, square: Square, progress: fn(&str)) -> Result<Self, TrainError> {
         let mut eurosat = Vec::new();
         for (name, _) in EUROSAT {
             let path = data.join("eurosat_rgb").join(format!("{name}.tar"));
@@ -103,7 +146,11 @@ impl Sources {
         }
         let pairs = Self::read_pairs(&data.join("s1s2_pairs"), |i| i % HELD_OUT_EVERY != 0)?;
         progress(&format!("{} real pairs", pairs.len()));
-        Ok(Self { eurosat, pairs })
+        Ok(Self {
+            eurosat,
+            pairs,
+            square,
+        })
     }
 
     /// Real pairs of a folder whose position in the sorted list passes `keep`.
@@ -154,35 +201,37 @@ impl Sources {
         let scene_seed = (dice.next_u64() >> 1) & !1;
         // Pixels of 10 m, and often of 5 to 20 m: tiles of another size than the model's square are
         // brought to it.
+        let wanted = self.square.side_px;
         let side = match dice.random_range(0..100u8) {
-            0..50 => SIDE_PX,
-            50..62 => dice.random_range(SIDE_PX / 2..=SIDE_PX),
-            _ => dice.random_range(SIDE_PX..=2 * SIDE_PX),
+            0..50 => wanted,
+            50..62 => dice.random_range(wanted / 2..=wanted),
+            _ => dice.random_range(wanted..=2 * wanted),
         };
         let scene = generate(scene_seed, side);
-        let shrink = |picture: &Rgb8| resize_bilinear(picture, SIDE_PX, SIDE_PX);
-        let nearest = |i: usize| (2 * i + 1) * side / (2 * SIDE_PX);
-        let label = (0..SIDE_PX * SIDE_PX)
-            .map(|i| scene.label[nearest(i / SIDE_PX) * side + nearest(i % SIDE_PX)])
+        let fit = |picture: &Rgb8| resize_bilinear(picture, wanted, wanted);
+        let nearest = |i: usize| (2 * i + 1) * side / (2 * wanted);
+        let label = (0..wanted * wanted)
+            .map(|i| scene.label[nearest(i / wanted) * side + nearest(i % wanted)])
             .collect();
-        finish(
-            shrink(&scene.rgb),
-            Some(shrink(&scene.sar)),
+        self.finish(
+            fit(&scene.rgb),
+            Some(fit(&scene.sar)),
             label,
             clouds,
             &mut dice,
         )
     }
 
-    /// A 3×3 collage of EuroSAT tiles, often the same class in neighbouring places.
+    /// A collage of EuroSAT tiles (3 × 3 of them in a square of 192 px), often the same class in neighbouring places.
     ///
     /// # Errors
     /// When a tile cannot be decoded.
     pub fn collage(&self, seed: u64, clouds: CloudMix) -> Result<Sample, TrainError> {
         let mut dice = ChaCha8Rng::seed_from_u64(seed ^ 0xC011_A6E0);
-        let mut rgb = Rgb8::filled(SIDE_PX, SIDE_PX, 0);
-        let mut label = vec![IGNORE; SIDE_PX * SIDE_PX];
-        let cells = SIDE_PX / EUROSAT_PX;
+        let wanted = self.square.side_px;
+        let mut rgb = Rgb8::filled(wanted, wanted, 0);
+        let mut label = vec![IGNORE; wanted * wanted];
+        let cells = wanted / EUROSAT_PX;
         let palette: [usize; 3] = std::array::from_fn(|_| dice.random_range(0..EUROSAT.len()));
         for cell in 0..cells * cells {
             let kind = palette[dice.random_range(0..palette.len())];
@@ -194,13 +243,13 @@ impl Sources {
             for y in 0..EUROSAT_PX.min(decoded.height_px) {
                 for x in 0..EUROSAT_PX.min(decoded.width_px) {
                     let from = if flip { decoded.width_px - 1 - x } else { x };
-                    let at = (top + y) * SIDE_PX + left + x;
+                    let at = (top + y) * wanted + left + x;
                     rgb.data[at * 3..at * 3 + 3].copy_from_slice(&decoded.pixel(from, y));
                     label[at] = EUROSAT[kind].1;
                 }
             }
         }
-        Ok(finish(rgb, None, label, clouds, &mut dice))
+        Ok(self.finish(rgb, None, label, clouds, &mut dice))
     }
 
     /// A random crop of a real pair, without labels.
@@ -208,21 +257,57 @@ impl Sources {
     pub fn pair(&self, seed: u64, clouds: CloudMix) -> Sample {
         let mut dice = ChaCha8Rng::seed_from_u64(seed ^ 0x9A1B_0000);
         let (rgb, sar) = &self.pairs[dice.random_range(0..self.pairs.len())];
+        let wanted = self.square.side_px;
         let side = dice
-            .random_range(SIDE_PX * 2 / 3..=SIDE_PX * 2)
+            .random_range(wanted * 2 / 3..=wanted * 2)
             .min(rgb.width_px)
             .min(rgb.height_px);
         let left = dice.random_range(0..=rgb.width_px - side);
         let top = dice.random_range(0..=rgb.height_px - side);
-        let cut =
-            |picture: &Rgb8| resize_bilinear(&crop(picture, left, top, side), SIDE_PX, SIDE_PX);
-        finish(
+        let cut = |picture: &Rgb8| resize_bilinear(&crop(picture, left, top, side), wanted, wanted);
+        self.finish(
             cut(rgb),
             Some(cut(sar)),
-            vec![IGNORE; SIDE_PX * SIDE_PX],
+            vec![IGNORE; wanted * wanted],
             clouds,
             &mut dice,
         )
+    }
+
+    /// Turns and mirrors everything together, disturbs the radiometry, lays a cloud over the optical
+    /// tile, and applies the radiometry that inference applies.
+    fn finish(
+        &self,
+        rgb: Rgb8,
+        sar: Option<Rgb8>,
+        label: Vec<u8>,
+        clouds: CloudMix,
+        dice: &mut ChaCha8Rng,
+    ) -> Sample {
+        let square = self.square;
+        let turn = dice.random_range(0..8u8);
+        let rgb = dihedral(&rgb, turn);
+        let mut labels = vec![IGNORE; label.len()];
+        for (i, l) in labels.iter_mut().enumerate() {
+            *l = label[source(i, square.side_px, turn)];
+        }
+        let rgb = disturb(&rgb, dice);
+        let cloudy = match cloud(clouds, dice) {
+            Some(cloud) => add_cloud(&rgb, &cloud).0,
+            None => rgb.clone(),
+        };
+        let has_sar = sar.is_some();
+        let sar = match sar {
+            Some(sar) => square.sar(&disturb_sar(&dihedral(&sar, turn), dice), dice),
+            None => vec![0.0; 3 * square.side_px * square.side_px],
+        };
+        Sample {
+            optical: square.optical(&cloudy),
+            clear: square.optical(&rgb),
+            sar,
+            has_sar,
+            label: labels,
+        }
     }
 }
 
@@ -238,43 +323,6 @@ pub fn crop(picture: &Rgb8, left: usize, top: usize, side: usize) -> Rgb8 {
         width_px: side,
         height_px: side,
         data,
-    }
-}
-
-/// Turns and mirrors everything together, disturbs the radiometry, lays a cloud over the optical
-/// tile, and applies the radiometry that inference applies.
-fn finish(
-    rgb: Rgb8,
-    sar: Option<Rgb8>,
-    label: Vec<u8>,
-    clouds: CloudMix,
-    dice: &mut ChaCha8Rng,
-) -> Sample {
-    let turn = dice.random_range(0..8u8);
-    let rgb = dihedral(&rgb, turn);
-    let mut labels = vec![IGNORE; label.len()];
-    for (i, l) in labels.iter_mut().enumerate() {
-        *l = label[source(i, turn)];
-    }
-    let rgb = disturb(&rgb, dice);
-    let cloudy = match cloud(clouds, dice) {
-        Some(cloud) => add_cloud(&rgb, &cloud).0,
-        None => rgb.clone(),
-    };
-    let has_sar = sar.is_some();
-    let sar = match sar {
-        Some(sar) => {
-            let sar = robust_sar(&disturb_sar(&dihedral(&sar, turn), dice));
-            normalise_pixels(&bend(&sar, dice))
-        }
-        None => vec![0.0; 3 * SIDE_PX * SIDE_PX],
-    };
-    Sample {
-        optical: normalise_pixels(&robust_rgb(&cloudy)),
-        clear: normalise_pixels(&robust_rgb(&rgb)),
-        sar,
-        has_sar,
-        label: labels,
     }
 }
 
@@ -354,25 +402,25 @@ fn bend(sar: &Rgb8, dice: &mut ChaCha8Rng) -> Rgb8 {
 fn dihedral(picture: &Rgb8, turn: u8) -> Rgb8 {
     let mut out = picture.clone();
     for (i, pixel) in out.data.chunks_exact_mut(3).enumerate() {
-        let from = source(i, turn) * 3;
+        let from = source(i, picture.width_px, turn) * 3;
         pixel.copy_from_slice(&picture.data[from..from + 3]);
     }
     out
 }
 
 /// Where pixel `i` of a turned square comes from.
-fn source(i: usize, turn: u8) -> usize {
-    let (mut y, mut x) = (i / SIDE_PX, i % SIDE_PX);
+fn source(i: usize, side_px: usize, turn: u8) -> usize {
+    let (mut y, mut x) = (i / side_px, i % side_px);
     if turn & 1 != 0 {
-        x = SIDE_PX - 1 - x;
+        x = side_px - 1 - x;
     }
     if turn & 2 != 0 {
-        y = SIDE_PX - 1 - y;
+        y = side_px - 1 - y;
     }
     if turn & 4 != 0 {
         (x, y) = (y, x);
     }
-    y * SIDE_PX + x
+    y * side_px + x
 }
 
 fn picture(path: &Path) -> Result<Rgb8, TrainError> {
@@ -422,7 +470,10 @@ fn read_tar(path: &Path) -> Result<Vec<Vec<u8>>, TrainError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{CloudMix, IGNORE, SIDE_PX, Sources, dihedral, source};
+    use super::{CloudMix, IGNORE, Sources, Square, dihedral, source};
+    use mmovseg_model::ModelConfig;
+
+    const SIDE_PX: usize = 192;
 
     #[test]
     fn picture_and_labels_turn_together() {
@@ -436,7 +487,7 @@ mod tests {
         for turn in 0..8 {
             let turned = dihedral(&rgb, turn);
             for i in [0, 5, 191, 192 * 7 + 3, SIDE_PX * SIDE_PX - 1] {
-                assert_eq!(turned.data[i * 3], rgb.data[source(i, turn) * 3]);
+                assert_eq!(turned.data[i * 3], rgb.data[source(i, SIDE_PX, turn) * 3]);
             }
         }
     }
@@ -446,6 +497,7 @@ mod tests {
         let sources = Sources {
             eurosat: Vec::new(),
             pairs: Vec::new(),
+            square: Square::of(&ModelConfig::nano()),
         };
         let (a, b) = (
             sources.scene(5, CloudMix::CLOUDY),

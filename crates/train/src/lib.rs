@@ -6,10 +6,13 @@
 //! [`vision::train_segment`] its segmentation stage. [`evaluate`] measures a session on a folder.
 
 mod average;
+mod batch;
 pub mod data;
 pub mod evaluate;
 pub mod import;
+mod learn;
 pub mod metrics;
+mod paper;
 pub mod run;
 mod start;
 pub mod text;

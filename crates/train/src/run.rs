@@ -1,12 +1,14 @@
 //! The book-keeping of one stage: resume, schedule, loss log, checkpoints.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use burn::module::Module;
+use burn::module::{Module, ParamId};
 use burn::optim::{AdamWConfig, ModuleOptimizer};
+use mmovseg_model::MmOvSeg;
 use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
@@ -27,6 +29,8 @@ pub struct StageOptions {
     pub part: usize,
     /// Highest learning rate.
     pub learning_rate: f64,
+    /// Learn from this many samples only, over and over: shows whether a recipe can learn at all.
+    pub samples: Option<usize>,
     /// Seed of weights and data.
     pub seed: u64,
     /// Where to compute, without gradients.
@@ -44,10 +48,72 @@ struct State {
 
 /// The mean of a stage's last weights, beside its checkpoint.
 pub(crate) const AVERAGE_FILE: &str = "average.bpk";
+/// The states of the optimisers, beside the checkpoint.
+const OPTIMIZER_FILES: [&str; 2] = ["optimizer.bpk", "optimizer-slow.bpk"];
 /// Steps between two checkpoints.
 const CHECKPOINT_STEPS: usize = 100;
-/// Share of the steps with a rising learning rate.
-const WARM_UP: f64 = 0.04;
+/// How a stage turns gradients into steps, beyond its highest learning rate.
+pub(crate) struct Recipe {
+    /// Of AdamW.
+    pub weight_decay: f32,
+    /// Of AdamW.
+    pub beta_2: f32,
+    /// Share of the steps with a rising learning rate.
+    pub warm_up: f64,
+    /// Last learning rate over the highest.
+    pub last: f64,
+    /// Norm that all gradients together are held to.
+    pub clip_norm: Option<f32>,
+    /// Parameters that learn at another pace.
+    pub slow: Option<Slow>,
+}
+
+/// Parameters with a learning rate of their own.
+pub(crate) struct Slow {
+    /// Whether a checkpoint name is one.
+    pub is: fn(&str) -> bool,
+    /// Their learning rate over that of the others.
+    pub factor: f64,
+}
+
+impl Recipe {
+    /// For the default model.
+    pub const OURS: Self = Self {
+        weight_decay: 0.02,
+        beta_2: 0.98,
+        warm_up: 0.04,
+        last: 0.01,
+        clip_norm: None,
+        slow: None,
+    };
+
+    /// The parameters that learn at another pace.
+    pub fn slow_ids(&self, model: &MmOvSeg) -> HashSet<ParamId> {
+        let Some(slow) = &self.slow else {
+            return HashSet::new();
+        };
+        model
+            .parameter_ids()
+            .into_iter()
+            .filter(|(name, _)| (slow.is)(name))
+            .map(|(_, id)| id)
+            .collect()
+    }
+
+    fn optimizer(&self) -> ModuleOptimizer {
+        AdamWConfig::new()
+            .with_beta_2(self.beta_2)
+            .with_epsilon(1e-8)
+            .with_weight_decay(self.weight_decay)
+            .init()
+    }
+}
+
+/// The optimiser, and that of the parameters with a pace of their own.
+pub(crate) struct Optimizers {
+    pub main: ModuleOptimizer,
+    pub slow: Option<ModuleOptimizer>,
+}
 
 /// A stage under way.
 pub struct Run {
@@ -56,6 +122,8 @@ pub struct Run {
     losses: File,
     started: Instant,
     first: usize,
+    warm_up: f64,
+    last: f64,
 }
 
 impl Run {
@@ -64,18 +132,18 @@ impl Run {
     ///
     /// # Errors
     /// When the folder cannot be written, or holds a run of another length or seed.
-    pub fn start<M: Module>(
+    pub(crate) fn start<M: Module>(
         name: &str,
         options: &StageOptions,
+        recipe: &Recipe,
         module: M,
-    ) -> Result<(Self, M, ModuleOptimizer), TrainError> {
+    ) -> Result<(Self, M, Optimizers), TrainError> {
         let folder = options.run.join(name);
         std::fs::create_dir_all(&folder).map_err(file(&folder))?;
-        let mut optimizer = AdamWConfig::new()
-            .with_beta_2(0.98)
-            .with_epsilon(1e-8)
-            .with_weight_decay(0.02)
-            .init();
+        let mut optimizers = Optimizers {
+            main: recipe.optimizer(),
+            slow: recipe.slow.as_ref().map(|_| recipe.optimizer()),
+        };
         let mut module = module;
         let mut first = 0;
         let path = folder.join("state.json");
@@ -92,9 +160,14 @@ impl Run {
             module = module
                 .try_load_file(folder.join("model.bpk"))
                 .map_err(content(&folder))?;
-            optimizer = optimizer
-                .load(folder.join("optimizer.bpk"))
+            optimizers.main = optimizers
+                .main
+                .load(folder.join(OPTIMIZER_FILES[0]))
                 .map_err(content(&folder))?;
+            if let Some(slow) = optimizers.slow.take() {
+                let loaded = slow.load(folder.join(OPTIMIZER_FILES[1]));
+                optimizers.slow = Some(loaded.map_err(content(&folder))?);
+            }
             first = state.step;
         }
         let path = folder.join("losses.jsonl");
@@ -109,8 +182,10 @@ impl Run {
             losses,
             started: Instant::now(),
             first,
+            warm_up: recipe.warm_up,
+            last: recipe.last,
         };
-        Ok((run, module, optimizer))
+        Ok((run, module, optimizers))
     }
 
     /// Where the stage keeps its files.
@@ -124,14 +199,15 @@ impl Run {
         self.first
     }
 
-    /// Linear warm-up, then half a cosine down to a hundredth.
+    /// Linear warm-up, then half a cosine.
     #[must_use]
     pub fn learning_rate(&self, step: usize) -> f64 {
         let at = (step + 1) as f64 / self.options.steps.max(1) as f64;
-        let factor = if at < WARM_UP {
-            at / WARM_UP
+        let factor = if at < self.warm_up {
+            at / self.warm_up
         } else {
-            0.505 + 0.495 * (std::f64::consts::PI * (at - WARM_UP) / (1.0 - WARM_UP)).cos()
+            let turn = std::f64::consts::PI * (at - self.warm_up) / (1.0 - self.warm_up);
+            0.5 * (1.0 + self.last + (1.0 - self.last) * turn.cos())
         };
         self.options.learning_rate * factor
     }
@@ -174,11 +250,11 @@ impl Run {
     ///
     /// # Errors
     /// When the checkpoint cannot be written.
-    pub fn checkpoint<M: Module>(
+    pub(crate) fn checkpoint<M: Module>(
         &self,
         step: usize,
         module: &M,
-        optimizer: &ModuleOptimizer,
+        optimizers: &Optimizers,
     ) -> Result<(), TrainError> {
         let done = step + 1;
         // The state file is written last: without it a half-written checkpoint is not picked up.
@@ -190,9 +266,12 @@ impl Run {
             .valid()
             .save_file(self.folder.join("model.bpk"))
             .map_err(content(&self.folder))?;
-        optimizer
-            .save(self.folder.join("optimizer.bpk"))
-            .map_err(content(&self.folder))?;
+        let all = std::iter::once(&optimizers.main).chain(&optimizers.slow);
+        for (optimizer, name) in all.zip(OPTIMIZER_FILES) {
+            optimizer
+                .save(self.folder.join(name))
+                .map_err(content(&self.folder))?;
+        }
         let state = State {
             step: done,
             steps: self.options.steps,

@@ -94,6 +94,21 @@ pub(crate) fn correlation(model: MmOvSeg, device: &Device) -> Result<MmOvSeg, Tr
     })
 }
 
+/// A model with the weights of another wherever name and shape agree.
+///
+/// # Errors
+/// When the device gives no values.
+pub(crate) fn take_over(
+    model: MmOvSeg,
+    from: MmOvSeg,
+    device: &Device,
+) -> Result<MmOvSeg, TrainError> {
+    let wanted = model.parameter_shapes();
+    let mut tensors = values(&from)?;
+    tensors.retain(|name, (shape, _)| wanted.get(name) == Some(shape));
+    Ok(model.load(&mut tensors, device))
+}
+
 /// Flat tensors with their shapes, by checkpoint name.
 pub(crate) type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
@@ -106,16 +121,27 @@ pub(crate) fn change(
     device: &Device,
     edit: impl FnOnce(&mut Tensors),
 ) -> Result<MmOvSeg, TrainError> {
-    let mut tensors = Tensors::new();
-    for (name, shape, flat) in model.export() {
-        let data = flat
-            .into_data()
-            .try_into_vec()
-            .map_err(|e| content(Path::new(&name), format!("{e:?}")))?;
-        tensors.insert(name, (shape, data));
-    }
+    let mut tensors = values(&model)?;
     edit(&mut tensors);
     Ok(model.load(&mut tensors, device))
+}
+
+/// Every parameter's values.
+///
+/// # Errors
+/// When the device gives no values.
+pub(crate) fn values(model: &MmOvSeg) -> Result<Tensors, TrainError> {
+    model
+        .export()
+        .into_iter()
+        .map(|(name, shape, flat)| {
+            let data = flat
+                .into_data()
+                .try_into_vec()
+                .map_err(|e| content(Path::new(&name), format!("{e:?}")))?;
+            Ok((name, (shape, data)))
+        })
+        .collect()
 }
 
 /// `count` cosine patterns over `3 × side × side` pixels, flat, slow ones first: all of luminance,

@@ -1,0 +1,180 @@
+//! Samples as tensors, and what towers and logits are held against.
+
+use burn::tensor::activation::{log_softmax, softmax};
+use burn::tensor::{Device, Tensor, TensorData};
+use mmovseg_model::{MmOvSeg, Silent, cosine};
+use mmovseg_scene::CLASSES;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+use crate::data::{IGNORE, Sample};
+use crate::words::Words;
+
+/// Temperature of the dense classification that teaches the towers.
+const TEMPERATURE: f64 = 0.07;
+/// Confidence under which a pseudo-label of a real tile does not count.
+const PSEUDO_CONFIDENCE: f32 = 0.5;
+/// Weight of a labelled pixel by its class, in the order of [`CLASSES`]: roads are a twenty-fifth of
+/// the ground, and without more weight the first trained model never named one.
+const CLASS_WEIGHTS: [f32; CLASSES.len()] = [1.0, 1.0, 1.0, 3.0, 1.0, 1.0, 1.0];
+
+/// A batch on the device.
+pub(crate) struct Batch {
+    /// `[N, 3, S, S]`, clouded.
+    pub optical: Tensor<4>,
+    /// The same without clouds.
+    pub clear: Tensor<4>,
+    /// `[N, 3, S, S]`.
+    pub sar: Tensor<4>,
+    /// 1 where there is a SAR tile, `[N, 1, 1, 1]`.
+    pub has_sar: Tensor<4>,
+    /// Share of each class in each cell of the feature grid, `[N, T, g²]`.
+    cells: Tensor<3>,
+    /// Share of labelled pixels in each cell, `[N, 1, g²]`.
+    cell_weight: Tensor<3>,
+    /// The same for the logits' grid, `[N, T, 4g, 4g]` and `[N, 1, 4g, 4g]`.
+    pixels: Tensor<4>,
+    pixel_weight: Tensor<4>,
+    /// 1 where a sample has no label at all, `[N, 1, 1, 1]`.
+    unlabelled: Tensor<4>,
+    grid: usize,
+    /// Class of each pixel, or [`IGNORE`], `[N, S, S]`.
+    pub labels: Vec<u8>,
+    /// `S`.
+    pub side_px: usize,
+    /// Where it lies.
+    pub device: Device,
+}
+
+impl Batch {
+    pub fn new(samples: &[Sample], grid: usize, device: &Device) -> Self {
+        let n = samples.len();
+        let side = samples.first().map_or(0, Sample::side_px);
+        let tile = |pick: fn(&Sample) -> &Vec<f32>| {
+            let flat: Vec<f32> = samples
+                .iter()
+                .flat_map(|s| pick(s).iter().copied())
+                .collect();
+            Tensor::<4>::from_data(TensorData::new(flat, [n, 3, side, side]), device)
+        };
+        let flag = |pick: &dyn Fn(&Sample) -> bool| {
+            let flat: Vec<f32> = samples
+                .iter()
+                .map(|s| f32::from(u8::from(pick(s))))
+                .collect();
+            Tensor::<4>::from_data(TensorData::new(flat, [n, 1, 1, 1]), device)
+        };
+        let (cells, cell_weight) = shares(samples, grid);
+        let (pixels, pixel_weight) = shares(samples, 4 * grid);
+        let classes = CLASSES.len();
+        let fine = 4 * grid;
+        Self {
+            optical: tile(|s| &s.optical),
+            clear: tile(|s| &s.clear),
+            sar: tile(|s| &s.sar),
+            has_sar: flag(&|s| s.has_sar),
+            cells: Tensor::from_data(TensorData::new(cells, [n, classes, grid * grid]), device),
+            cell_weight: Tensor::from_data(
+                TensorData::new(cell_weight, [n, 1, grid * grid]),
+                device,
+            ),
+            pixels: Tensor::from_data(TensorData::new(pixels, [n, classes, fine, fine]), device),
+            pixel_weight: Tensor::from_data(
+                TensorData::new(pixel_weight, [n, 1, fine, fine]),
+                device,
+            ),
+            unlabelled: flag(&|s| s.label.iter().all(|&l| l == IGNORE)),
+            grid,
+            labels: samples
+                .iter()
+                .flat_map(|s| s.label.iter().copied())
+                .collect(),
+            side_px: side,
+            device: device.clone(),
+        }
+    }
+
+    /// One word for each class, `[T, E]`, drawn by the step.
+    pub fn text(&self, words: &Words, classes: &[usize], seed: u64, step: usize) -> Tensor<2> {
+        let mut dice = ChaCha8Rng::seed_from_u64(seed ^ 0x7E87 ^ (step as u64) << 16);
+        let flat = words.draw(classes, &mut dice);
+        Tensor::from_data(
+            TensorData::new(flat, [classes.len(), words.width()]),
+            &self.device,
+        )
+    }
+
+    /// Targets and weights for the logits. Samples without labels get what the frozen optical
+    /// towers say of the clear tile, where they are confident.
+    pub fn pixel_targets(&self, model: &MmOvSeg, text: &Tensor<2>) -> (Tensor<4>, Tensor<4>) {
+        if self.unlabelled.clone().sum().into_scalar::<f32>() == 0.0 {
+            return (self.pixels.clone(), self.pixel_weight.clone());
+        }
+        let clip = model.encode_clip(self.clear.clone(), &mut Silent).dense;
+        let [_, _, deepest] = model.dino_taps(self.clear.clone(), false, &mut Silent);
+        let dino = model.dino_embedding(deepest, false);
+        let say = |features| softmax(cosine(features, text.clone()) / TEMPERATURE, 1);
+        let soft = ((say(clip) + say(dino)) / 2.0).detach();
+        let sure = soft
+            .clone()
+            .max_dim(1)
+            .greater_elem(PSEUDO_CONFIDENCE)
+            .float();
+        let pseudo = self.unlabelled.clone();
+        let target = self.pixels.clone() + self.enlarge(soft) * pseudo.clone();
+        let weight = self.pixel_weight.clone() + self.enlarge(sure) * pseudo;
+        (target, weight)
+    }
+
+    /// `[N, C, g²]` repeated to `[N, C, 4g, 4g]`.
+    fn enlarge(&self, cells: Tensor<3>) -> Tensor<4> {
+        let [n, c, _] = cells.dims();
+        let g = self.grid;
+        cells
+            .reshape([n, c, g, 1, g, 1])
+            .expand([n, c, g, 4, g, 4])
+            .reshape([n, c, 4 * g, 4 * g])
+    }
+}
+
+/// Share of each class, `[N, T, grid²]`, and of labelled pixels weighted by class, `[N, 1, grid²]`,
+/// a cell.
+fn shares(samples: &[Sample], grid: usize) -> (Vec<f32>, Vec<f32>) {
+    let side = samples.first().map_or(0, Sample::side_px);
+    let cell_px = (side / grid).max(1);
+    let area = grid * grid;
+    let classes = CLASSES.len();
+    let mut share = vec![0.0f32; samples.len() * classes * area];
+    let mut weight = vec![0.0f32; samples.len() * area];
+    let unit = 1.0 / (cell_px * cell_px) as f32;
+    for (n, sample) in samples.iter().enumerate() {
+        for (i, &label) in sample.label.iter().enumerate() {
+            if label == IGNORE {
+                continue;
+            }
+            let cell = i / side / cell_px * grid + i % side / cell_px;
+            share[(n * classes + usize::from(label)) * area + cell] += unit;
+            weight[n * area + cell] += unit;
+        }
+        for cell in 0..area {
+            let labelled = weight[n * area + cell];
+            if labelled > 0.0 {
+                let mut weighted = 0.0;
+                for (class, class_weight) in CLASS_WEIGHTS.iter().enumerate() {
+                    let share = &mut share[(n * classes + class) * area + cell];
+                    weighted += *share * class_weight;
+                    *share /= labelled;
+                }
+                weight[n * area + cell] = weighted;
+            }
+        }
+    }
+    (share, weight)
+}
+
+/// Cross-entropy of cells against their class shares; `cosines [N, T, g²]`.
+pub(crate) fn dense_loss(cosines: Tensor<3>, batch: &Batch) -> Tensor<1> {
+    let log = log_softmax(cosines / TEMPERATURE, 1);
+    let each = -(batch.cells.clone() * log).sum_dim(1) * batch.cell_weight.clone();
+    each.sum() / (batch.cell_weight.clone().sum() + 1e-6)
+}

@@ -1,0 +1,224 @@
+//! The loop of every vision stage: samples ahead of time, gradients of the parts of a batch side by
+//! side, the optimiser's step, the running mean, checkpoints.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+
+use burn::module::{Module, ModuleVisitor, Param, ParamId};
+use burn::optim::{GradientsAccumulator, GradientsParams};
+use burn::tensor::Tensor;
+use mmovseg_model::MmOvSeg;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+use crate::TrainError;
+use crate::average::Average;
+use crate::batch::Batch;
+use crate::data::{Sample, Sources, Square};
+use crate::run::{Recipe, Run, StageOptions};
+use crate::vision::content;
+
+/// Samples prepared ahead of the step that uses them.
+const AHEAD: usize = 3;
+/// Samples of one kind (scene, collage, real pair) in a row.
+const SAME_KIND: usize = 2;
+/// Steps between two lines of the log.
+const LOG_STEPS: usize = 10;
+
+/// What a stage minimises, and the terms it logs.
+pub(crate) struct Loss {
+    pub total: Tensor<1>,
+    pub terms: Vec<(&'static str, Tensor<1>)>,
+}
+
+/// Runs a stage from its last checkpoint to its end: `draw` makes a sample, `loss` judges the model
+/// on a batch at a step.
+pub(crate) fn learn(
+    name: &str,
+    options: &StageOptions,
+    recipe: &Recipe,
+    model: MmOvSeg,
+    draw: impl Fn(&Sources, u64, &mut ChaCha8Rng) -> Result<Sample, TrainError> + Send + 'static,
+    loss: impl Fn(&MmOvSeg, &Batch, usize) -> Loss + Sync,
+) -> Result<(), TrainError> {
+    let slow = recipe.slow_ids(&model);
+    let (mut run, mut model, mut optimizers) = Run::start(name, options, recipe, model)?;
+    let square = Square::of(model.config());
+    let mut average = Average::open(&run, &model)?;
+    let feed = feed(options, square, run.first(), draw)?;
+    for step in run.first()..options.steps {
+        let samples = feed
+            .recv()
+            .map_err(|_| content(&options.run, "the thread that prepares samples ended early"))??;
+        let logs = step % LOG_STEPS == 0 || step + 1 == options.steps;
+        let (gradients, terms) = gradients(&model, &samples, options, logs, |model, batch| {
+            loss(model, batch, step)
+        });
+        let rate = run.learning_rate(step);
+        let (gradients, gentle) = split(gradients, &model, &slow, recipe.clip_norm);
+        model = optimizers.main.step(rate, model, gradients);
+        if let (Some(optimizer), Some(slow)) = (&mut optimizers.slow, &recipe.slow) {
+            model = optimizer.step(rate * slow.factor, model, gentle);
+        }
+        if logs {
+            run.log(step, &terms)?;
+        }
+        average.take(step, &model)?;
+        if run.is_checkpoint(step) {
+            average.save(&run, &model)?;
+            run.checkpoint(step, &model, &optimizers)?;
+        }
+    }
+    Ok(())
+}
+
+/// Mean gradients of a batch, its parts computed side by side: most tensor operations of the CPU
+/// backend use one thread. The mean of each logged term goes with them.
+fn gradients(
+    model: &MmOvSeg,
+    samples: &[Sample],
+    options: &StageOptions,
+    logs: bool,
+    loss: impl Fn(&MmOvSeg, &Batch) -> Loss + Sync,
+) -> (GradientsParams, Vec<(&'static str, f32)>) {
+    let device = options.device.clone().autodiff();
+    let parts: Vec<&[Sample]> = samples.chunks(options.part.max(1)).collect();
+    let share = 1.0 / parts.len().max(1) as f64;
+    let judge = |part: &[Sample]| {
+        // Parts that shared an autodiff graph would wait for one another; a fork has its own.
+        let model = model.clone().fork(&device);
+        let batch = Batch::new(part, model.config().head.grid, &device);
+        let loss = loss(&model, &batch);
+        let terms: Vec<(&'static str, f32)> = if logs {
+            loss.terms
+                .into_iter()
+                .map(|(name, term)| (name, term.into_scalar::<f32>() * share as f32))
+                .collect()
+        } else {
+            Vec::new()
+        };
+        let gradients = GradientsParams::from_grads((loss.total * share).backward(), &model);
+        (gradients, terms)
+    };
+    let results: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = parts
+            .iter()
+            .map(|part| scope.spawn(|| judge(part)))
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| {
+                thread
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })
+            .collect()
+    });
+    let mut sum = GradientsAccumulator::new();
+    let mut means: Vec<(&'static str, f32)> = Vec::new();
+    for (gradients, terms) in results {
+        sum.accumulate(model, gradients);
+        for (i, (name, value)) in terms.into_iter().enumerate() {
+            match means.get_mut(i) {
+                Some(mean) => mean.1 += value,
+                None => means.push((name, value)),
+            }
+        }
+    }
+    (sum.grads(), means)
+}
+
+/// The gradients of the parameters outside and inside `slow`, all scaled down together where the norm
+/// of the whole is above `clip_norm`.
+fn split(
+    mut gradients: GradientsParams,
+    model: &MmOvSeg,
+    slow: &HashSet<ParamId>,
+    clip_norm: Option<f32>,
+) -> (GradientsParams, GradientsParams) {
+    let mut factor = 1.0;
+    if let Some(most) = clip_norm {
+        let mut norm = SquareSum {
+            gradients: &gradients,
+            sum: 0.0,
+        };
+        model.visit(&mut norm);
+        factor = f64::from(most) / norm.sum.sqrt().max(f64::from(most));
+    }
+    let mut gentle = GradientsParams::new();
+    if factor < 1.0 || !slow.is_empty() {
+        model.visit(&mut Sort {
+            all: &mut gradients,
+            gentle: &mut gentle,
+            slow,
+            factor,
+        });
+    }
+    (gradients, gentle)
+}
+
+struct SquareSum<'a> {
+    gradients: &'a GradientsParams,
+    sum: f64,
+}
+
+impl ModuleVisitor for SquareSum<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = self.gradients.get::<D>(param.id) {
+            self.sum += f64::from(gradient.square().sum().into_scalar::<f32>());
+        }
+    }
+}
+
+struct Sort<'a> {
+    all: &'a mut GradientsParams,
+    gentle: &'a mut GradientsParams,
+    slow: &'a HashSet<ParamId>,
+    factor: f64,
+}
+
+impl ModuleVisitor for Sort<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let Some(gradient) = self.all.remove::<D>(param.id) else {
+            return;
+        };
+        let into = if self.slow.contains(&param.id) {
+            &mut *self.gentle
+        } else {
+            &mut *self.all
+        };
+        into.register(param.id, gradient * self.factor);
+    }
+}
+
+/// Samples of the steps to come, made by a thread of their own.
+fn feed(
+    options: &StageOptions,
+    square: Square,
+    first: usize,
+    draw: impl Fn(&Sources, u64, &mut ChaCha8Rng) -> Result<Sample, TrainError> + Send + 'static,
+) -> Result<Receiver<Result<Vec<Sample>, TrainError>>, TrainError> {
+    let sources = Arc::new(Sources::open(&options.data, square, options.progress)?);
+    let (sender, receiver) = sync_channel(AHEAD);
+    let options = options.clone();
+    std::thread::spawn(move || {
+        for step in first..options.steps {
+            let batch = (0..options.batch)
+                .map(|i| {
+                    let index = step * options.batch + i;
+                    let index = options.samples.map_or(index, |count| index % count);
+                    let seed = options.seed << 40 ^ index as u64;
+                    // Neighbours are of one kind: a part without real pairs needs no teacher.
+                    let kind = options.seed << 40 ^ (index / SAME_KIND) as u64;
+                    let mut dice = ChaCha8Rng::seed_from_u64(kind ^ 0xFEED);
+                    draw(&sources, seed, &mut dice)
+                })
+                .collect();
+            if sender.send(batch).is_err() {
+                return;
+            }
+        }
+    });
+    Ok(receiver)
+}
