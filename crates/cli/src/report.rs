@@ -32,6 +32,8 @@ pub struct RunReport<'a> {
     pub share: &'a [f64],
     pub width_px: usize,
     pub height_px: usize,
+    /// Windows that the scene was cut into; 1 when it was run as a whole.
+    pub windows: usize,
     pub timings_ms: serde_json::Map<String, serde_json::Value>,
     /// From the start of loading to the package being on the device.
     pub load_ms: f64,
@@ -54,6 +56,7 @@ impl<'a> RunReport<'a> {
             share: &result.share,
             width_px: result.width_px,
             height_px: result.height_px,
+            windows: result.windows,
             timings_ms: timings(&result.timings),
             load_ms,
             peak_memory_bytes: peak_memory_bytes(),

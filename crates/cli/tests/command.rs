@@ -316,6 +316,98 @@ fn segment_writes_labels_tensors_and_a_report_that_agree() {
 }
 
 #[test]
+fn segment_exports_a_georeferenced_scene_in_windows() {
+    let root = tempfile::tempdir().unwrap();
+    let root = root.path();
+    let scene = mmovseg_scene::generate(3, 300);
+    let geo = mmovseg_raster::GeoRef {
+        transform: [10.0, 0.0, 399_960.0, 0.0, -10.0, 5_000_040.0],
+        epsg: Some(32_633),
+        keys: mmovseg_raster::GeoKeys::default(),
+    };
+    // One band is enough for a tile with a place.
+    let grey: Vec<u8> = scene.rgb.data.chunks_exact(3).map(|p| p[1]).collect();
+    let rgb = mmovseg_raster::label_geotiff(&grey, 300, 300, &greys(), &[], Some(&geo)).unwrap();
+    fs::write(root.join("rgb.tif"), rgb).unwrap();
+    fs::write(
+        root.join("sar.png"),
+        mmovseg_raster::write_rgb_png(&scene.sar).unwrap(),
+    )
+    .unwrap();
+    let nano = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("../../models/nano");
+    let run = |more: &[&str]| {
+        let mut args = vec![
+            "segment",
+            "--device",
+            "cpu",
+            "--model",
+            nano.to_str().unwrap(),
+            "--rgb",
+            "rgb.tif",
+            "--sar",
+            "sar.png",
+            "--classes",
+            "water, forest, city",
+        ];
+        args.extend(more);
+        args.iter().map(|&arg| arg.to_owned()).collect::<Vec<_>>()
+    };
+    let with = |more: &[&str]| {
+        let args = run(more);
+        works(root, &args.iter().map(String::as_str).collect::<Vec<_>>());
+    };
+    with(&[
+        "--out",
+        "l.tif",
+        "--geojson",
+        "l.geojson",
+        "--simplify",
+        "0",
+        "--json",
+        "r.json",
+    ]);
+    let report = json(&root.join("r.json"));
+    assert!(report["windows"].as_u64().unwrap() > 1, "{report}");
+    let bytes = fs::read(root.join("l.tif")).unwrap();
+    let raster = mmovseg_raster::decode(&bytes, "l.tif").unwrap();
+    let place = raster.georef.unwrap();
+    assert_eq!((place.transform, place.epsg), (geo.transform, geo.epsg));
+    let polygons = json(&root.join("l.geojson"));
+    assert_eq!(polygons.get("coordinates"), None, "in degrees");
+    for feature in polygons["features"].as_array().unwrap() {
+        let index = feature["properties"]["index"].as_u64().unwrap() as usize;
+        assert_eq!(feature["properties"]["share"], report["share"][index]);
+    }
+
+    with(&["--out", "w.png", "--tiling", "whole", "--json", "w.json"]);
+    assert_eq!(json(&root.join("w.json"))["windows"], 1);
+    with(&["--out", "o.png", "--tiling", "96", "--json", "o.json"]);
+    let mosaic = labels(&root.join("o.png")).data;
+    let first = mmovseg_raster::read_label_png(&bytes, "l.tif")
+        .unwrap()
+        .data;
+    assert_eq!(mosaic.len(), first.len());
+    assert_eq!(json(&root.join("o.json"))["windows"], 9);
+    for wrong in [
+        &["--out", "x.png", "--tiling", "some"][..],
+        &["--out", "x.png", "--geojson", "x.json", "--simplify", "-1"],
+        &["--out", "x.png", "--geojson", "x.png"],
+    ] {
+        let args = run(wrong);
+        fails(
+            root,
+            &args.iter().map(String::as_str).collect::<Vec<_>>(),
+            &[wrong[wrong.len() - 1]],
+        );
+    }
+}
+
+/// Every byte as itself.
+fn greys() -> Vec<[u8; 3]> {
+    (0..=255).map(|v| [v; 3]).collect()
+}
+
+#[test]
 fn trace_gives_stages_under_their_golden_names() {
     let root = tempfile::tempdir().unwrap();
     let root = root.path();

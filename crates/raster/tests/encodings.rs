@@ -42,7 +42,7 @@ fn lossless_encodings_are_exact() {
         let raster = open(name, type_name, bands);
         let transform = [10.0, 0.0, 500_000.0, 0.0, -10.0, 5_000_000.0];
         assert_eq!(
-            raster.georef.map(|geo| (geo.transform, geo.epsg)),
+            raster.georef.as_ref().map(|geo| (geo.transform, geo.epsg)),
             Some((transform, Some(32_633))),
             "{name}"
         );

@@ -85,7 +85,7 @@ fn agrees_with_gdal() {
             raster.georef.is_some() == crs.is_some(),
             format!("place {:?}", raster.georef),
         );
-        if let Some(georef) = raster.georef {
+        if let Some(georef) = &raster.georef {
             for (got, want) in georef
                 .transform
                 .iter()
