@@ -3,6 +3,7 @@
 mod checks;
 mod run;
 mod setup;
+mod site;
 mod web;
 
 use std::env;

@@ -17,6 +17,11 @@ use tiny_http::{Header, Method, Request, Response, Server};
 /// downloads must not hold up the page.
 const THREADS: usize = 8;
 
+/// What the page may do: run its own scripts and wasm, ask its own server, and nothing else. It travels
+/// in the page too, for servers that send no headers.
+pub const POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; \
+    img-src 'self' blob:; connect-src 'self'; worker-src 'self'; base-uri 'self'; form-action 'none'";
+
 /// A folder and the address prefix it is served under, such as `/` or `/models/b/`.
 #[derive(Debug, Clone)]
 pub struct Mount {
@@ -118,7 +123,8 @@ fn answer(mounts: &[Mount], request: Request) -> std::io::Result<()> {
     let Some(path) = resolve(mounts, request.url()) else {
         return request.respond(plain(404, "not found"));
     };
-    let Ok(file) = File::open(&path) else {
+    let packed = packed(&path).filter(|_| takes_brotli(&request));
+    let Ok(file) = File::open(packed.as_ref().unwrap_or(&path)) else {
         return request.respond(plain(404, "not found"));
     };
     let tag = file.metadata().ok().and_then(|data| {
@@ -133,8 +139,30 @@ fn answer(mounts: &[Mount], request: Request) -> std::io::Result<()> {
     if tag.is_some() && asked == tag {
         return request.respond(with_headers(plain(304, ""), tag.as_deref()));
     }
-    let response = Response::from_file(file).with_header(header("Content-Type", mime(&path)));
+    let mut response = Response::from_file(file)
+        .with_header(header("Content-Type", mime(&path)))
+        .with_header(header("Vary", "Accept-Encoding"));
+    if packed.is_some() {
+        response.add_header(header("Content-Encoding", "br"));
+    }
     request.respond(with_headers(response, tag.as_deref()))
+}
+
+/// The compressed twin of a file, which the build puts beside it.
+fn packed(path: &Path) -> Option<PathBuf> {
+    let mut name = path.file_name()?.to_owned();
+    name.push(".br");
+    let twin = path.with_file_name(name);
+    twin.is_file().then_some(twin)
+}
+
+fn takes_brotli(request: &Request) -> bool {
+    request
+        .headers()
+        .iter()
+        .filter(|header| header.field.equiv("Accept-Encoding"))
+        .flat_map(|header| header.value.as_str().split(','))
+        .any(|coding| coding.split(';').next().map(str::trim) == Some("br"))
 }
 
 fn plain(status: u16, text: &str) -> Response<Cursor<Vec<u8>>> {
@@ -149,7 +177,13 @@ fn with_headers<R: std::io::Read>(response: Response<R>, tag: Option<&str>) -> R
         .with_header(header("Cross-Origin-Opener-Policy", "same-origin"))
         .with_header(header("Cross-Origin-Embedder-Policy", "require-corp"))
         .with_header(header("Cross-Origin-Resource-Policy", "same-origin"))
-        .with_header(header("X-Content-Type-Options", "nosniff"));
+        .with_header(header("X-Content-Type-Options", "nosniff"))
+        .with_header(header("Referrer-Policy", "no-referrer"))
+        .with_header(header(
+            "Content-Security-Policy",
+            // The last part works in a header only.
+            &format!("{POLICY}; frame-ancestors 'none'"),
+        ));
     match tag {
         Some(tag) => response.with_header(header("ETag", tag)),
         None => response,
@@ -268,6 +302,24 @@ mod tests {
             &format!("If-None-Match: {tag}\r\n"),
         );
         assert!(again.starts_with("HTTP/1.1 304"), "{again}");
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_compressed_twin_is_sent_to_those_who_take_it() {
+        let folder = site("packed");
+        fs::write(folder.join("site/engine/a b.wasm.br"), b"packed").unwrap();
+        let server = StaticServer::start(&folder.join("site"), 0).unwrap();
+        let plain = get(&server, "/engine/a%20b.wasm", "Accept-Encoding: gzip\r\n");
+        assert!(!plain.contains("Content-Encoding"), "{plain}");
+        let packed = get(
+            &server,
+            "/engine/a%20b.wasm",
+            "Accept-Encoding: gzip, br;q=1.0\r\n",
+        );
+        assert!(packed.contains("Content-Encoding: br"), "{packed}");
+        assert!(packed.contains("application/wasm") && packed.ends_with("packed"));
+        assert!(packed.contains("Content-Security-Policy: default-src 'none'"));
         fs::remove_dir_all(folder).unwrap();
     }
 

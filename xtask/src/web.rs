@@ -9,11 +9,17 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use xtask::paths;
+use xtask::server::POLICY;
 
 use crate::run::{run, wasm_cargo, wasm_output};
 use crate::setup::WebTools;
+use crate::site;
 
 const WORKER: &str = include_str!("../../web/worker/worker.js");
+
+/// Starts the page: a file of its own, since the policy allows no scripts within the page.
+const START: &str =
+    "import init from \"./page.js\";\nawait init({ module_or_path: \"./page_bg.wasm\" });\n";
 
 /// The crate of golden tests that also run in the browser.
 pub const GOLDEN_TESTS: &str = "mmovseg-golden-tests";
@@ -40,13 +46,26 @@ pub fn build(tools: &WebTools, folder: &Path) -> Result<()> {
     }
     fs::create_dir_all(folder)?;
     engine(tools, folder)?;
-    bind(tools, "mmovseg-page", "page", folder)?;
+    bind(tools, "mmovseg-page", "page", folder, "-Oz")?;
     let source = paths::project().join("web/page");
     let html =
         fs::read_to_string(source.join("index.html")).context("cannot read web/page/index.html")?;
     let html = plain_html(&html, &source, folder)?;
-    fs::write(folder.join("index.html"), html)?;
-    Ok(())
+    fs::write(folder.join("index.html"), with_policy(&html)?)?;
+    fs::write(folder.join("start.js"), START)?;
+    site::keep_offline(folder)?;
+    site::compress(folder)
+}
+
+/// The page under its content security policy.
+fn with_policy(html: &str) -> Result<String> {
+    const CHARSET: &str = "<meta charset=\"utf-8\">";
+    let (before, after) = html
+        .split_once(CHARSET)
+        .with_context(|| format!("web/page/index.html has no `{CHARSET}`"))?;
+    Ok(format!(
+        "{before}{CHARSET}\n    <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">{after}"
+    ))
 }
 
 /// Adds the engine and the default model to `folder`: what Trunk cannot build by itself.
@@ -70,7 +89,7 @@ fn compile(tools: &WebTools) -> Result<()> {
 
 fn engine(tools: &WebTools, folder: &Path) -> Result<()> {
     let engine = folder.join("engine");
-    bind(tools, "mmovseg_worker", "mmovseg_worker", &engine)?;
+    bind(tools, "mmovseg_worker", "mmovseg_worker", &engine, "-O2")?;
     fs::write(engine.join("worker.js"), WORKER)?;
     let models = paths::project().join("models");
     let mut found = false;
@@ -88,8 +107,9 @@ fn engine(tools: &WebTools, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Runs wasm-bindgen on `program`.wasm, then wasm-opt: `name.js` and `name_bg.wasm` in `folder`.
-fn bind(tools: &WebTools, program: &str, name: &str, folder: &Path) -> Result<()> {
+/// Runs wasm-bindgen on `program`.wasm, then wasm-opt at `level`: `name.js` and `name_bg.wasm` in
+/// `folder`.
+fn bind(tools: &WebTools, program: &str, name: &str, folder: &Path, level: &str) -> Result<()> {
     let input = wasm_output().join(format!("{program}.wasm"));
     run(Command::new(&tools.wasm_bindgen)
         .args(["--target", "web", "--no-typescript"])
@@ -99,15 +119,14 @@ fn bind(tools: &WebTools, program: &str, name: &str, folder: &Path) -> Result<()
         .arg(&input))?;
     let wasm = folder.join(format!("{name}_bg.wasm"));
     if let Some(wasm_opt) = &tools.wasm_opt {
-        optimise(wasm_opt, &wasm)?;
+        optimise(wasm_opt, &wasm, level)?;
     }
     Ok(())
 }
 
 /// wasm-opt on a file in place. It takes minutes on the engine, so results are kept by content.
-fn optimise(wasm_opt: &Path, wasm: &Path) -> Result<()> {
+fn optimise(wasm_opt: &Path, wasm: &Path, level: &str) -> Result<()> {
     const ARGS: &[&str] = &[
-        "-O2",
         "--strip-debug",
         "--enable-simd",
         "--enable-bulk-memory",
@@ -121,7 +140,7 @@ fn optimise(wasm_opt: &Path, wasm: &Path) -> Result<()> {
     ];
     let bytes = fs::read(wasm)?;
     let mut hasher = DefaultHasher::new();
-    (&bytes, ARGS).hash(&mut hasher);
+    (&bytes, ARGS, level).hash(&mut hasher);
     let folder = paths::cache().join("wasm-opt");
     let kept = folder.join(format!("{:016x}-{}.wasm", hasher.finish(), bytes.len()));
     if !kept.is_file() {
@@ -133,6 +152,7 @@ fn optimise(wasm_opt: &Path, wasm: &Path) -> Result<()> {
         fs::create_dir_all(&folder)?;
         let fresh = kept.with_extension(format!("{}", std::process::id()));
         run(Command::new(wasm_opt)
+            .arg(level)
             .args(ARGS)
             .arg(wasm)
             .arg("-o")
@@ -211,8 +231,7 @@ fn plain_tag(
         return Ok(concat!(
             "<link rel=\"modulepreload\" href=\"./page.js\">",
             "<link rel=\"preload\" href=\"./page_bg.wasm\" as=\"fetch\" type=\"application/wasm\" crossorigin>",
-            "<script type=\"module\">import init from \"./page.js\"; ",
-            "await init({ module_or_path: \"./page_bg.wasm\" });</script>",
+            "<script type=\"module\" src=\"./start.js\"></script>",
         )
         .into());
     }
@@ -314,7 +333,7 @@ mod tests {
             <link data-trunk rel=\"copy-dir\" href=\"icons\">\n\
             <p data-testid=\"x\">1 < 2</p>";
         let plain = plain_html(html, &source, &folder).unwrap();
-        assert!(plain.contains("import init from \"./page.js\""), "{plain}");
+        assert!(plain.contains("src=\"./start.js\""), "{plain}");
         assert!(
             plain.contains("<link rel=\"stylesheet\" href=\"./style.css\" media=\"screen\">"),
             "{plain}"

@@ -1,34 +1,49 @@
 //! The layout: head, inputs, pictures, legend.
 
+use leptos::ev;
 use leptos::prelude::*;
 use mmovseg_protocol::DeviceChoice;
 
+use crate::alike::Alike;
 use crate::chips::Chips;
-use crate::client;
-use crate::inputs::{Conditions, TileInputs, drop_files, open_scene};
-use crate::kept::Kept;
+use crate::compare::Compare;
+use crate::conditions::Conditions;
+use crate::dropped::{dropped, pasted};
+use crate::exports::{Batch, Exports};
+use crate::inputs::TileInputs;
 use crate::legend::Legend;
+use crate::link::CopyLink;
 use crate::notices::{Alert, Badges, Notes, RunBar};
+use crate::package::Model;
 use crate::panes::Panes;
-use crate::state::State;
+use crate::probe_panel::Probe;
+use crate::stages::Stages;
+use crate::state::{Package, State};
+use crate::tour::Tour;
+use crate::vocabulary::Vocabulary;
+use crate::{actions, client, link, offline};
 
 /// The whole page.
 #[component]
 pub fn App() -> impl IntoView {
     let device = client::query("device").unwrap_or_default();
-    let state = State::new(DeviceChoice::from_query(&device));
+    let package = Package::Url(model_url());
+    let state = State::new(DeviceChoice::from_query(&device), package);
     client::start(state);
-    // A link may name the generated scene to show.
-    if let Some(seed) = client::query("scene").and_then(|seed| seed.parse().ok()) {
-        open_scene(state, seed);
-    }
+    link::restore(state);
+    actions::follow(state);
+    actions::accompany(state);
+    link::follow(state);
+    offline::keep();
+    let paste = window_event_listener(ev::paste, move |event| pasted(state, &event));
+    on_cleanup(move || paste.remove());
     view! {
         <div
             class="page"
             on:dragover=move |event| event.prevent_default()
             on:drop=move |event| {
                 event.prevent_default();
-                drop_files(state, &event);
+                dropped(state, &event);
             }
         >
             <header class="top">
@@ -46,16 +61,43 @@ pub fn App() -> impl IntoView {
                     <TileInputs state />
                     <Chips state />
                     <Conditions state />
-                    <Kept state />
+                    <Model state />
+                    <Batch state />
                 </div>
                 <div class="results">
+                    <Tour state />
                     <RunBar state />
                     <Alert state />
                     <Panes state />
                     <Notes state />
-                    <Legend state />
+                    <div class="pair">
+                        <Legend state />
+                        <Probe state />
+                    </div>
+                    <Exports state />
+                    <Compare state />
+                    <Stages state />
+                    <Alike state />
+                    <Vocabulary state />
+                    <p><CopyLink state /></p>
                 </div>
             </main>
         </div>
     }
+}
+
+/// The address of the model's folder: `?model=` names one under `models/`, else it is the default one.
+fn model_url() -> String {
+    let plain = |name: &String| {
+        !name.is_empty()
+            && !name.starts_with('.')
+            && name
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+    };
+    let name = client::query("model")
+        .filter(plain)
+        .unwrap_or_else(|| "nano".into());
+    let path = format!("models/{name}/");
+    client::address(&path).unwrap_or(path)
 }

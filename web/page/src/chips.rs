@@ -1,4 +1,4 @@
-//! The class names: each a chip that can be renamed or removed, a field to add more, and presets.
+//! The class names: each a chip that can be renamed, moved or removed, a field to add more, and presets.
 
 use leptos::html::Input;
 use leptos::prelude::*;
@@ -163,6 +163,14 @@ fn chip(
             state.status.set(format!("Removed {name}."));
         }
     };
+    let shift = move |by: isize| {
+        state.classes.update(|classes| {
+            let to = index.saturating_add_signed(by);
+            if index < classes.len() && to < classes.len() {
+                classes.swap(index, to);
+            }
+        });
+    };
     let notes = notes
         .iter()
         .map(|&note| view! { <span class="note">{note}</span> })
@@ -181,7 +189,33 @@ fn chip(
                 on:change=rename
             />
             {notes}
-            <button type="button" class="icon" aria-label=format!("Remove {name}") on:click=remove>
+            <button
+                type="button"
+                class="icon"
+                data-testid="chip-back"
+                aria-label=format!("Move {name} back")
+                disabled=index == 0
+                on:click=move |_| shift(-1)
+            >
+                "‹"
+            </button>
+            <button
+                type="button"
+                class="icon"
+                data-testid="chip-on"
+                aria-label=format!("Move {name} on")
+                disabled=move || state.classes.with(|classes| index + 1 >= classes.len())
+                on:click=move |_| shift(1)
+            >
+                "›"
+            </button>
+            <button
+                type="button"
+                class="icon"
+                data-testid="chip-remove"
+                aria-label=format!("Remove {name}")
+                on:click=remove
+            >
                 "×"
             </button>
         </li>

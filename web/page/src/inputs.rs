@@ -1,20 +1,19 @@
-//! Where the pair comes from and how it is seen: files, generated scenes, cloud, sensors.
+//! Where the pair comes from: files, or a generated scene.
 
 use leptos::ev;
 use leptos::prelude::*;
 use wasm_bindgen::JsCast as _;
 use web_sys::{DragEvent, File, HtmlInputElement};
 
-use crate::client;
+use crate::actions;
 use crate::files::{all, first_is_sar, looks_like_sar};
+use crate::reading::ReadingOptions;
 use crate::state::{Source, State};
-use crate::words::{CLOUDS, MODALITIES};
+use crate::tour::StartTour;
 
-/// Puts dropped files where they belong: two by their names, one by its name alone.
-pub fn drop_files(state: State, event: &DragEvent) {
-    let files = all(event.data_transfer().and_then(|data| data.files()));
-    match files.as_slice() {
-        [] => {}
+/// Puts one or two files where they belong: two by their names, one by its name alone.
+pub fn take_files(state: State, files: &[File]) {
+    match files {
         [one] => choose(state, looks_like_sar(&one.name()), one.clone()),
         [first, second] => {
             let (rgb, sar) = if first_is_sar(&first.name(), &second.name()) {
@@ -25,12 +24,13 @@ pub fn drop_files(state: State, event: &DragEvent) {
             state.rgb_file.set(Some(rgb.clone()));
             choose(state, true, sar.clone());
         }
-        _ => state.report(
-            "Too many files",
-            format!("{} files were dropped, and a pair has two.", files.len()),
-            "Drop one optical and one SAR tile of the same ground.",
-        ),
+        _ => {}
     }
+}
+
+/// The file input that an event comes from.
+pub fn input_of(event: &ev::Event) -> Option<HtmlInputElement> {
+    event.target()?.dyn_into().ok()
 }
 
 /// Takes one file for its sensor; when both are there, they are read.
@@ -45,7 +45,7 @@ fn choose(state: State, is_sar: bool, file: File) {
         state.rgb_file.get_untracked(),
         state.sar_file.get_untracked(),
     ) {
-        (Some(rgb), Some(sar)) => client::open_tiles(state, Source::Files { rgb, sar }),
+        (Some(rgb), Some(sar)) => actions::open_tiles(state, Source::Files { rgb, sar }),
         (None, _) => state
             .status
             .set("Now choose the optical tile of the same ground.".into()),
@@ -61,6 +61,13 @@ pub fn TileInputs(state: State) -> impl IntoView {
     let new_scene = move |_| {
         let seed = (js_sys::Math::random() * f64::from(u32::MAX)) as u32;
         open_scene(state, seed);
+    };
+    let no_files =
+        move || state.rgb_file.with(Option::is_none) && state.sar_file.with(Option::is_none);
+    let swapped = move || {
+        state
+            .tiles
+            .with(|tiles| tiles.as_ref().is_some_and(|tiles| tiles.looks_swapped))
     };
     view! {
         <section class="card" aria-labelledby="tiles-title">
@@ -78,8 +85,31 @@ pub fn TileInputs(state: State) -> impl IntoView {
                 >
                     "New scene"
                 </button>
-                <span class="fine">"A made-up place with known classes. Nothing is uploaded."</span>
+                <StartTour state />
+                <button
+                    type="button"
+                    class="quiet"
+                    data-testid="swap"
+                    hidden=no_files
+                    disabled=move || state.running.get()
+                    on:click=move |_| actions::swap(state)
+                >
+                    "Swap"
+                </button>
+                <span class="fine">"A scene is a made-up place with known classes. Nothing is uploaded."</span>
             </div>
+            <ReadingOptions state />
+            {move || {
+                swapped()
+                    .then(|| {
+                        view! {
+                            <p class="fine warn" data-testid="looks-swapped">
+                                "These look the wrong way round: the optical tile holds grey speckle, the SAR tile does not. "
+                                "“Swap” exchanges them."
+                            </p>
+                        }
+                    })
+            }}
         </section>
     }
 }
@@ -88,7 +118,7 @@ pub fn TileInputs(state: State) -> impl IntoView {
 pub fn open_scene(state: State, seed: u32) {
     state.rgb_file.set(None);
     state.sar_file.set(None);
-    client::open_tiles(state, Source::Scene { seed });
+    actions::open_tiles(state, Source::Scene { seed });
 }
 
 #[component]
@@ -109,10 +139,7 @@ fn Slot(state: State, is_sar: bool) -> impl IntoView {
         ),
     };
     let on_change = move |event: ev::Event| {
-        let Some(input) = event
-            .target()
-            .and_then(|target| target.dyn_into::<HtmlInputElement>().ok())
-        else {
+        let Some(input) = input_of(&event) else {
             return;
         };
         take(all(input.files()));
@@ -156,76 +183,5 @@ fn Slot(state: State, is_sar: bool) -> impl IntoView {
             />
             <span class="fine file-name">{shown}</span>
         </label>
-    }
-}
-
-/// Sensors and cloud.
-#[component]
-pub fn Conditions(state: State) -> impl IntoView {
-    let choose_cloud = move |event| {
-        let value = event_target_value(&event);
-        if let Some(&(_, _, kind)) = CLOUDS.iter().find(|(key, ..)| *key == value) {
-            state.cloud.update(|cloud| cloud.kind = kind);
-            client::set_cloud(state);
-        }
-    };
-    let choose_seed = move |event| {
-        // An empty or impossible number leaves the cloud as it is.
-        if let Ok(seed) = event_target_value(&event).parse() {
-            state.cloud.update(|cloud| cloud.seed = seed);
-            client::set_cloud(state);
-        }
-    };
-    view! {
-        <section class="card conditions" aria-label="Conditions">
-            <fieldset class="segments" data-testid="modality">
-                <legend>"Sensors"</legend>
-                {MODALITIES
-                    .iter()
-                    .map(|&(value, name, modality)| {
-                        view! {
-                            <label>
-                                <input
-                                    type="radio"
-                                    name="modality"
-                                    value=value
-                                    prop:checked=move || state.modality.get() == modality
-                                    on:change=move |_| state.modality.set(modality)
-                                />
-                                <span>{name}</span>
-                            </label>
-                        }
-                    })
-                    .collect_view()}
-            </fieldset>
-            <label class="field">
-                <span>"Cloud over the optical tile"</span>
-                <select data-testid="cloud" disabled=move || state.running.get() on:change=choose_cloud>
-                    {CLOUDS
-                        .iter()
-                        .map(|&(value, name, kind)| {
-                            view! {
-                                <option value=value selected=move || state.cloud.get().kind == kind>
-                                    {name}
-                                </option>
-                            }
-                        })
-                        .collect_view()}
-                </select>
-            </label>
-            <label class="field">
-                <span>"Cloud number"</span>
-                <input
-                    type="number"
-                    min="0"
-                    max="4294967295"
-                    step="1"
-                    data-testid="cloud-seed"
-                    disabled=move || state.running.get()
-                    prop:value=move || state.cloud.get().seed.to_string()
-                    on:change=choose_seed
-                />
-            </label>
-        </section>
     }
 }

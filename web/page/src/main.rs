@@ -1,19 +1,40 @@
 //! The page: what the user sees and enters. It computes nothing; the engine lives in a Worker.
 //!
-//! `state` holds everything that is shown, `client` speaks to the Worker and replaces it when it
-//! fails; `inputs`, `chips`, `panes`, `legend` and `notices` are the parts of the screen, `app` lays
-//! them out.
+//! `state` holds everything that is shown. `client` keeps a Worker alive, `actions` are the requests to
+//! it and `events` its answers. What can be computed without a browser is in `view`, `paint`, `probe` and
+//! `words`; the rest are the parts of the screen, which `app` lays out.
 
+mod actions;
+mod alike;
 mod app;
+mod canvas;
 mod chips;
 mod client;
+mod compare;
+mod conditions;
+mod disclosure;
+mod dropped;
+mod events;
+mod exports;
 mod files;
+mod gestures;
 mod inputs;
 mod kept;
 mod legend;
+mod link;
 mod notices;
+mod offline;
+mod package;
+mod paint;
 mod panes;
+mod probe;
+mod probe_panel;
+mod reading;
+mod stages;
 mod state;
+mod tour;
+mod view;
+mod vocabulary;
 mod words;
 
 use wasm_bindgen::JsCast as _;

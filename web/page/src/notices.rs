@@ -2,9 +2,9 @@
 
 use leptos::prelude::*;
 
-use crate::client;
 use crate::state::{Engine, State};
 use crate::words;
+use crate::{actions, client};
 
 /// Device and self-test, in the page's head.
 #[component]
@@ -93,15 +93,15 @@ pub fn RunBar(state: State) -> impl IntoView {
                     class="primary"
                     data-testid="run"
                     disabled=move || !state.can_run()
-                    on:click=move |_| client::run(state)
+                    on:click=move |_| actions::run(state)
                 >
                     "Run"
                 </button>
                 <button
                     type="button"
                     data-testid="cancel"
-                    disabled=move || !state.running.get()
-                    on:click=move |_| client::cancel(state)
+                    disabled=move || !state.running.get() && state.engine.get() != Engine::Starting
+                    on:click=move |_| actions::cancel(state)
                 >
                     "Cancel"
                 </button>
@@ -152,7 +152,10 @@ pub fn Alert(state: State) -> impl IntoView {
                                             type="button"
                                             class="primary"
                                             data-testid="retry"
-                                            on:click=move |_| client::retry(state)
+                                            on:click=move |_| {
+                                                state.problem.set(None);
+                                                client::start(state);
+                                            }
                                         >
                                             "Try again"
                                         </button>

@@ -1,6 +1,6 @@
 //! Words and numbers for people: presets, names of stages, bytes, shares.
 
-use mmovseg_protocol::{CloudKind, Modality, Progress, Step, Tier};
+use mmovseg_protocol::{Modality, Progress, Segmented, Step, Tier};
 use mmovseg_raster::Preset;
 
 /// A class as people read it: a benchmark's spelling for the model beside its plain name, and
@@ -26,11 +26,11 @@ pub const MODALITIES: &[(&str, &str, Modality)] = &[
     ("sar", "SAR only", Modality::Sar),
 ];
 
-/// Clouds: value in the page's controls, name, choice.
-pub const CLOUDS: &[(&str, &str, CloudKind)] = &[
-    ("none", "None", CloudKind::None),
-    ("thin", "Thin", CloudKind::Thin),
-    ("thick", "Thick", CloudKind::Thick),
+/// Clouds to start from: value in the page's controls, name, opacity, cover.
+pub const CLOUDS: &[(&str, &str, f32, f32)] = &[
+    ("none", "None", 0.0, 0.7),
+    ("thin", "Thin", 0.5, 0.7),
+    ("thick", "Thick", 1.0, 0.9),
 ];
 
 /// A tier's name.
@@ -50,6 +50,14 @@ pub fn modality(wanted: Modality) -> &'static str {
         .map_or("", |(_, name, _)| name)
 }
 
+/// A modality's value in the page's controls and addresses.
+pub fn modality_key(wanted: Modality) -> &'static str {
+    MODALITIES
+        .iter()
+        .find(|(.., m)| *m == wanted)
+        .map_or("", |(key, ..)| key)
+}
+
 /// The engine's name of a stage in plain words; an unknown one stays as it is.
 pub fn stage(name: &str) -> &str {
     match name {
@@ -60,8 +68,73 @@ pub fn stage(name: &str) -> &str {
         "dino-sar" => "Looking at the SAR tile (DINO)",
         "head" => "Matching words and pixels",
         "labels" => "Drawing the mask",
+        "windows" => "Looking at the scene window by window",
+        "compare" => "Comparing the sensors",
         other => other,
     }
+}
+
+/// What a stage's map shows: its name and a sentence.
+pub fn stage_map(name: &str) -> (String, String) {
+    let numbered = |prefix: &str| name.strip_prefix(prefix).filter(|n| !n.is_empty());
+    let (title, sentence) = match name {
+        "clip-similarity" => (
+            "CLIP and words",
+            "How well each place of the optical tile fits the word, by CLIP's features alone: right about the kind, loose about the place.",
+        ),
+        "dino-similarity" => (
+            "DINO and words",
+            "The same with DINO's features of the chosen sensors, which know textures and edges better than words.",
+        ),
+        "fused-volume" => (
+            "Fused volume",
+            "Both similarities joined into one volume: the network's first belief in the class.",
+        ),
+        "probability" => (
+            "Probability",
+            "The probability of the class at each place; the mask takes the class with the highest.",
+        ),
+        _ => match (numbered("layer-"), numbered("decoder-")) {
+            (Some(n), _) => {
+                return (
+                    format!("Aggregator layer {n}"),
+                    "Neighbouring places and rival classes exchange what they know, so that belief spreads over the ground and doubles are settled.".into(),
+                );
+            }
+            (_, Some(n)) => {
+                return (
+                    format!("Decoder stage {n}"),
+                    "The map doubles in size, and the fine features of the tiles sharpen its edges.".into(),
+                );
+            }
+            _ => (name, "A stage of the model's head."),
+        },
+    };
+    (title.into(), sentence.into())
+}
+
+/// A finished run as a sentence: how long it took, and what did not have to run again.
+pub fn finished(report: &Segmented) -> String {
+    let ms = report.timings.iter().map(|timing| timing.ms).sum::<f64>();
+    let ran = |names: &[&str]| {
+        let mut timings = report.timings.iter();
+        timings.any(|timing| names.contains(&timing.stage.as_str()))
+    };
+    let saved = if ran(&["clip", "dino-optical", "dino-sar"]) {
+        ""
+    } else if ran(&["text"]) {
+        " Only the new words and the matching ran; the tiles were known."
+    } else {
+        " Only the matching ran; tiles and words were known."
+    };
+    let largest = report
+        .classes
+        .iter()
+        .max_by(|a, b| a.share.total_cmp(&b.share))
+        .map_or(String::new(), |class| {
+            format!(" Largest class: {}, {}.", class.name, percent(class.share))
+        });
+    format!("Done in {}.{saved}{largest}", milliseconds(ms))
 }
 
 /// Progress as a sentence, and as a part of 1 where a total is known.
@@ -87,6 +160,7 @@ pub fn progress(progress: &Progress) -> (String, Option<f64>) {
             "Compiling and testing the model on this device…".into(),
             None,
         ),
+        Step::Pair => (counted("Segmenting the pairs"), part),
         Step::Stage(name) => (counted(stage(name)), part),
     }
 }
@@ -133,7 +207,37 @@ pub fn new_classes(typed: &str, present: &[String]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use mmovseg_protocol::{ClassResult, StageTiming};
+
     use super::*;
+
+    #[test]
+    fn a_finished_run_says_what_did_not_run_again() {
+        let report = |stages: &[&str]| Segmented {
+            id: 1,
+            width_px: 1,
+            height_px: 1,
+            grid_px: [1, 1],
+            classes: vec![ClassResult {
+                name: "water".into(),
+                share: 0.25,
+                iou: None,
+            }],
+            timings: stages
+                .iter()
+                .map(|&stage| StageTiming {
+                    stage: stage.into(),
+                    ms: 600.0,
+                })
+                .collect(),
+            modality: Modality::Fused,
+            windows: 1,
+        };
+        let full = finished(&report(&["clip", "dino-sar", "text", "head"]));
+        assert_eq!(full, "Done in 2.40 s. Largest class: water, 25.0 %.");
+        assert!(finished(&report(&["text", "head"])).contains("Only the new words"));
+        assert!(finished(&report(&["head"])).contains("Only the matching"));
+    }
 
     #[test]
     fn benchmark_classes_are_told_in_plain_words_and_only_within_their_list() {

@@ -1,14 +1,23 @@
 //! The Worker's thin boundary around the engine: messages in, events out, nothing computed here.
 //!
-//! `worker.js` loads this program and calls [`start`]. `link` speaks to the page, `device` chooses the
-//! tier, `source` fetches the package, `tiles` keeps the pair, `score` compares with ground truth,
-//! `watch` turns silent device errors into visible ones, `room` puts them together.
+//! `worker.js` loads this program and calls [`start`]. `link` speaks to the page; `room` keeps the state
+//! and hands each request to its part: `open` (with `device` and `source`) loads the model, `pair` (with
+//! `tiles` and `sensor`) opens tiles, `run` segments (with `score` for ground truth), `teach` explains,
+//! `export` and `batch` write files. `watch` turns
+//! silent device errors into visible ones.
 
+mod batch;
 mod device;
+mod export;
 mod link;
+mod open;
+mod pair;
 mod room;
+mod run;
 mod score;
+mod sensor;
 mod source;
+mod teach;
 mod tiles;
 mod watch;
 

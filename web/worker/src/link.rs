@@ -1,6 +1,6 @@
 //! Messages to and from the page, in the form that `mmovseg_protocol` describes.
 
-use js_sys::{Array, Object, Reflect, Uint8ClampedArray};
+use js_sys::{Array, ArrayBuffer, Float32Array, Object, Reflect, Uint8Array};
 use mmovseg_protocol::{Event, Request};
 use mmovseg_raster::Rgb8;
 use serde::Serialize;
@@ -14,21 +14,31 @@ pub fn scope() -> Result<DedicatedWorkerGlobalScope, JsValue> {
         .map_err(|_| JsValue::from_str("the engine must run in a dedicated Worker"))
 }
 
-/// Sends an event without binary parts.
-pub fn post(event: &Event) {
-    post_with(event, &[]);
+/// A binary part of an event, in memory of its own that moves to the page.
+pub fn part(bytes: &[u8]) -> ArrayBuffer {
+    Uint8Array::from(bytes).buffer()
 }
 
-/// Sends an event; the memory of `pictures` moves to the page.
-pub fn post_with(event: &Event, pictures: &[Uint8ClampedArray]) {
-    if let Err(error) = try_post(event, pictures) {
+/// Numbers as a binary part.
+pub fn numbers(values: &[f32]) -> ArrayBuffer {
+    Float32Array::from(values).buffer()
+}
+
+/// Sends an event without binary parts.
+pub fn post(event: &Event) {
+    post_with(event, Vec::new());
+}
+
+/// Sends an event; the memory of `parts` moves to the page.
+pub fn post_with(event: &Event, parts: Vec<ArrayBuffer>) {
+    if let Err(error) = try_post(event, parts) {
         // The page is gone, or the message could not be built: nobody else can be told.
         web_sys::console::error_2(&"an event was lost:".into(), &error);
     }
 }
 
-fn try_post(event: &Event, pictures: &[Uint8ClampedArray]) -> Result<(), JsValue> {
-    let buffers: Array = pictures.iter().map(Uint8ClampedArray::buffer).collect();
+fn try_post(event: &Event, parts: Vec<ArrayBuffer>) -> Result<(), JsValue> {
+    let buffers: Array = parts.into_iter().collect();
     let message = Object::new();
     // Plain objects, so that the other side may read them without this crate's help.
     let plain = event.serialize(&serde_wasm_bindgen::Serializer::json_compatible())?;
@@ -47,12 +57,32 @@ pub fn receive(data: &JsValue) -> Result<(Request, Array), JsValue> {
     Ok((request, buffers.dyn_into().unwrap_or_default()))
 }
 
-/// A picture as RGBA bytes in memory of its own, ready to be moved to the page.
-pub fn rgba(picture: &Rgb8) -> Uint8ClampedArray {
-    let bytes: Vec<u8> = picture
-        .data
-        .chunks_exact(3)
+/// Every `step_px`-th pixel of a picture as RGBA.
+pub fn rgba(picture: &Rgb8, step_px: usize) -> ArrayBuffer {
+    let rows = picture.data.chunks_exact(3 * picture.width_px.max(1));
+    let bytes: Vec<u8> = rows
+        .step_by(step_px)
+        .flat_map(|row| row.chunks_exact(3).step_by(step_px))
         .flat_map(|p| [p[0], p[1], p[2], 255])
         .collect();
-    Uint8ClampedArray::from(bytes.as_slice())
+    part(&bytes)
+}
+
+/// Every `step_px`-th value of a map `[h, w]`.
+pub fn thinned(map: &[u8], width_px: usize, step_px: usize) -> ArrayBuffer {
+    if step_px == 1 {
+        return part(map);
+    }
+    let rows = map.chunks_exact(width_px.max(1));
+    let bytes: Vec<u8> = rows
+        .step_by(step_px)
+        .flat_map(|row| row.iter().step_by(step_px))
+        .copied()
+        .collect();
+    part(&bytes)
+}
+
+/// Lets messages that wait be received.
+pub async fn breathe() {
+    gloo_timers::future::TimeoutFuture::new(0).await;
 }

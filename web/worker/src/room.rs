@@ -1,43 +1,76 @@
-//! The Worker's state and how each request changes it.
+//! The Worker's state, and which part of it answers each request.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::mem::discriminant;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
 
-use js_sys::{Array, Uint8Array, Uint8ClampedArray};
-use mmovseg_engine::{
-    Event as EngineEvent, Modality as EngineModality, Preprocess, SegmentRequest, Segmentation,
-    Session, open_device,
-};
+use js_sys::Array;
+use mmovseg_engine::{Event as EngineEvent, Session};
 use mmovseg_protocol::{
-    Activity, ClassResult, Cloud, DeviceChoice, Event, Failure, Modality, Opened, Progress,
-    Request, Segmented, SelfTest, StageTiming, Step, Tier,
+    Activity, Event, Failure, ModelPlace, Progress, Reading, Request, Run, Step,
 };
-use mmovseg_raster::palette_for;
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::{JsFuture, spawn_local};
-use web_sys::{Blob, MessageEvent};
+use wasm_bindgen_futures::spawn_local;
+use web_sys::MessageEvent;
 
-use crate::device::{Probe, plan, probe};
-use crate::link::{post, post_with, receive, rgba, scope};
-use crate::source::{UrlSource, explain};
-use crate::tiles::{OpenTiles, side};
+use crate::link::{breathe, post, receive, scope};
+use crate::run::Last;
+use crate::source::{FileSource, UrlSource, explain};
+use crate::tiles::OpenTiles;
 use crate::watch::take_gpu_error;
+use crate::{batch, export, open, pair, run, teach};
 
+/// Work that needs the model.
+pub enum Job {
+    Segment(Run),
+    Compare(Run),
+    Explain(Run),
+    Similar { id: u32, at: [f64; 2] },
+    Vocabulary(Vec<String>),
+    Batch(Batch),
+}
+
+/// Pairs of files to segment into one archive.
+pub struct Batch {
+    /// Name, optical file name, SAR file name.
+    pub pairs: Vec<[String; 3]>,
+    pub files: Array,
+    pub reading: Reading,
+    pub run: Run,
+}
+
+/// What the Worker knows.
 #[derive(Default)]
-struct Room {
-    /// Absent while it loads, and while a run has taken it.
-    session: Option<Session>,
-    /// A run that waits for the session: the newest one asked for.
-    waiting: Option<(Vec<String>, Modality)>,
-    tiles: Option<OpenTiles>,
+pub struct Room {
+    /// Absent while it loads, and while a job has taken it.
+    pub session: Option<Session>,
+    /// Jobs that wait for the session, oldest first, one of a kind.
+    pub jobs: VecDeque<Job>,
+    /// Whether a job has the session.
+    pub busy: bool,
+    /// Whether the running job is to stop.
+    pub stop: bool,
+    /// Wakes the running job, so that it notices.
+    pub waker: Option<Waker>,
+    pub tiles: Option<Rc<OpenTiles>>,
+    /// The last run on these tiles.
+    pub last: Option<Rc<Last>>,
+    /// What reports say about model and device.
+    pub about: serde_json::Value,
     /// Counts requests for tiles, so that a slow file cannot replace a newer choice.
-    tiles_asked: u32,
+    pub tiles_asked: u32,
 }
 
 thread_local! {
     static ROOM: RefCell<Room> = RefCell::default();
 }
 
-fn with<T>(change: impl FnOnce(&mut Room) -> T) -> T {
+/// Looks at the state or changes it.
+pub fn with<T>(change: impl FnOnce(&mut Room) -> T) -> T {
     ROOM.with_borrow_mut(change)
 }
 
@@ -62,42 +95,161 @@ pub fn listen() -> Result<(), JsValue> {
 
 fn answer(request: Request, buffers: Array) {
     match request {
-        Request::Open { device, model_url } => spawn_local(open(device, model_url)),
+        Request::Open { device, model } => spawn_local(async move {
+            match model {
+                ModelPlace::Url(url) => open::open(device, UrlSource::new(url)).await,
+                ModelPlace::Files(names) => {
+                    open::open(device, FileSource::new(&names, &buffers)).await;
+                }
+            }
+        }),
         Request::Files {
             rgb_name,
             sar_name,
+            reading,
             cloud,
-        } => {
-            spawn_local(files([rgb_name, sar_name], buffers, cloud));
-        }
+        } => spawn_local(pair::files([rgb_name, sar_name], buffers, reading, cloud)),
         Request::Scene {
             seed,
             size_px,
             cloud,
-        } => {
-            with(|room| room.tiles_asked += 1);
-            show(OpenTiles::from_scene(seed, size_px, cloud));
+        } => pair::scene(seed, size_px, cloud),
+        Request::SetCloud(cloud) => pair::set_cloud(cloud),
+        Request::Export { format } => export::last(format),
+        Request::Stop => stop(),
+        Request::Segment(run) => enqueue(Job::Segment(run)),
+        Request::Compare(run) => enqueue(Job::Compare(run)),
+        Request::Explain(run) => enqueue(Job::Explain(run)),
+        Request::Similar { id, at } => enqueue(Job::Similar { id, at }),
+        Request::Vocabulary { classes } => enqueue(Job::Vocabulary(classes)),
+        Request::Batch {
+            pairs,
+            reading,
+            run,
+        } => enqueue(Job::Batch(Batch {
+            pairs,
+            files: buffers,
+            reading,
+            run,
+        })),
+    }
+}
+
+fn enqueue(job: Job) {
+    with(|room| {
+        room.jobs
+            .retain(|waiting| discriminant(waiting) != discriminant(&job));
+        room.jobs.push_back(job);
+        if let Some(waker) = room.waker.take() {
+            waker.wake();
         }
-        Request::SetCloud(cloud) => set_cloud(cloud),
-        Request::Segment { classes, modality } => {
-            with(|room| room.waiting = Some((classes, modality)));
-            spawn_local(run_waiting());
+    });
+    spawn_local(work());
+}
+
+fn stop() {
+    let busy = with(|room| {
+        room.jobs.clear();
+        room.stop = room.busy;
+        if let Some(waker) = room.waker.take() {
+            waker.wake();
+        }
+        room.busy
+    });
+    if !busy {
+        post(&Event::Stopped);
+    }
+}
+
+/// Does the jobs that wait, while the session is there and free.
+pub async fn work() {
+    loop {
+        // A newer request may be on its way, and a Stop.
+        breathe().await;
+        let job = with(|room| {
+            if room.jobs.is_empty() {
+                return None;
+            }
+            let session = room.session.take()?;
+            room.busy = true;
+            room.stop = false;
+            Some((session, room.jobs.pop_front()?, room.tiles.clone()))
+        });
+        let Some((mut session, job, tiles)) = job else {
+            return;
+        };
+        let healthy = perform(&mut session, job, tiles).await && !gpu_failed();
+        let stopped = with(|room| {
+            room.busy = false;
+            room.waker = None;
+            if healthy {
+                room.session = Some(session);
+            }
+            std::mem::take(&mut room.stop)
+        });
+        if !healthy {
+            return;
+        }
+        if stopped {
+            post(&Event::Stopped);
         }
     }
 }
 
-fn failed(during: Activity, message: impl ToString) {
+/// One job. False when the device is not to be used again.
+async fn perform(session: &mut Session, job: Job, tiles: Option<Rc<OpenTiles>>) -> bool {
+    match (job, tiles) {
+        (Job::Vocabulary(classes), _) => teach::vocabulary(session, classes).await,
+        (Job::Batch(batch), _) => batch::batch(session, batch).await,
+        (Job::Segment(request), Some(tiles)) => run::segment(session, &tiles, request).await,
+        (Job::Compare(request), Some(tiles)) => run::compare(session, &tiles, request).await,
+        (Job::Explain(request), Some(tiles)) => teach::explain(session, &tiles, request).await,
+        (Job::Similar { id, at }, Some(tiles)) => teach::similar(session, &tiles, id, at).await,
+        (_, None) => {
+            failed(
+                Activity::Segment,
+                "there are no tiles yet; choose two files or make a new scene",
+            );
+            true
+        }
+    }
+}
+
+/// Does `work` to its end, or gives `None` when the user stopped it or `pointless` holds. Looked at
+/// whenever the work waits for the device or lets messages in.
+pub async fn while_wanted<T>(
+    work: impl Future<Output = T>,
+    pointless: impl Fn(&Room) -> bool,
+) -> Option<T> {
+    let mut work = pin!(work);
+    poll_fn(|context| {
+        let end = with(|room| {
+            room.waker = Some(context.waker().clone());
+            room.stop || pointless(room)
+        });
+        if end {
+            return Poll::Ready(None);
+        }
+        work.as_mut().poll(context).map(Some)
+    })
+    .await
+}
+
+/// Tells the page that a request went wrong.
+pub fn failed(during: Activity, message: impl ToString) {
     post(&Event::Failed(Failure {
         during,
         message: message.to_string(),
     }));
 }
 
-fn progress(step: Step, done: u64, total: u64) {
+/// Tells the page how far some work is.
+pub fn progress(step: Step, done: u64, total: u64) {
     post(&Event::Progress(Progress { step, done, total }));
 }
 
-fn relay(event: EngineEvent) {
+/// Passes the engine's events on.
+pub fn relay(event: EngineEvent) {
     match event {
         EngineEvent::Download {
             done_bytes,
@@ -109,238 +261,11 @@ fn relay(event: EngineEvent) {
     }
 }
 
-async fn open(choice: DeviceChoice, model_url: String) {
-    progress(Step::Device, 0, 2);
-    let found = if choice == DeviceChoice::Cpu {
-        Probe::NoWebGpu
-    } else {
-        probe().await
-    };
-    let plan = plan(choice, &found);
-    progress(Step::Device, 1, 2);
-    let wanted = match plan.tier {
-        Tier::Cpu => mmovseg_engine::DeviceChoice::Cpu,
-        Tier::Gpu | Tier::SoftwareGpu => mmovseg_engine::DeviceChoice::Gpu,
-    };
-    let (mut tier, mut note) = (plan.tier, plan.note);
-    let opened = match open_device(wanted).await {
-        Ok(opened) => Ok(opened),
-        Err(error) => {
-            (tier, note) = (
-                Tier::Cpu,
-                Some(format!("The model runs on the CPU: {error}.")),
-            );
-            open_device(mmovseg_engine::DeviceChoice::Cpu).await
-        }
-    };
-    let opened = match opened {
-        Ok(opened) => opened,
-        Err(error) => return failed(Activity::Open, error),
-    };
-    progress(Step::Device, 2, 2);
-    let mut device = opened.1.name.clone();
-    if let (Probe::Adapter { name, .. }, true) = (&found, tier != Tier::Cpu)
-        && !name.is_empty()
-    {
-        device.clone_from(name);
-    }
-
-    let source = UrlSource::new(model_url);
-    let mut session = match Session::load(&source, opened, &mut relay).await {
-        Ok(session) => session,
-        Err(error) => return failed(Activity::Open, error),
-    };
-    let model = session.manifest().name.clone();
-    post(&Event::Opened(Opened {
-        tier,
-        device,
-        note,
-        model,
-    }));
-
-    progress(Step::SelfTest, 0, 1);
-    let report = match session.self_test().await {
-        Ok(report) => SelfTest {
-            passed: report.passed,
-            detail: format!(
-                "largest difference {:.1e}, allowed {:.1e}",
-                report.max_error, report.tolerance
-            ),
-        },
-        Err(error) => SelfTest {
-            passed: false,
-            detail: error.to_string(),
-        },
-    };
-    if gpu_failed() {
-        return;
-    }
-    post(&Event::SelfTest(report));
-    progress(Step::SelfTest, 1, 1);
-    with(|room| room.session = Some(session));
-    run_waiting().await;
-}
-
 /// Whether the GPU layer logged an error. The page is told that this Worker is not to be trusted.
-fn gpu_failed() -> bool {
+pub fn gpu_failed() -> bool {
     let Some(message) = take_gpu_error() else {
         return false;
     };
     post(&Event::Crashed { message });
     true
-}
-
-async fn files(names: [String; 2], buffers: Array, cloud: Cloud) {
-    let ticket = with(|room| {
-        room.tiles_asked += 1;
-        room.tiles_asked
-    });
-    let mut contents = Vec::with_capacity(2);
-    for (index, name) in names.iter().enumerate() {
-        match read_file(&buffers.get(index as u32)).await {
-            Ok(bytes) => contents.push(bytes),
-            Err(error) => {
-                let reason = explain(&error);
-                return failed(
-                    Activity::Tiles,
-                    format!("{name}: the browser cannot read the file ({reason}); choose it again"),
-                );
-            }
-        }
-    }
-    if with(|room| room.tiles_asked) != ticket {
-        return;
-    }
-    let [rgb, sar] = [0, 1].map(|i| (contents[i].as_slice(), names[i].as_str()));
-    match OpenTiles::from_files(rgb, sar, cloud) {
-        Ok(tiles) => show(tiles),
-        Err(error) => failed(Activity::Tiles, error),
-    }
-}
-
-async fn read_file(value: &JsValue) -> Result<Vec<u8>, JsValue> {
-    let blob: Blob = value.clone().dyn_into()?;
-    let buffer = JsFuture::from(blob.array_buffer()).await?;
-    Ok(Uint8Array::new(&buffer).to_vec())
-}
-
-fn show(tiles: OpenTiles) {
-    let pictures = [rgba(&tiles.shown.rgb), rgba(&tiles.shown.sar)];
-    let event = Event::Tiles(tiles.describe());
-    with(|room| room.tiles = Some(tiles));
-    post_with(&event, &pictures);
-}
-
-fn set_cloud(cloud: Cloud) {
-    let picture = with(|room| {
-        let tiles = room.tiles.as_mut()?;
-        tiles.set_cloud(cloud);
-        Some(rgba(&tiles.shown.rgb))
-    });
-    if let Some(picture) = picture {
-        post_with(&Event::Optical, &[picture]);
-    }
-}
-
-/// Runs what was asked for, when the session is there and free.
-async fn run_waiting() {
-    loop {
-        let job = with(|room| {
-            let session = room.session.take()?;
-            match room.waiting.take() {
-                Some(job) => Some((session, job, room.tiles.clone())),
-                None => {
-                    room.session = Some(session);
-                    None
-                }
-            }
-        });
-        let Some((mut session, (classes, modality), tiles)) = job else {
-            return;
-        };
-        let healthy = match tiles {
-            Some(tiles) => segment(&mut session, &tiles, classes, modality).await,
-            None => {
-                failed(
-                    Activity::Segment,
-                    "there are no tiles yet; choose two files or make a new scene",
-                );
-                true
-            }
-        };
-        if !healthy {
-            return;
-        }
-        with(|room| room.session = Some(session));
-    }
-}
-
-/// One run. False when the device is not to be used again.
-async fn segment(
-    session: &mut Session,
-    tiles: &OpenTiles,
-    classes: Vec<String>,
-    modality: Modality,
-) -> bool {
-    let request = SegmentRequest {
-        classes,
-        modality: match modality {
-            Modality::Fused => EngineModality::Fused,
-            Modality::Optical => EngineModality::Optical,
-            Modality::Sar => EngineModality::Sar,
-        },
-        preprocess: Preprocess::default(),
-    };
-    let result = session.segment(&tiles.shown, &request, &mut relay).await;
-    if gpu_failed() {
-        return false;
-    }
-    match result {
-        Ok(found) => report(&found, tiles, modality),
-        Err(error) => failed(Activity::Segment, error),
-    }
-    true
-}
-
-fn report(found: &Segmentation, tiles: &OpenTiles, modality: Modality) {
-    let ious = match &tiles.truth {
-        Some(truth) => crate::score::ious(&found.classes, &found.labels, truth),
-        None => vec![None; found.classes.len()],
-    };
-    let classes = found
-        .classes
-        .iter()
-        .zip(&found.share)
-        .zip(ious)
-        .map(|((name, &share), iou)| ClassResult {
-            name: name.clone(),
-            share,
-            iou,
-        })
-        .collect();
-    let timings = found
-        .timings
-        .iter()
-        .map(|timing| StageTiming {
-            stage: timing.stage.name().into(),
-            ms: timing.ms,
-        })
-        .collect();
-    let palette = palette_for(&found.classes);
-    let mask: Vec<u8> = found
-        .labels
-        .iter()
-        .flat_map(|&label| {
-            let [r, g, b] = palette[usize::from(label)];
-            [r, g, b, 255]
-        })
-        .collect();
-    let event = Event::Segmented(Segmented {
-        width_px: side(found.width_px),
-        height_px: side(found.height_px),
-        classes,
-        timings,
-        modality,
-    });
-    post_with(&event, &[Uint8ClampedArray::from(mask.as_slice())]);
 }

@@ -1,6 +1,9 @@
-//! A model package behind an address, read as it arrives and kept for the next visit.
+//! Where a package comes from: an address, read as it arrives and kept for the next visit, or files of
+//! the user's.
 
-use js_sys::{Reflect, Uint8Array};
+use std::collections::HashMap;
+
+use js_sys::{Array, Reflect, Uint8Array};
 use mmovseg_engine::{EngineError, MANIFEST_FILE, PackageSource};
 use mmovseg_protocol::PACKAGE_STORE;
 use wasm_bindgen::prelude::*;
@@ -126,6 +129,47 @@ impl PackageSource for UrlSource {
             let _gone = JsFuture::from(store.delete_with_str(&self.address(file))).await;
         }
         true
+    }
+}
+
+/// A package among files that the user chose or dropped.
+pub struct FileSource {
+    files: HashMap<String, JsValue>,
+}
+
+impl FileSource {
+    /// `files` holds a `File` for each of `names`, in that order.
+    pub fn new(names: &[String], files: &Array) -> Self {
+        let files = names.iter().cloned().zip(files.iter()).collect();
+        Self { files }
+    }
+}
+
+impl PackageSource for FileSource {
+    async fn read(
+        &self,
+        file: &str,
+        on_bytes: &mut dyn FnMut(u64),
+    ) -> Result<Vec<u8>, EngineError> {
+        let failed = |reason: String| EngineError::Read {
+            file: file.to_owned(),
+            reason,
+        };
+        let Some(blob) = self.files.get(file) else {
+            return Err(failed(
+                "it is not among the chosen files; choose the whole folder".into(),
+            ));
+        };
+        let bytes = crate::pair::read_file(blob)
+            .await
+            .map_err(|error| failed(explain(&error)))?;
+        on_bytes(bytes.len() as u64);
+        Ok(bytes)
+    }
+
+    async fn discard(&self, _file: &str) -> bool {
+        // The user's file itself is what is damaged.
+        false
     }
 }
 

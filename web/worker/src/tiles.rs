@@ -1,18 +1,26 @@
 //! The pair that is open: as read, and as shown under its cloud.
 
 use mmovseg_engine::TilePair;
-use mmovseg_protocol::{Cloud, CloudKind, Tiles};
+use mmovseg_protocol::{Cloud, MAX_SHOWN_PX, Reading, SarScale, Stretch, Tiles};
 use mmovseg_raster::{OpticalOptions, RasterError, Rgb8, SarOptions, add_cloud, open_pair};
+
+use crate::sensor::looks_swapped;
 
 /// An open pair.
 #[derive(Clone)]
 pub struct OpenTiles {
-    /// The optical tile without our cloud.
-    clear: Rgb8,
+    /// The optical tile without our cloud, where there is one.
+    clear: Option<Rgb8>,
     /// What the model sees and the page shows.
     pub shown: TilePair,
     /// Index into `mmovseg_scene::CLASSES` of each pixel, for generated scenes.
     pub truth: Option<Vec<u8>>,
+    /// Whether the SAR tile looks optical and the optical one like SAR.
+    swapped: bool,
+    /// File names or the scene's seed, for reports.
+    pub origin: String,
+    /// The cloud that was laid over.
+    pub cloud: Cloud,
 }
 
 impl OpenTiles {
@@ -23,10 +31,13 @@ impl OpenTiles {
     pub fn from_files(
         rgb: (&[u8], &str),
         sar: (&[u8], &str),
+        reading: &Reading,
         cloud: Cloud,
     ) -> Result<Self, RasterError> {
-        let pair = open_pair(rgb, sar, &OpticalOptions::default(), &SarOptions::default())?;
-        Ok(Self::new(pair, None, cloud))
+        let pair = open_pair(rgb, sar, &optical(reading), &radar(reading))?;
+        let swapped = looks_swapped(&pair.rgb, &pair.sar);
+        let origin = format!("{} and {}", rgb.1, sar.1);
+        Ok(Self::new(pair, None, swapped, origin, cloud))
     }
 
     /// Generates a scene of `size_px` x `size_px` pixels.
@@ -38,14 +49,24 @@ impl OpenTiles {
             georef: None,
             notes: Vec::new(),
         };
-        Self::new(pair, Some(scene.label), cloud)
+        let origin = format!("generated scene {seed}");
+        Self::new(pair, Some(scene.label), false, origin, cloud)
     }
 
-    fn new(pair: TilePair, truth: Option<Vec<u8>>, cloud: Cloud) -> Self {
+    fn new(
+        pair: TilePair,
+        truth: Option<Vec<u8>>,
+        swapped: bool,
+        origin: String,
+        cloud: Cloud,
+    ) -> Self {
         let mut tiles = Self {
-            clear: pair.rgb.clone(),
+            clear: None,
             shown: pair,
             truth,
+            swapped,
+            origin,
+            cloud,
         };
         tiles.set_cloud(cloud);
         tiles
@@ -53,25 +74,80 @@ impl OpenTiles {
 
     /// Replaces the cloud.
     pub fn set_cloud(&mut self, cloud: Cloud) {
-        let kind = match cloud.kind {
-            CloudKind::None => mmovseg_scene::CloudKind::None,
-            CloudKind::Thin => mmovseg_scene::CloudKind::Thin,
-            CloudKind::Thick => mmovseg_scene::CloudKind::Thick,
+        self.cloud = cloud;
+        let clear = self.clear.take();
+        if !cloud.is_visible() {
+            // A tile without a cloud is kept once only: it may have 10 000 px a side.
+            if let Some(clear) = clear {
+                self.shown.rgb = clear;
+            }
+            return;
+        }
+        let clear = clear.unwrap_or_else(|| self.shown.rgb.clone());
+        let layer = mmovseg_raster::Cloud {
+            seed: u64::from(cloud.seed),
+            opacity: cloud.opacity,
+            cover: cloud.cover,
         };
-        self.shown.rgb = match mmovseg_scene::cloud_for(u64::from(cloud.seed), kind) {
-            Some(layer) => add_cloud(&self.clear, &layer).0,
-            None => self.clear.clone(),
-        };
+        self.shown.rgb = add_cloud(&clear, &layer).0;
+        self.clear = Some(clear);
+    }
+
+    /// Every how many pixels one is shown.
+    pub fn step_px(&self) -> usize {
+        let longest = self.shown.rgb.width_px.max(self.shown.rgb.height_px);
+        longest.div_ceil(MAX_SHOWN_PX as usize).max(1)
     }
 
     /// What the page is told.
     pub fn describe(&self) -> Tiles {
-        Tiles {
-            width_px: side(self.shown.rgb.width_px),
-            height_px: side(self.shown.rgb.height_px),
-            has_truth: self.truth.is_some(),
-            notes: self.shown.notes.clone(),
+        let (w, h) = (self.shown.rgb.width_px, self.shown.rgb.height_px);
+        let step = self.step_px();
+        let mut notes = self.shown.notes.clone();
+        if step > 1 {
+            notes.push(format!(
+                "The pictures show every {step}th pixel of {w} x {h}; results and exports have them all"
+            ));
         }
+        Tiles {
+            width_px: side(w),
+            height_px: side(h),
+            step_px: side(step),
+            shown_width_px: side(w.div_ceil(step)),
+            shown_height_px: side(h.div_ceil(step)),
+            has_truth: self.truth.is_some(),
+            looks_swapped: self.swapped,
+            crs: self
+                .shown
+                .georef
+                .as_ref()
+                .and_then(|georef| georef.epsg)
+                .map(|code| format!("EPSG:{code}")),
+            notes,
+        }
+    }
+}
+
+fn optical(reading: &Reading) -> OpticalOptions {
+    OpticalOptions {
+        bands: reading.bands,
+        stretch: match reading.stretch {
+            Stretch::Auto => mmovseg_raster::Stretch::Auto,
+            Stretch::Percent(low, high) => mmovseg_raster::Stretch::Percentile { low, high },
+            Stretch::Range(low, high) => mmovseg_raster::Stretch::Range { low, high },
+        },
+    }
+}
+
+fn radar(reading: &Reading) -> SarOptions {
+    SarOptions {
+        polarisation: reading.polarisation,
+        scale: match reading.scale {
+            SarScale::Auto => mmovseg_raster::SarScale::Auto,
+            SarScale::Linear => mmovseg_raster::SarScale::Linear,
+            SarScale::Decibel => mmovseg_raster::SarScale::Decibel,
+            SarScale::AsIs => mmovseg_raster::SarScale::AsIs,
+        },
     }
 }
 

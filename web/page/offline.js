@@ -1,0 +1,42 @@
+// Keeps the page's own files, so that after the first visit it works without a connection.
+//
+// The build puts two lines before this one: STORE, a name that changes with the files, and FILES, their
+// addresses. Model packages are not kept here: the engine keeps and checks those itself.
+const store = typeof STORE === "undefined" ? "mmovseg-page-work" : STORE;
+const files = typeof FILES === "undefined" ? [] : FILES;
+
+self.addEventListener("install", (event) => {
+  event.waitUntil((async () => {
+    const kept = await caches.open(store);
+    await kept.addAll(files);
+    await self.skipWaiting();
+  })());
+});
+
+self.addEventListener("activate", (event) => {
+  event.waitUntil((async () => {
+    for (const name of await caches.keys()) {
+      if (name.startsWith("mmovseg-page-") && name !== store) await caches.delete(name);
+    }
+    await self.clients.claim();
+  })());
+});
+
+// The server first, so that a new version is seen at once; what is kept serves without a connection.
+self.addEventListener("fetch", (event) => {
+  const { request } = event;
+  const url = new URL(request.url);
+  const own = url.origin === location.origin && url.href.startsWith(self.registration.scope);
+  const path = url.href.slice(self.registration.scope.length);
+  if (request.method !== "GET" || !own || path.startsWith("models/")) return;
+  event.respondWith((async () => {
+    try {
+      return await fetch(request);
+    } catch (error) {
+      const kept = await caches.open(store);
+      const answer = await kept.match(request, { ignoreSearch: true });
+      if (answer) return answer;
+      throw error;
+    }
+  })());
+});

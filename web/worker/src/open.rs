@@ -1,0 +1,99 @@
+//! Opening a device and loading the model onto it.
+
+use mmovseg_engine::{Event as EngineEvent, PackageSource, Session, open_device};
+use mmovseg_protocol::{Activity, DeviceChoice, Event, Opened, SelfTest, Step, Tier};
+
+use crate::device::{Probe, plan, probe};
+use crate::export;
+use crate::link::post;
+use crate::room::{failed, gpu_failed, progress, relay, with, work};
+
+/// Size of the engine's memory, in bytes. It never shrinks, so this is the largest it ever was.
+fn memory_bytes() -> u64 {
+    const PAGE_BYTES: u64 = 65_536;
+    core::arch::wasm32::memory_size::<0>() as u64 * PAGE_BYTES
+}
+
+/// Chooses a device, loads the package, tests it and begins with the jobs that wait.
+pub async fn open(choice: DeviceChoice, source: impl PackageSource) {
+    progress(Step::Device, 0, 2);
+    let found = if choice == DeviceChoice::Cpu {
+        Probe::NoWebGpu
+    } else {
+        probe().await
+    };
+    let plan = plan(choice, &found);
+    progress(Step::Device, 1, 2);
+    let wanted = match plan.tier {
+        Tier::Cpu => mmovseg_engine::DeviceChoice::Cpu,
+        Tier::Gpu | Tier::SoftwareGpu => mmovseg_engine::DeviceChoice::Gpu,
+    };
+    let (mut tier, mut note) = (plan.tier, plan.note);
+    let opened = match open_device(wanted).await {
+        Ok(opened) => Ok(opened),
+        Err(error) => {
+            (tier, note) = (
+                Tier::Cpu,
+                Some(format!("The model runs on the CPU: {error}.")),
+            );
+            open_device(mmovseg_engine::DeviceChoice::Cpu).await
+        }
+    };
+    let opened = match opened {
+        Ok(opened) => opened,
+        Err(error) => return failed(Activity::Open, error),
+    };
+    progress(Step::Device, 2, 2);
+    let mut device = opened.1.name.clone();
+    if let (Probe::Adapter { name, .. }, true) = (&found, tier != Tier::Cpu)
+        && !name.is_empty()
+    {
+        device.clone_from(name);
+    }
+
+    let mut before = None;
+    let mut on = |event: EngineEvent| {
+        if matches!(event, EngineEvent::Download { .. }) {
+            before.get_or_insert_with(memory_bytes);
+        }
+        relay(event);
+    };
+    let mut session = match Session::load(&source, opened, &mut on).await {
+        Ok(session) => session,
+        Err(error) => return failed(Activity::Open, error),
+    };
+    let memory_bytes = memory_bytes();
+    let manifest = session.manifest();
+    with(|room| room.about = export::about(&session, tier, &device));
+    post(&Event::Opened(Opened {
+        tier,
+        device,
+        note,
+        model: manifest.name.clone(),
+        memory_bytes,
+        memory_before_bytes: before.unwrap_or(memory_bytes),
+        largest_shard_bytes: manifest.shards.iter().map(|s| s.bytes).max().unwrap_or(0),
+    }));
+
+    progress(Step::SelfTest, 0, 1);
+    let report = match session.self_test().await {
+        Ok(report) => SelfTest {
+            passed: report.passed,
+            detail: format!(
+                "largest difference {:.1e}, allowed {:.1e}",
+                report.max_error, report.tolerance
+            ),
+        },
+        Err(error) => SelfTest {
+            passed: false,
+            detail: error.to_string(),
+        },
+    };
+    if gpu_failed() {
+        return;
+    }
+    post(&Event::SelfTest(report));
+    progress(Step::SelfTest, 1, 1);
+    with(|room| room.session = Some(session));
+    work().await;
+}

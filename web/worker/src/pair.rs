@@ -1,0 +1,84 @@
+//! Opening a pair and changing the cloud over it.
+
+use std::rc::Rc;
+
+use js_sys::{Array, Uint8Array};
+use mmovseg_protocol::{Activity, Cloud, Event, Reading};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+use web_sys::Blob;
+
+use crate::link::{post_with, rgba};
+use crate::room::{failed, with};
+use crate::source::explain;
+use crate::tiles::OpenTiles;
+
+/// Reads two files and shows them.
+pub async fn files(names: [String; 2], buffers: Array, reading: Reading, cloud: Cloud) {
+    let ticket = with(|room| {
+        room.tiles_asked += 1;
+        room.tiles_asked
+    });
+    let read = read_pair(&names, [buffers.get(0), buffers.get(1)], &reading, cloud).await;
+    if with(|room| room.tiles_asked) != ticket {
+        return;
+    }
+    match read {
+        Ok(tiles) => show(tiles),
+        Err(message) => failed(Activity::Tiles, message),
+    }
+}
+
+/// Reads two files; an error is a sentence.
+pub async fn read_pair(
+    names: &[String; 2],
+    files: [JsValue; 2],
+    reading: &Reading,
+    cloud: Cloud,
+) -> Result<OpenTiles, String> {
+    let mut contents = Vec::with_capacity(2);
+    for (name, file) in names.iter().zip(&files) {
+        contents.push(read_file(file).await.map_err(|error| {
+            let reason = explain(&error);
+            format!("{name}: the browser cannot read the file ({reason}); choose it again")
+        })?);
+    }
+    let [rgb, sar] = [0, 1].map(|i| (contents[i].as_slice(), names[i].as_str()));
+    OpenTiles::from_files(rgb, sar, reading, cloud).map_err(|error| error.to_string())
+}
+
+/// The bytes of a `File`.
+pub async fn read_file(value: &JsValue) -> Result<Vec<u8>, JsValue> {
+    let blob: Blob = value.clone().dyn_into()?;
+    let buffer = JsFuture::from(blob.array_buffer()).await?;
+    Ok(Uint8Array::new(&buffer).to_vec())
+}
+
+/// Generates a scene and shows it.
+pub fn scene(seed: u32, size_px: u32, cloud: Cloud) {
+    with(|room| room.tiles_asked += 1);
+    show(OpenTiles::from_scene(seed, size_px, cloud));
+}
+
+fn show(tiles: OpenTiles) {
+    let step = tiles.step_px();
+    let pictures = vec![rgba(&tiles.shown.rgb, step), rgba(&tiles.shown.sar, step)];
+    let event = Event::Tiles(tiles.describe());
+    with(|room| {
+        room.tiles = Some(Rc::new(tiles));
+        room.last = None;
+    });
+    post_with(&event, pictures);
+}
+
+/// Replaces the cloud and shows the optical picture under it.
+pub fn set_cloud(cloud: Cloud) {
+    let picture = with(|room| {
+        let tiles = Rc::make_mut(room.tiles.as_mut()?);
+        tiles.set_cloud(cloud);
+        Some(rgba(&tiles.shown.rgb, tiles.step_px()))
+    });
+    if let Some(picture) = picture {
+        post_with(&Event::Optical, vec![picture]);
+    }
+}

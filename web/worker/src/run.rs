@@ -1,0 +1,147 @@
+//! Runs on the open pair: one, or one with each choice of sensors.
+
+use std::rc::Rc;
+
+use mmovseg_engine::{
+    EngineError, Modality as EngineModality, Preprocess, SegmentRequest, Segmentation, Session,
+    Tiling,
+};
+use mmovseg_protocol::{Activity, ClassResult, Event, Modality, Run, Segmented, StageTiming, Step};
+
+use crate::link::{numbers, post_with, thinned};
+use crate::room::{Job, failed, progress, relay, while_wanted, with};
+use crate::tiles::{OpenTiles, side};
+
+/// A finished run, kept for exports.
+pub struct Last {
+    /// What was asked.
+    pub run: Run,
+    /// What was found.
+    pub found: Segmentation,
+    /// What the page was told.
+    pub told: Segmented,
+    /// On which tiles.
+    pub tiles: Rc<OpenTiles>,
+}
+
+/// One run; a newer one makes it pointless. False when the device is not to be used again.
+pub async fn segment(session: &mut Session, tiles: &Rc<OpenTiles>, run: Run) -> bool {
+    let request = request(&run, run.modality);
+    let mut on = relay;
+    let work = session.segment(&tiles.shown, &request, &mut on);
+    let newer =
+        |room: &crate::room::Room| room.jobs.iter().any(|job| matches!(job, Job::Segment(_)));
+    let Some(result) = while_wanted(work, newer).await else {
+        return true;
+    };
+    match result {
+        Ok(found) => {
+            let told = describe(&found, tiles, &run, run.modality);
+            let step = tiles.step_px();
+            let parts = vec![
+                thinned(&found.labels, found.width_px, step),
+                numbers(&found.logits),
+            ];
+            let event = Event::Segmented(told.clone());
+            let last = Last {
+                run,
+                found,
+                told,
+                tiles: Rc::clone(tiles),
+            };
+            with(|room| room.last = Some(Rc::new(last)));
+            post_with(&event, parts);
+            true
+        }
+        Err(error) => refused(&error),
+    }
+}
+
+/// A run for each choice of sensors. False when the device is not to be used again.
+pub async fn compare(session: &mut Session, tiles: &Rc<OpenTiles>, run: Run) -> bool {
+    let (mut told, mut parts) = (Vec::new(), Vec::new());
+    for (index, modality) in Modality::ALL.into_iter().enumerate() {
+        progress(Step::Stage("compare".into()), index as u64, 3);
+        let request = request(&run, modality);
+        let mut silent = |_| {};
+        let work = session.segment(&tiles.shown, &request, &mut silent);
+        match while_wanted(work, |_| false).await {
+            None => return true,
+            Some(Err(error)) => return refused(&error),
+            Some(Ok(found)) => {
+                told.push(describe(&found, tiles, &run, modality));
+                parts.push(thinned(&found.labels, found.width_px, tiles.step_px()));
+            }
+        }
+        crate::link::breathe().await;
+    }
+    post_with(&Event::Compared(told), parts);
+    true
+}
+
+/// Tells the page; the device may be used again.
+pub fn refused(error: &EngineError) -> bool {
+    failed(Activity::Segment, error);
+    true
+}
+
+/// The engine's request for a run with other sensors.
+pub fn request(run: &Run, modality: Modality) -> SegmentRequest {
+    SegmentRequest {
+        classes: run.classes.clone(),
+        modality: match modality {
+            Modality::Fused => EngineModality::Fused,
+            Modality::Optical => EngineModality::Optical,
+            Modality::Sar => EngineModality::Sar,
+        },
+        preprocess: Preprocess::default(),
+        tiling: if run.windows {
+            Tiling::Auto
+        } else {
+            Tiling::Whole
+        },
+    }
+}
+
+/// What the page is told of a run.
+pub fn describe(
+    found: &Segmentation,
+    tiles: &OpenTiles,
+    run: &Run,
+    modality: Modality,
+) -> Segmented {
+    let ious = match &tiles.truth {
+        Some(truth) => crate::score::ious(&found.classes, &found.labels, truth),
+        None => vec![None; found.classes.len()],
+    };
+    let classes = found
+        .classes
+        .iter()
+        .zip(&found.share)
+        .zip(ious)
+        .map(|((name, &share), iou)| ClassResult {
+            name: name.clone(),
+            share,
+            iou,
+        })
+        .collect();
+    let timings = found
+        .timings
+        .iter()
+        .map(|timing| StageTiming {
+            stage: timing.stage.name().into(),
+            ms: timing.ms,
+        })
+        .collect();
+    let step = tiles.step_px();
+    Segmented {
+        id: run.id,
+        width_px: side(found.width_px.div_ceil(step)),
+        height_px: side(found.height_px.div_ceil(step)),
+        grid_px: found.grid_px.map(side),
+        classes,
+        timings,
+        modality,
+        windows: side(found.windows),
+    }
+}
