@@ -1,8 +1,7 @@
 //! Samples as tensors, and what towers and logits are held against.
 
-use burn::tensor::activation::{log_softmax, softmax};
+use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Tensor, TensorData};
-use mmovseg_model::{MmOvSeg, Silent, cosine};
 use mmovseg_scene::CLASSES;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -12,11 +11,9 @@ use crate::words::Words;
 
 /// Temperature of the dense classification that teaches the towers.
 const TEMPERATURE: f64 = 0.07;
-/// Confidence under which a pseudo-label of a real tile does not count.
-const PSEUDO_CONFIDENCE: f32 = 0.5;
 /// Weight of a labelled pixel by its class, in the order of [`CLASSES`]: roads are a twenty-fifth of
 /// the ground, and without more weight the first trained model never named one.
-const CLASS_WEIGHTS: [f32; CLASSES.len()] = [1.0, 1.0, 1.0, 3.0, 1.0, 1.0, 1.0];
+const CLASS_WEIGHTS: [f32; CLASSES.len()] = [1.0, 1.0, 1.0, 5.0, 1.0, 1.0, 1.0];
 
 /// A batch on the device.
 pub(crate) struct Batch {
@@ -33,11 +30,9 @@ pub(crate) struct Batch {
     /// Share of labelled pixels in each cell, `[N, 1, g²]`.
     cell_weight: Tensor<3>,
     /// The same for the logits' grid, `[N, T, 4g, 4g]` and `[N, 1, 4g, 4g]`.
-    pixels: Tensor<4>,
-    pixel_weight: Tensor<4>,
-    /// 1 where a sample has no label at all, `[N, 1, 1, 1]`.
-    unlabelled: Tensor<4>,
-    grid: usize,
+    pub pixels: Tensor<4>,
+    /// Weight of each cell of the logits.
+    pub pixel_weight: Tensor<4>,
     /// Class of each pixel, or [`IGNORE`], `[N, S, S]`.
     pub labels: Vec<u8>,
     /// `S`.
@@ -83,8 +78,6 @@ impl Batch {
                 TensorData::new(pixel_weight, [n, 1, fine, fine]),
                 device,
             ),
-            unlabelled: flag(&|s| s.label.iter().all(|&l| l == IGNORE)),
-            grid,
             labels: samples
                 .iter()
                 .flat_map(|s| s.label.iter().copied())
@@ -102,38 +95,6 @@ impl Batch {
             TensorData::new(flat, [classes.len(), words.width()]),
             &self.device,
         )
-    }
-
-    /// Targets and weights for the logits. Samples without labels get what the frozen optical
-    /// towers say of the clear tile, where they are confident.
-    pub fn pixel_targets(&self, model: &MmOvSeg, text: &Tensor<2>) -> (Tensor<4>, Tensor<4>) {
-        if self.unlabelled.clone().sum().into_scalar::<f32>() == 0.0 {
-            return (self.pixels.clone(), self.pixel_weight.clone());
-        }
-        let clip = model.encode_clip(self.clear.clone(), &mut Silent).dense;
-        let [_, _, deepest] = model.dino_taps(self.clear.clone(), false, &mut Silent);
-        let dino = model.dino_embedding(deepest, false);
-        let say = |features| softmax(cosine(features, text.clone()) / TEMPERATURE, 1);
-        let soft = ((say(clip) + say(dino)) / 2.0).detach();
-        let sure = soft
-            .clone()
-            .max_dim(1)
-            .greater_elem(PSEUDO_CONFIDENCE)
-            .float();
-        let pseudo = self.unlabelled.clone();
-        let target = self.pixels.clone() + self.enlarge(soft) * pseudo.clone();
-        let weight = self.pixel_weight.clone() + self.enlarge(sure) * pseudo;
-        (target, weight)
-    }
-
-    /// `[N, C, g²]` repeated to `[N, C, 4g, 4g]`.
-    fn enlarge(&self, cells: Tensor<3>) -> Tensor<4> {
-        let [n, c, _] = cells.dims();
-        let g = self.grid;
-        cells
-            .reshape([n, c, g, 1, g, 1])
-            .expand([n, c, g, 4, g, 4])
-            .reshape([n, c, 4 * g, 4 * g])
     }
 }
 

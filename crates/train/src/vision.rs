@@ -159,8 +159,7 @@ fn apart(ours: DinoTaps, theirs: DinoTaps) -> Tensor<1> {
 }
 
 /// Segmentation under clouds: all but the text tower learns, on scenes with their ground truth,
-/// EuroSAT collages (optical alone) and real pairs with the pseudo-labels that the towers of the
-/// align stage give to the clear tile. The towers keep classifying by themselves, so that their
+/// EuroSAT collages (optical alone) and real pairs where both tiles say plainly what the ground is. The towers keep classifying by themselves, so that their
 /// features stay comparable with any text.
 ///
 /// # Errors
@@ -176,7 +175,6 @@ pub fn train_segment(options: &StageOptions) -> Result<(), TrainError> {
     let words = origin.words()?;
     let has_head = origin.has_weights;
     let (model, _) = origin.after(options, "align")?;
-    let teacher = model.clone().learn_only(|_| false);
     let model = if has_head {
         model
     } else {
@@ -188,8 +186,8 @@ pub fn train_segment(options: &StageOptions) -> Result<(), TrainError> {
     let draw = |sources: &Sources, seed, dice: &mut ChaCha8Rng| {
         let roll = dice.random_range(0..100u8);
         match roll {
-            0..18 if sources.has_eurosat() => sources.collage(seed, CloudMix::CLOUDY),
-            18..34 if sources.has_pairs() => Ok(sources.pair(seed, CloudMix::CLOUDY)),
+            0..22 if sources.has_eurosat() => sources.collage(seed, CloudMix::CLOUDY),
+            22..38 if sources.has_pairs() => Ok(sources.pair(seed, CloudMix::CLOUDY)),
             _ => Ok(sources.scene(seed, CloudMix::CLOUDY)),
         }
     };
@@ -207,7 +205,7 @@ pub fn train_segment(options: &StageOptions) -> Result<(), TrainError> {
                 15..40 => Modality::Sar,
                 _ => Modality::Fused,
             };
-            let (target, weight) = batch.pixel_targets(&teacher, &text);
+            let (target, weight) = (batch.pixels.clone(), batch.pixel_weight.clone());
             let blank = Tensor::zeros(batch.optical.dims(), &batch.device);
             let seen = if modality == Modality::Sar {
                 blank
