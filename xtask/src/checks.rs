@@ -244,6 +244,7 @@ fn has_nextest() -> bool {
 }
 
 fn in_browser(browser: &Browser) -> Command {
+    setup::axe();
     let mut command = runner(&["-p", BROWSER_TESTS]);
     if has_nextest() {
         // One Chromium already keeps two cores busy when its GPU is emulated.

@@ -92,6 +92,7 @@ fn dispatch(task: Task) -> Result<()> {
             let tools = setup::web_tools()?;
             setup::vulkan();
             setup::browser()?;
+            setup::axe();
             setup::trunk()?;
             println!("all tools are there");
             if let Toolchain::Named(name) = tools.toolchain {

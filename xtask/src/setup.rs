@@ -14,6 +14,7 @@ use crate::run::{Toolchain, cargo, output, run, succeeds};
 const WASM: &str = "wasm32-unknown-unknown";
 const TRUNK_VERSION: &str = "0.21.14";
 const BINARYEN_VERSION: &str = "132.0.0";
+const AXE_VERSION: &str = "4.14.1";
 /// The oldest wasm-opt on the `PATH` that understands what rustc 1.95 writes.
 const OLDEST_BINARYEN: u32 = 120;
 /// Debian's compiler with the sources of its standard library, and the linker it names.
@@ -315,12 +316,7 @@ fn wasm_opt() -> Option<PathBuf> {
     }
     if let Some(npm) = paths::find_program(&["npm"]) {
         say("fetching wasm-opt with npm");
-        let package = format!("binaryen@{BINARYEN_VERSION}");
-        let fetched = run(Command::new(npm)
-            .args(["install", "--silent", "--no-audit", "--no-fund", "--prefix"])
-            .arg(paths::tools())
-            .arg(package)
-            .stdout(Stdio::null()));
+        let fetched = npm_install(&npm, &format!("binaryen@{BINARYEN_VERSION}"));
         if fetched.is_ok() && own.is_file() {
             return Some(own);
         }
@@ -330,6 +326,36 @@ fn wasm_opt() -> Option<PathBuf> {
          (install Node.js with npm, or binaryen, to change that)",
     );
     None
+}
+
+/// axe-core, which checks the page's accessibility in the browser's tests. Without npm that test is
+/// skipped.
+pub fn axe() {
+    if paths::tools()
+        .join("node_modules/axe-core/axe.min.js")
+        .is_file()
+    {
+        return;
+    }
+    let Some(npm) = paths::find_program(&["npm"]) else {
+        say("no npm, so no axe-core: the accessibility check is skipped");
+        return;
+    };
+    say("fetching axe-core with npm");
+    if let Err(error) = npm_install(&npm, &format!("axe-core@{AXE_VERSION}")) {
+        say(&format!(
+            "axe-core cannot be fetched ({error:#}): the accessibility check is skipped"
+        ));
+    }
+}
+
+/// A package of npm's into the project's own tools.
+fn npm_install(npm: &Path, package: &str) -> Result<()> {
+    run(Command::new(npm)
+        .args(["install", "--silent", "--no-audit", "--no-fund", "--prefix"])
+        .arg(paths::tools())
+        .arg(package)
+        .stdout(Stdio::null()))
 }
 
 // ---- the browser and Vulkan ----

@@ -1,6 +1,7 @@
 //! Drives a headless Chromium through ChromeDriver: one [`Page`] per test, with its own driver,
 //! browser profile and file server, all gone when the test ends.
 
+use std::cell::RefCell;
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -85,7 +86,8 @@ pub struct Page {
     downloads: PathBuf,
     // Dropped in this order: the driver (with the browser), the server, the profile.
     _driver: Driver,
-    server: StaticServer,
+    server: RefCell<Option<StaticServer>>,
+    address: String,
     _scratch: Scratch,
 }
 
@@ -159,7 +161,8 @@ impl Page {
             client,
             downloads,
             _driver: driver,
-            server,
+            address: server.url(),
+            server: RefCell::new(Some(server)),
             _scratch: scratch,
         };
         page.goto("").await?;
@@ -181,7 +184,45 @@ impl Page {
     /// The site's address, ending with `/`.
     #[must_use]
     pub fn url(&self) -> String {
-        self.server.url()
+        self.address.clone()
+    }
+
+    /// Ends the site's server: from here on there is no connection.
+    pub fn stop_server(&self) {
+        drop(self.server.take());
+    }
+
+    /// Gives the page a viewport of this size, in CSS pixels; a window cannot be as narrow as a phone.
+    ///
+    /// # Errors
+    /// When the browser refuses.
+    pub async fn resize(&self, width_px: u32, height_px: u32) -> Result<()> {
+        self.devtools(
+            "Emulation.setDeviceMetricsOverride",
+            json!({ "width": width_px, "height": height_px, "deviceScaleFactor": 1, "mobile": false }),
+        )
+        .await
+    }
+
+    /// Makes the page believe that the user prefers dark colours, or light ones.
+    ///
+    /// # Errors
+    /// When the browser refuses.
+    pub async fn prefer_dark(&self, dark: bool) -> Result<()> {
+        let value = if dark { "dark" } else { "light" };
+        self.devtools(
+            "Emulation.setEmulatedMedia",
+            json!({ "features": [{ "name": "prefers-color-scheme", "value": value }] }),
+        )
+        .await
+    }
+
+    async fn devtools(&self, method: &'static str, parameters: Value) -> Result<()> {
+        self.client
+            .issue_cmd(DevTools { method, parameters })
+            .await
+            .with_context(|| format!("{method} failed"))?;
+        Ok(())
     }
 
     /// Opens `path`, relative to the site.
@@ -189,7 +230,7 @@ impl Page {
     /// # Errors
     /// When the browser cannot load it.
     pub async fn goto(&self, path: &str) -> Result<()> {
-        let address = format!("{}{path}", self.server.url());
+        let address = format!("{}{path}", self.address);
         self.client
             .goto(&address)
             .await
@@ -413,5 +454,28 @@ impl fantoccini::wd::WebDriverCompatibleCommand for ConsoleLog {
             http::Method::POST,
             Some(json!({ "type": "browser" }).to_string()),
         )
+    }
+}
+
+/// ChromeDriver's own command for the browser's developer tools.
+#[derive(Debug)]
+struct DevTools {
+    method: &'static str,
+    parameters: Value,
+}
+
+impl fantoccini::wd::WebDriverCompatibleCommand for DevTools {
+    fn endpoint(
+        &self,
+        base: &url::Url,
+        session: Option<&str>,
+    ) -> Result<url::Url, url::ParseError> {
+        let session = session.unwrap_or_default();
+        base.join(&format!("session/{session}/goog/cdp/execute"))
+    }
+
+    fn method_and_body(&self, _url: &url::Url) -> (http::Method, Option<String>) {
+        let body = json!({ "cmd": self.method, "params": self.parameters });
+        (http::Method::POST, Some(body.to_string()))
     }
 }

@@ -9,15 +9,24 @@ use std::time::Duration;
 use anyhow::Result;
 use mmovseg_browser_tests::with_page;
 
+/// The server's policy allows no icon within the page, and without one the console names a missing file.
+const ICON: &str = "<svg xmlns='http://www.w3.org/2000/svg'/>";
+
 /// A site of one page and one Worker, which doubles numbers with a compute shader.
 fn site() -> PathBuf {
     let folder = std::env::temp_dir().join(format!("mmovseg-platform-site-{}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();
     fs::write(
         folder.join("index.html"),
-        r#"<!doctype html><title>platform</title><link rel="icon" href="data:,"><p data-testid="out">waiting</p>
+        r#"<!doctype html><title>platform</title><link rel="icon" href="icon.svg"><p data-testid="out">waiting</p>
 <input type="file" data-testid="file"><button data-testid="go">go</button>
-<script type="module">
+<script type="module" src="main.js"></script>"#,
+    )
+    .unwrap();
+    fs::write(folder.join("icon.svg"), ICON).unwrap();
+    fs::write(
+        folder.join("main.js"),
+        r#"
   const out = document.querySelector("[data-testid=out]");
   document.querySelector("[data-testid=go]").onclick = async () => {
     const file = document.querySelector("input").files[0];
@@ -25,7 +34,7 @@ fn site() -> PathBuf {
     worker.onmessage = (event) => { out.textContent = event.data; out.dataset.ready = "yes"; };
     worker.postMessage(await file.text());
   };
-</script>"#,
+"#,
     )
     .unwrap();
     fs::write(
@@ -92,7 +101,12 @@ fn a_failing_test_reports_the_console() -> Result<()> {
     fs::create_dir_all(&folder)?;
     fs::write(
         folder.join("index.html"),
-        "<!doctype html><link rel=icon href=data:,><script>console.error('a word from the page')</script>",
+        "<!doctype html><link rel=icon href=icon.svg><script src=main.js></script>",
+    )?;
+    fs::write(folder.join("icon.svg"), ICON)?;
+    fs::write(
+        folder.join("main.js"),
+        "console.error('a word from the page')",
     )?;
     let result = with_page("console", &folder, async |page| {
         let thrown = page.execute_async("throw new Error('on purpose')").await;

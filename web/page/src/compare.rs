@@ -69,7 +69,7 @@ fn side_by_side(state: State, outcomes: &[Outcome]) -> impl IntoView + use<> {
         .filter_map(|&(a, b)| {
             let (a, b) = (outcomes.get(a)?, outcomes.get(b)?);
             let share = paint::difference(&a.labels, &b.labels);
-            let names = [a, b].map(|o| words::modality(o.report.modality).to_lowercase());
+            let names = [a, b].map(|o| words::modality(o.report.modality));
             Some(view! {
                 <li data-testid="difference">
                     {format!("{} and {} differ on ", names[0], names[1])}

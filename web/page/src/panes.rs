@@ -19,10 +19,7 @@ const KEYS: &str = "Plus and minus enlarge, arrows move, 0 shows all. \
 #[component]
 pub fn Panes(state: State) -> impl IntoView {
     let title = move || match state.outcome.get() {
-        Some(outcome) => format!(
-            "Mask, {}",
-            words::modality(outcome.report.modality).to_lowercase()
-        ),
+        Some(outcome) => format!("Mask: {}", words::modality(outcome.report.modality)),
         None => "Mask".to_owned(),
     };
     view! {

@@ -102,11 +102,12 @@ fn stepper(state: State, explanation: Explanation) -> impl IntoView {
                 .min(count.saturating_sub(1)),
         );
     };
+    let (first, last) = (move || current() == 0, move || current() + 1 >= count);
     view! {
         <div class="row">
-            <button type="button" class="quiet" data-testid="stage-back" disabled=move || current() == 0
+            <button type="button" class="quiet" data-testid="stage-back" disabled=first
                 on:click=move |_| step(-1)>"Back"</button>
-            <button type="button" class="quiet" data-testid="stage-next" disabled=move || current() + 1 >= count
+            <button type="button" class="quiet" data-testid="stage-next" disabled=last
                 on:click=move |_| step(1)>"Next"</button>
             <label class="slider grow">
                 <span>"Class"</span>

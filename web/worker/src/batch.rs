@@ -88,7 +88,6 @@ async fn one(session: &mut Session, batch: &Batch, index: usize) -> Result<Last,
         .map_err(|error| error.to_string())?;
     let told = describe(&found, &tiles, &batch.run, batch.run.modality);
     Ok(Last {
-        run: batch.run.clone(),
         found,
         told,
         tiles: Rc::new(tiles),

@@ -14,8 +14,6 @@ use crate::tiles::{OpenTiles, side};
 
 /// A finished run, kept for exports.
 pub struct Last {
-    /// What was asked.
-    pub run: Run,
     /// What was found.
     pub found: Segmentation,
     /// What the page was told.
@@ -44,7 +42,6 @@ pub async fn segment(session: &mut Session, tiles: &Rc<OpenTiles>, run: Run) -> 
             ];
             let event = Event::Segmented(told.clone());
             let last = Last {
-                run,
                 found,
                 told,
                 tiles: Rc::clone(tiles),

@@ -1,0 +1,297 @@
+//! Checking one's own tiles: recognised, adjusted, cut into windows, saved, in numbers.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use mmovseg_browser_tests::{Page, dist, test_id, with_page};
+use mmovseg_raster::{
+    GeoKeys, GeoRef, decode, default_palette, label_geotiff, read_label_png, write_rgb_png,
+};
+use serde_json::Value;
+
+use crate::common::*;
+
+/// A file that the page saved, once it is whole.
+async fn saved(page: &Page, ending: &str) -> Result<(String, Vec<u8>)> {
+    let start = Instant::now();
+    while start.elapsed() < SOON {
+        for entry in fs::read_dir(page.downloads())? {
+            let path = entry?.path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if name.ends_with(ending) {
+                return Ok((name, fs::read(&path)?));
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    bail!("no file that ends with {ending} was saved")
+}
+
+/// A georeferenced pair: an optical GeoTIFF in UTM and a SAR PNG of the same size.
+fn placed_files(folder: &Path) -> [PathBuf; 2] {
+    let scene = mmovseg_scene::generate(11, 256);
+    let place = GeoRef {
+        transform: [10.0, 0.0, 500_000.0, 0.0, -10.0, 4_000_000.0],
+        epsg: Some(32_611),
+        keys: GeoKeys::default(),
+    };
+    // A palette file shows its colours, so a label map serves as an optical tile with a place.
+    let names: Vec<String> = mmovseg_scene::CLASSES
+        .iter()
+        .map(|c| c.name.to_owned())
+        .collect();
+    let colours = default_palette(names.len());
+    let tiff = label_geotiff(&scene.label, 256, 256, &colours, &names, Some(&place)).unwrap();
+    let files = ["a_rgb.tif", "a_sar.png"].map(|name| folder.join(name));
+    fs::write(&files[0], tiff).unwrap();
+    fs::write(&files[1], write_rgb_png(&scene.sar).unwrap()).unwrap();
+    files
+}
+
+#[test]
+fn every_export_holds_the_mask_and_the_place() -> Result<()> {
+    if model()?.is_none() {
+        return Ok(());
+    }
+    let folder = Folder::new("exports");
+    let files = placed_files(&folder.0);
+    with_page("check-exports", &dist()?, async |page| {
+        page.goto("?device=cpu").await?;
+        page.wait_for("[data-testid=self-test][data-state=passed]", LONG)
+            .await?;
+        upload_pair(page, &files).await?;
+        run_to_mask(page).await?;
+        let (width, shown) = canvas(page, "mask-canvas").await?;
+        let palette = default_palette(7);
+        let wanted: Vec<u8> = shown
+            .iter()
+            .map(|pixel| palette.iter().position(|colour| colour == pixel).unwrap() as u8)
+            .collect();
+        for kind in ["colour", "indexed", "geotiff", "geojson", "report"] {
+            page.click(&test_id(&format!("export-{kind}"))).await?;
+            status(page, "Saved", SOON).await?;
+        }
+
+        let (name, bytes) = saved(page, "-labels.png").await?;
+        assert_eq!(read_label_png(&bytes, &name)?.data, wanted);
+        let (name, bytes) = saved(page, "-colours.png").await?;
+        let colours = decode(&bytes, &name)?;
+        assert_eq!((colours.width_px, colours.bands), (width, 3));
+        let (name, bytes) = saved(page, "-labels.tif").await?;
+        let tiff = decode(&bytes, &name)?;
+        let georef = tiff.georef.context("the GeoTIFF has no place")?;
+        assert_eq!(georef.epsg, Some(32_611));
+        assert!((georef.transform[2] - 500_000.0).abs() < 1e-6);
+        assert!((0..wanted.len()).all(|i| tiff.samples.get(i) == f64::from(wanted[i])));
+
+        let (_, bytes) = saved(page, ".geojson").await?;
+        let polygons: Value = serde_json::from_slice(&bytes)?;
+        let features = polygons["features"].as_array().context("no features")?;
+        assert!(!features.is_empty());
+        // UTM zone 11 lies around 117 degrees west.
+        let text = polygons.to_string();
+        assert!(
+            text.contains("-117.") || text.contains("-116."),
+            "{}",
+            &text[..400]
+        );
+
+        let (_, bytes) = saved(page, "-report.json").await?;
+        let report: Value = serde_json::from_slice(&bytes)?;
+        let manifest: Value =
+            serde_json::from_slice(&fs::read(dist()?.join("models/nano/model.json"))?)?;
+        assert_eq!(report["model"]["name"], manifest["name"]);
+        assert_eq!(
+            report["model"]["shards"][0]["sha256"],
+            manifest["shards"][0]["sha256"]
+        );
+        assert_eq!(report["settings"]["modality"], "fused");
+        assert_eq!(report["classes"].as_array().map(Vec::len), Some(7));
+        let sum: f64 = report["classes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(|c| c["share"].as_f64())
+            .sum();
+        assert!((sum - 1.0).abs() < 1e-6);
+        page.expect_clean_console().await
+    })
+}
+
+#[test]
+fn swapped_tiles_are_noticed_by_what_they_hold_and_bands_can_be_chosen() -> Result<()> {
+    let folder = Folder::new("swapped");
+    let scene = mmovseg_scene::generate(5, 128);
+    // Names that tell nothing.
+    let files = [("one.png", &scene.sar), ("two.png", &scene.rgb)].map(|(name, picture)| {
+        let file = folder.0.join(name);
+        fs::write(&file, write_rgb_png(picture).unwrap()).unwrap();
+        file
+    });
+    with_page("check-swapped", &dist()?, async |page| {
+        page.goto("?device=cpu&model=absent").await?;
+        page.wait_for(&test_id("rgb-file"), SOON).await?;
+        upload_pair(page, &files).await?;
+        page.wait_for(&test_id("looks-swapped"), SOON).await?;
+        page.click(&test_id("swap")).await?;
+        page.wait_until(
+            "!document.querySelector('[data-testid=looks-swapped]')",
+            SOON,
+        )
+        .await?;
+        let rgb: Vec<[u8; 3]> = scene
+            .rgb
+            .data
+            .chunks_exact(3)
+            .map(|p| [p[0], p[1], p[2]])
+            .collect();
+        assert!(canvas(page, "rgb-canvas").await?.1 == rgb);
+
+        // Red and blue exchanged: the picture follows.
+        page.click("[data-testid=reading] summary").await?;
+        set(page, "band-0", "3").await?;
+        set(page, "band-2", "1").await?;
+        let wanted: Vec<[u8; 3]> = rgb.iter().map(|[r, g, b]| [*b, *g, *r]).collect();
+        page.wait_until(
+            "document.querySelector('[data-testid=status]').textContent.includes('Tiles ready')",
+            SOON,
+        )
+        .await?;
+        assert!(
+            canvas(page, "rgb-canvas").await?.1 == wanted,
+            "the bands were not exchanged"
+        );
+        // A band that is not there is explained.
+        set(page, "band-1", "9").await?;
+        page.wait_until("document.querySelector('[data-testid=error]').textContent.includes('one.png') || \
+                         document.querySelector('[data-testid=error]').textContent.includes('two.png')", SOON)
+            .await?;
+        Ok(())
+    })
+}
+
+#[test]
+fn files_can_be_pasted() -> Result<()> {
+    with_page("check-paste", &dist()?, async |page| {
+        page.goto("?device=cpu&model=absent").await?;
+        page.wait_for(&test_id("rgb-file"), SOON).await?;
+        // A clipboard with two files, as a file manager fills it.
+        page.execute_async(
+            "const data = new DataTransfer();\
+             for (const [name, light] of [['p_rgb.png', 90], ['p_sar.png', 160]]) {\
+               const canvas = new OffscreenCanvas(64, 64); const pen = canvas.getContext('2d');\
+               pen.fillStyle = `rgb(${light} 60 20)`; pen.fillRect(0, 0, 64, 64);\
+               data.items.add(new File([await canvas.convertToBlob()], name, { type: 'image/png' }));\
+             }\
+             window.dispatchEvent(new ClipboardEvent('paste', { clipboardData: data, bubbles: true }));",
+        )
+        .await?;
+        page.wait_for("[data-testid=rgb-canvas][data-ready=true]", SOON)
+            .await?;
+        assert_eq!(canvas(page, "rgb-canvas").await?.1[0], [90, 60, 20]);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_large_scene_runs_in_windows_stops_without_a_new_engine_and_runs_again() -> Result<()> {
+    if model()?.is_none() {
+        return Ok(());
+    }
+    let folder = Folder::new("large");
+    let scene = mmovseg_scene::generate(11, 400);
+    let files = [("l_rgb.png", &scene.rgb), ("l_sar.png", &scene.sar)].map(|(name, picture)| {
+        let file = folder.0.join(name);
+        fs::write(&file, write_rgb_png(picture).unwrap()).unwrap();
+        file
+    });
+    with_page("check-large", &dist()?, async |page| {
+        page.goto("?device=cpu").await?;
+        page.wait_for("[data-testid=self-test][data-state=passed]", LONG)
+            .await?;
+        upload_pair(page, &files).await?;
+        page.click(&test_id("run")).await?;
+        page.wait_until(
+            "document.querySelector('[data-testid=progress]').textContent.includes('window by window')",
+            LONG,
+        )
+        .await?;
+        page.click(&test_id("cancel")).await?;
+        status(page, "Cancelled.", SOON).await?;
+        // The engine is the same one: its self-test need not run again.
+        assert_eq!(page.text(&test_id("tier")).await?, "CPU");
+        page.wait_for(
+            "[data-testid=self-test][data-state=passed]",
+            Duration::from_millis(500),
+        )
+        .await?;
+        run_to_mask(page).await?;
+        assert_eq!(canvas(page, "mask-canvas").await?.0, 400);
+        page.expect_clean_console().await
+    })
+}
+
+#[test]
+fn several_pairs_come_back_as_one_archive() -> Result<()> {
+    if model()?.is_none() {
+        return Ok(());
+    }
+    let folder = Folder::new("batch");
+    let mut files = Vec::new();
+    for seed in [3, 4] {
+        let scene = mmovseg_scene::generate(seed, 128);
+        for (sensor, picture) in [("rgb", &scene.rgb), ("sar", &scene.sar)] {
+            let file = folder.0.join(format!("place{seed}_{sensor}.png"));
+            fs::write(&file, write_rgb_png(picture).unwrap()).unwrap();
+            files.push(file);
+        }
+    }
+    // A pair that cannot be read must not take the others with it.
+    for sensor in ["rgb", "sar"] {
+        let file = folder.0.join(format!("bad_{sensor}.png"));
+        fs::write(&file, "no picture").unwrap();
+        files.push(file);
+    }
+    with_page("check-batch", &dist()?, async |page| {
+        page.goto("?device=cpu").await?;
+        page.wait_for("[data-testid=self-test][data-state=passed]", LONG)
+            .await?;
+        page.click("[data-testid=batch] summary").await?;
+        let paths: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
+        page.upload(&test_id("batch-files"), &paths).await?;
+        page.wait_until(
+            "document.querySelectorAll('[data-testid=batch-pair]').length === 3",
+            SOON,
+        )
+        .await?;
+        page.click(&test_id("batch-run")).await?;
+        status(page, "Saved mmovseg-results.zip", LONG).await?;
+        let (_, bytes) = saved(page, ".zip").await?;
+        let mut archive = zip::ZipArchive::new(std::io::Cursor::new(bytes))?;
+        let mut names: Vec<String> = archive.file_names().map(str::to_owned).collect();
+        names.sort();
+        let of = |name: &str| {
+            [
+                "-colours.png",
+                "-labels.png",
+                "-labels.tif",
+                "-report.json",
+                ".geojson",
+            ]
+            .map(|ending| format!("{name}{ending}"))
+        };
+        let mut wanted = [of("place3"), of("place4")].concat();
+        wanted.push("problems.txt".into());
+        wanted.sort();
+        assert_eq!(names, wanted);
+        let mut labels = Vec::new();
+        std::io::copy(&mut archive.by_name("place3-labels.png")?, &mut labels)?;
+        assert_eq!(read_label_png(&labels, "place3")?.data.len(), 128 * 128);
+        let mut problems = String::new();
+        std::io::Read::read_to_string(&mut archive.by_name("problems.txt")?, &mut problems)?;
+        assert!(problems.contains("bad_rgb.png"), "{problems}");
+        expect_no_error(page).await
+    })
+}

@@ -1,0 +1,171 @@
+//! What the tests of the page share: files to upload, canvases read back, a run from press to mask.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use mmovseg_browser_tests::{Page, dist, test_id};
+use mmovseg_raster::write_rgb_png;
+use serde_json::{Value, json};
+use xtask::paths;
+
+pub const SOON: Duration = Duration::from_secs(60);
+/// For loading and running the model on one core or on an emulated GPU.
+pub const LONG: Duration = Duration::from_secs(900);
+pub const CLASSES: &str = "water, forest, city, farmland, bare land";
+/// A folder for one test's files, removed when dropped.
+pub struct Folder(pub PathBuf);
+
+impl Folder {
+    pub fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("mmovseg-page-{name}-{}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _kept = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A generated pair as two PNG files.
+pub fn scene_files(folder: &Path, seed: u64) -> [PathBuf; 2] {
+    let scene = mmovseg_scene::generate(seed, 256);
+    [("s2.png", &scene.rgb), ("s1.png", &scene.sar)].map(|(name, picture)| {
+        let file = folder.join(name);
+        fs::write(&file, write_rgb_png(picture).unwrap()).unwrap();
+        file
+    })
+}
+
+/// A real pair, where the data folder is there.
+pub fn real_files() -> Option<[PathBuf; 2]> {
+    let folder = paths::project().join("../shared/data/s1s2_pairs");
+    let files = ["003_rgb.jpg", "003_sar_vh.jpg"].map(|name| folder.join(name));
+    files.iter().all(|file| file.is_file()).then_some(files)
+}
+
+/// A picture on a canvas: width and RGB bytes.
+pub async fn canvas(page: &Page, id: &str) -> Result<(usize, Vec<[u8; 3]>)> {
+    let reply = page
+        .execute_async(&format!(
+            "const canvas = document.querySelector('{}');\
+             const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;\
+             const hex = Array.from(data, (byte) => byte.toString(16).padStart(2, '0')).join('');\
+             return {{ width: canvas.width, hex }};",
+            test_id(id)
+        ))
+        .await?;
+    let width = usize::try_from(reply["width"].as_u64().context("no width")?)?;
+    let hex = reply["hex"].as_str().context("no pixels")?;
+    let bytes: Vec<u8> = (0..hex.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16))
+        .collect::<Result<_, _>>()?;
+    let pixels = bytes.chunks_exact(4).map(|p| [p[0], p[1], p[2]]).collect();
+    Ok((width, pixels))
+}
+
+pub async fn upload_pair(page: &Page, files: &[PathBuf; 2]) -> Result<()> {
+    page.upload(&test_id("rgb-file"), &[&files[0]]).await?;
+    page.upload(&test_id("sar-file"), &[&files[1]]).await?;
+    page.wait_for("[data-testid=sar-canvas][data-ready=true]", SOON)
+        .await?;
+    Ok(())
+}
+
+/// Replaces the class list by typing.
+pub async fn type_classes(page: &Page, names: &str) -> Result<()> {
+    let chips = "document.querySelectorAll('[data-testid=class-chip]').length";
+    while page.execute(&format!("return {chips};"), vec![]).await? != json!(0) {
+        page.click("[data-testid=chip-remove]").await?;
+    }
+    page.type_text(&test_id("class-input"), names).await?;
+    page.type_text(&test_id("class-input"), "\u{e007}").await?;
+    let wanted = names.split(',').count();
+    page.wait_until(&format!("{chips} === {wanted}"), SOON)
+        .await
+}
+
+pub async fn run_to_mask(page: &Page) -> Result<()> {
+    page.wait_for("[data-testid=run]:not([disabled])", SOON)
+        .await?;
+    page.click(&test_id("run")).await?;
+    page.wait_until(
+        "document.querySelector('[data-testid=legend]') \
+         || document.querySelector('[data-testid=error]').textContent",
+        LONG,
+    )
+    .await?;
+    expect_no_error(page).await
+}
+
+pub async fn expect_no_error(page: &Page) -> Result<()> {
+    let text = page.text(&test_id("error")).await?;
+    if !text.is_empty() {
+        bail!("the page reports: {text}");
+    }
+    Ok(())
+}
+
+/// The package that the page uses.
+pub fn model() -> Result<Option<PathBuf>> {
+    let folder = dist()?.join("models/nano");
+    if folder.join("model.json").is_file() {
+        return Ok(Some(folder));
+    }
+    eprintln!("skipped: the built page has no models/nano; train or copy one into models/");
+    Ok(None)
+}
+
+/// A number that a script gives.
+pub async fn number(page: &Page, expression: &str) -> Result<f64> {
+    let value = page
+        .execute(&format!("return {expression};"), vec![])
+        .await?;
+    value
+        .as_f64()
+        .with_context(|| format!("`{expression}` gives {value}"))
+}
+
+/// What a script gives.
+pub async fn value(page: &Page, expression: &str) -> Result<Value> {
+    page.execute(&format!("return {expression};"), vec![]).await
+}
+
+/// Moves a slider or fills a field as a person does, with the events that follow.
+pub async fn set(page: &Page, id: &str, value: &str) -> Result<()> {
+    page.execute(
+        "const field = document.querySelector(`[data-testid=\"${arguments[0]}\"]`);\
+         field.value = arguments[1];\
+         for (const kind of ['input', 'change']) field.dispatchEvent(new Event(kind, { bubbles: true }));",
+        vec![json!(id), json!(value)],
+    )
+    .await
+    .map(drop)
+}
+
+/// Waits until the status line holds `words`.
+pub async fn status(page: &Page, words: &str, limit: Duration) -> Result<()> {
+    page.wait_until(
+        &format!(
+            "document.querySelector('[data-testid=status]').textContent.includes({})",
+            json!(words)
+        ),
+        limit,
+    )
+    .await
+}
+
+/// A page on the CPU with a generated scene, its model ready.
+pub async fn ready_scene(page: &Page, query: &str) -> Result<()> {
+    page.goto(&format!("?device=cpu&{query}")).await?;
+    page.wait_for("[data-testid=rgb-canvas][data-ready=true]", SOON)
+        .await?;
+    page.wait_for("[data-testid=self-test][data-state=passed]", LONG)
+        .await
+        .map(drop)
+}

@@ -1,0 +1,58 @@
+//! Weight: what a visitor downloads, compressed as the server sends it.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use mmovseg_browser_tests::dist;
+
+/// Most for the page before the engine loads.
+const PAGE_BYTES: u64 = 400_000;
+
+/// Most for the engine.
+const ENGINE_BYTES: u64 = 4_000_000;
+
+/// What files weigh on the wire: their compressed twins where there are any.
+fn weight(folder: &Path, names: &[&str]) -> Result<u64> {
+    let mut sum = 0;
+    for name in names {
+        let packed = folder.join(format!("{name}.br"));
+        let file = if packed.is_file() {
+            packed
+        } else {
+            folder.join(name)
+        };
+        let bytes = fs::metadata(&file)
+            .with_context(|| format!("no {}", file.display()))?
+            .len();
+        eprintln!("{name}: {bytes} bytes");
+        sum += bytes;
+    }
+    Ok(sum)
+}
+
+#[test]
+fn page_and_engine_keep_to_their_budgets() -> Result<()> {
+    let folder = dist()?;
+    let page = [
+        "index.html",
+        "styles.css",
+        "icon.svg",
+        "start.js",
+        "page.js",
+        "page_bg.wasm",
+        "offline.js",
+    ];
+    let page = weight(&folder, &page)?;
+    assert!(
+        page <= PAGE_BYTES,
+        "the page has {page} bytes, allowed {PAGE_BYTES}"
+    );
+    let engine = ["worker.js", "mmovseg_worker.js", "mmovseg_worker_bg.wasm"];
+    let engine = weight(&folder.join("engine"), &engine)?;
+    assert!(
+        engine <= ENGINE_BYTES,
+        "the engine has {engine} bytes, allowed {ENGINE_BYTES}"
+    );
+    Ok(())
+}
