@@ -39,8 +39,10 @@ impl Session {
     /// The head's stages in order, one map a class. Looks at the scene as a whole, whatever the
     /// request's tiling; towers whose features are remembered do not run again.
     ///
-    /// Stages with channels show a class's mean over them: the similarities before have none, and
-    /// decoder channels pass a ReLU.
+    /// The volume and the layers show the mean over their channels: as a detector of its class it
+    /// has a ROC area of 0.91 in both layers of nano (12 generated scenes), the norm 0.75 and 0.83.
+    /// Decoder channels have no sign in common (area of the mean 0.68 and 0.41), so each counts by
+    /// its covariance with the final logits.
     ///
     /// # Errors
     /// Those of [`Session::segment`].
@@ -73,6 +75,7 @@ impl Session {
         let mut watch = Watch {
             classes: request.classes.len(),
             maps: Vec::new(),
+            decoded: Vec::new(),
         };
         let progress = |done| Event::Stage {
             stage: Stage::Head,
@@ -195,6 +198,8 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
 struct Watch {
     classes: usize,
     maps: Vec<(String, Tensor<3>)>,
+    /// Decoder stages `[T, C, h, w]`, which wait for the logits.
+    decoded: Vec<(String, Tensor<4>)>,
 }
 
 impl Observer for Watch {
@@ -209,14 +214,23 @@ impl Observer for Watch {
             "corr.clip" => ("clip-similarity".into(), flat.reshape([classes, h, w])),
             "corr.dino" => ("dino-similarity".into(), flat.reshape([classes, h, w])),
             "logits" => {
-                let probability = sigmoid(flat.reshape([classes, h, w]));
-                ("probability".into(), probability)
+                let logits = flat.reshape([classes, h, w]);
+                for (name, channels) in self.decoded.drain(..) {
+                    let map = along(channels, logits.clone());
+                    self.maps.push((name, map));
+                }
+                ("probability".into(), sigmoid(logits))
             }
             // The authors keep the volume as [N, C, T, h, w].
             "corr.embed" => ("fused-volume".into(), volume_mean(flat, classes, h, w)),
             // The decoder treats classes as a batch, [N·T, C, h, w].
-            "dec1.out" => ("decoder-1".into(), batch_mean(flat, classes, h, w)),
-            "dec2.out" => ("decoder-2".into(), batch_mean(flat, classes, h, w)),
+            "dec1.out" | "dec2.out" => {
+                let stage = if name == "dec1.out" { 1 } else { 2 };
+                let channels = flat.dims()[0] / (classes * h * w);
+                let volume = flat.reshape([classes, channels, h, w]);
+                self.decoded.push((format!("decoder-{stage}"), volume));
+                return;
+            }
             _ => {
                 let layer = name
                     .strip_prefix("agg")
@@ -239,9 +253,21 @@ fn volume_mean(flat: Tensor<1>, classes: usize, h: usize, w: usize) -> Tensor<3>
         .reshape([classes, h, w])
 }
 
-fn batch_mean(flat: Tensor<1>, classes: usize, h: usize, w: usize) -> Tensor<3> {
-    let channels = flat.dims()[0] / (classes * h * w);
-    flat.reshape([classes, channels, h * w])
+/// Channels `[T, C, h, w]` weighed by their covariance with logits `[T, H, W]`, `[T, h, w]`.
+fn along(channels: Tensor<4>, logits: Tensor<3>) -> Tensor<3> {
+    let [classes, count, h, w] = channels.dims();
+    let [_, rows, columns] = logits.dims();
+    let (down, across) = (rows / h, columns / w);
+    let logits = logits
+        .reshape([classes * h, down, w, across])
         .mean_dim(1)
+        .mean_dim(3)
+        .reshape([classes, 1, h * w]);
+    let logits = logits.clone() - logits.mean().reshape([1, 1, 1]);
+    let channels = channels.reshape([classes, count, h * w]);
+    let weights = (channels.clone() * logits).mean_dim(2).mean_dim(0);
+    let norm = weights.clone().square().sum_dim(1).sqrt() + f32::MIN_POSITIVE;
+    (channels * (weights / norm))
+        .sum_dim(1)
         .reshape([classes, h, w])
 }
