@@ -124,9 +124,11 @@ fn damaged_vocabularies_are_refused() {
 
 /// A small WordPiece vocabulary.
 fn pieces() -> Vec<String> {
-    ["[UNK]", "lake", "##s", "forest", "##land", "grass", "a", "##a", "-", "'"]
-        .map(String::from)
-        .to_vec()
+    [
+        "[UNK]", "lake", "##s", "forest", "##land", "grass", "a", "##a", "-", "'",
+    ]
+    .map(String::from)
+    .to_vec()
 }
 
 #[test]
@@ -135,7 +137,11 @@ fn pieces_spell_words_between_the_marks() {
     assert_eq!((tokenizer.vocab_size(), tokenizer.eot_id()), (12, 11));
     let ids = |text: &str| tokenizer.encode(text, 16).unwrap();
     assert_eq!(ids("Grassland"), [10, 5, 4, 11]);
-    assert_eq!(ids("lakes, FOREST"), [10, 1, 2, 0, 3, 11], "the comma has no piece");
+    assert_eq!(
+        ids("lakes, FOREST"),
+        [10, 1, 2, 0, 3, 11],
+        "the comma has no piece"
+    );
     assert_eq!(ids("lâke-a"), [10, 1, 8, 6, 11], "accents fall away");
     assert_eq!(ids(""), [10, 11]);
     let json = tokenizer.to_json();

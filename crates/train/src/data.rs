@@ -65,8 +65,8 @@ impl CloudMix {
     };
     /// For teaching to lean on SAR where the optical tile fails.
     pub const CLOUDY: Self = Self {
-        clear: 35,
-        thin: 15,
+        clear: 15,
+        thin: 8,
     };
 }
 

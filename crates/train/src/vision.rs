@@ -186,8 +186,8 @@ pub fn train_segment(options: &StageOptions) -> Result<(), TrainError> {
     let draw = |sources: &Sources, seed, dice: &mut ChaCha8Rng| {
         let roll = dice.random_range(0..100u8);
         match roll {
-            0..22 if sources.has_eurosat() => sources.collage(seed, CloudMix::CLOUDY),
-            22..38 if sources.has_pairs() => Ok(sources.pair(seed, CloudMix::CLOUDY)),
+            0..15 if sources.has_eurosat() => sources.collage(seed, CloudMix::CLOUDY),
+            15..25 if sources.has_pairs() => Ok(sources.pair(seed, CloudMix::CLOUDY)),
             _ => Ok(sources.scene(seed, CloudMix::CLOUDY)),
         }
     };
