@@ -24,6 +24,8 @@ thread_local! {
     static NEWEST: Cell<u32> = const { Cell::new(0) };
     /// A run that waits for the user to pause.
     static SOON: Cell<Option<Timeout>> = const { Cell::new(None) };
+    /// The Worker's replacement, unless it stops before.
+    static REPLACE: Cell<Option<Timeout>> = const { Cell::new(None) };
     /// A cloud that waits for the slider to rest.
     static CLOUD_SOON: Cell<Option<Timeout>> = const { Cell::new(None) };
 }
@@ -276,13 +278,22 @@ pub fn cancel(state: State) {
     state.status.set("Stopping…".into());
     let worker = generation();
     send(state, &Request::Stop, &[]);
-    Timeout::new(STOP_MS, move || {
+    let timer = Timeout::new(STOP_MS, move || {
         if generation() == worker && state.running.get_untracked() {
             restart(state);
             state.status.set(
                 "Cancelled. The model is being loaded again; you can press Run already.".into(),
             );
         }
-    })
-    .forget();
+    });
+    REPLACE.set(Some(timer));
+}
+
+/// The Worker has stopped as it was asked to.
+pub fn stopped(state: State) {
+    // A run that begins from here on is none of that timer's business.
+    REPLACE.set(None);
+    state.running.set(false);
+    state.progress.set(None);
+    state.status.set("Cancelled.".into());
 }

@@ -8,7 +8,7 @@ use mmovseg_protocol::{Activity, Event, Segmented, Step, Tiles};
 use wasm_bindgen::prelude::*;
 use web_sys::{Blob, BlobPropertyBag, HtmlAnchorElement, ImageData, Url};
 
-use crate::actions::is_newest;
+use crate::actions::{is_newest, stopped};
 use crate::client::{crashed, describe, succeeded};
 use crate::state::{Alike, Engine, Explanation, Maps, Outcome, State, Vocabulary};
 use crate::words;
@@ -119,11 +119,7 @@ fn try_take(state: State, event: Event, buffers: &Array) -> Result<(), JsValue> 
                 .status
                 .set(format!("Saved {name}.{}", notes.collect::<String>()));
         }
-        Event::Stopped => {
-            state.running.set(false);
-            state.progress.set(None);
-            state.status.set("Cancelled.".into());
-        }
+        Event::Stopped => stopped(state),
         Event::Failed(failure) => failed(state, failure.during, failure.message),
         Event::Crashed { message } => crashed(state, &message),
     }
