@@ -99,7 +99,7 @@ fn write(state: State) -> Result<(), JsValue> {
     } else {
         params.set(
             "view",
-            &format!("{:.3},{:.4},{:.4}", seen.zoom, seen.left, seen.top),
+            &format!("{:.6},{:.8},{:.8}", seen.zoom, seen.left, seen.top),
         );
     }
     let address = format!("?{}", String::from(params.to_string()));
