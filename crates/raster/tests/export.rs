@@ -276,7 +276,7 @@ fn maps(side: usize) -> impl Strategy<Value = (usize, usize, Vec<u8>)> {
         proptest::collection::vec(label, w * h).prop_map(move |mut labels| {
             for _ in 0..rounds {
                 let old = labels.clone();
-                for i in 0..w * h {
+                for (i, label) in labels.iter_mut().enumerate() {
                     let (x, y) = (i % w, i / w);
                     let mut votes = [0; 256];
                     for ny in y.saturating_sub(1)..(y + 2).min(h) {
@@ -285,7 +285,7 @@ fn maps(side: usize) -> impl Strategy<Value = (usize, usize, Vec<u8>)> {
                         }
                     }
                     let best = (0..256).max_by_key(|&l| votes[l]).unwrap();
-                    labels[i] = best as u8;
+                    *label = best as u8;
                 }
             }
             (w, h, labels)
@@ -427,7 +427,7 @@ fn known_systems_become_degrees_and_others_say_that_they_do_not() {
 #[test]
 fn names_with_quotes_and_controls_stay_json() {
     let name = "a \"b\" \\ \n \u{1} é 🌲".to_owned();
-    let text = geojson(&[0], 1, 1, &[name.clone()], &[], None, 0.0).unwrap();
+    let text = geojson(&[0], 1, 1, std::slice::from_ref(&name), &[], None, 0.0).unwrap();
     let json: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(json["features"][0]["properties"]["class"], name);
 }

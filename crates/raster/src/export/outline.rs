@@ -169,7 +169,7 @@ impl Outline {
             }
         };
         let last = corners.len() - 1;
-        if half % 2 == 0 {
+        if half.is_multiple_of(2) {
             (
                 corners[0],
                 corners[last],
