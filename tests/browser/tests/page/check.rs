@@ -165,8 +165,8 @@ fn swapped_tiles_are_noticed_by_what_they_hold_and_bands_can_be_chosen() -> Resu
         );
         // A band that is not there is explained.
         set(page, "band-1", "9").await?;
-        page.wait_until("document.querySelector('[data-testid=error]').textContent.includes('one.png') || \
-                         document.querySelector('[data-testid=error]').textContent.includes('two.png')", SOON)
+        page.wait_until("(document.querySelector('[data-testid=error]')?.textContent ?? 'not there yet').includes('one.png') || \
+                         (document.querySelector('[data-testid=error]')?.textContent ?? 'not there yet').includes('two.png')", SOON)
             .await?;
         Ok(())
     })

@@ -96,7 +96,7 @@ pub async fn run_to_mask(page: &Page) -> Result<()> {
     page.click(&test_id("run")).await?;
     page.wait_until(
         "document.querySelector('[data-testid=legend]') \
-         || document.querySelector('[data-testid=error]').textContent",
+         || (document.querySelector('[data-testid=error]')?.textContent ?? '')",
         LONG,
     )
     .await?;

@@ -170,7 +170,8 @@ fn a_missing_model_and_a_broken_file_are_explained_and_the_page_goes_on() -> Res
     fs::write(&broken, b"not a picture")?;
     with_page("page-broken", &dist()?, async |page| {
         page.goto("?device=cpu&model=absent&scene=7").await?;
-        let error = "document.querySelector('[data-testid=error]').textContent";
+        let error =
+            "(document.querySelector('[data-testid=error]')?.textContent ?? 'not there yet')";
         page.wait_until(&format!("{error}.includes('model.json')"), SOON)
             .await?;
         page.wait_for(&test_id("retry"), SOON).await?;
@@ -249,6 +250,7 @@ fn model_files_are_kept_mended_when_damaged_and_cleared() -> Result<()> {
             .await?;
         assert_eq!(after, json!({ "last": before["last"], "mark": "kept" }));
 
+        page.click("[data-testid=model] summary").await?;
         page.click(&test_id("kept-clear")).await?;
         page.wait_until("!document.querySelector('[data-testid=kept]')", SOON)
             .await?;

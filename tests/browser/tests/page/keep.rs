@@ -99,7 +99,8 @@ fn a_package_opens_from_a_folder_or_an_address_and_is_checked() -> Result<()> {
     let files = copied(&folder.0)?;
     with_page("keep-package", &dist()?, async |page| {
         page.goto("?device=cpu&model=absent").await?;
-        let error = "document.querySelector('[data-testid=error]').textContent";
+        let error =
+            "(document.querySelector('[data-testid=error]')?.textContent ?? 'not there yet')";
         page.wait_until(&format!("{error}.includes('model.json')"), SOON)
             .await?;
         page.click("[data-testid=model] summary").await?;
