@@ -64,10 +64,7 @@ impl CloudMix {
         thin: 0,
     };
     /// For teaching to lean on SAR where the optical tile fails.
-    pub const CLOUDY: Self = Self {
-        clear: 15,
-        thin: 8,
-    };
+    pub const CLOUDY: Self = Self { clear: 15, thin: 8 };
 }
 
 /// The square that a model reads.
