@@ -168,16 +168,26 @@ fn a_mirrored_scene_is_labelled_like_its_quarter() {
     let large = pair(mirrored(&small.rgb), mirrored(&small.sar));
     let a = run(&mut session, &small, &request(Tiling::Auto));
     let b = run(&mut session, &large, &request(Tiling::Auto));
-    // The quarter itself, away from the edges of the small scene.
+    // The quarter itself, away from the edges of the small scene. Its windows lie elsewhere in the
+    // large one, so undecided pixels may turn here too.
     let edge = 48;
     let inner = 384 - 2 * edge;
-    let pixels = (0..inner * inner).map(|i| {
-        let (x, y) = (edge + i % inner, edge + i / inner);
+    let place = |i: usize| (edge + i % inner, edge + i / inner);
+    let both = |i: usize| {
+        let (x, y) = place(i);
         (a.labels[y * 384 + x], b.labels[y * 768 + x])
-    });
-    let agreement = agreement(pixels);
-    println!("mirrored: {agreement}");
-    assert!(agreement >= 0.95, "{agreement}");
+    };
+    let sure = |&i: &usize| {
+        let (x, y) = place(i);
+        sure(&a, x, y) && sure(&b, x, y)
+    };
+    let all = agreement((0..inner * inner).map(both));
+    let known = (0..inner * inner).filter(sure).count();
+    let agreement = agreement((0..inner * inner).filter(sure).map(both));
+    println!("mirrored: all {all:.4}; sure {agreement:.4} of {known} pixels");
+    assert!(agreement >= 0.98, "{agreement}");
+    assert!(all >= 0.9, "{all}");
+    assert!(2 * known > inner * inner);
 }
 
 #[test]

@@ -232,7 +232,7 @@ impl ModelConfig {
                 width: 192,
                 layers: 4,
                 heads: 3,
-                vocab: 16_384,
+                vocab: 12_288,
                 context: 32,
                 embed: 128,
             },

@@ -39,9 +39,9 @@ fn cosines(table: &Table) -> impl IntoView + use<> {
             let cells = row
                 .iter()
                 .map(|&value| {
-                    let [r, g, b] = heat_colour(value.max(0.0));
-                    // Dark cells take white numbers.
-                    let dark = 299 * u32::from(r) + 587 * u32::from(g) + 114 * u32::from(b) < 110_000;
+                    let colour = heat_colour(value.max(0.0));
+                    let dark = takes_white(colour);
+                    let [r, g, b] = colour;
                     view! {
                         <td class="number" class:light-text=dark style:background-color=format!("rgb({r} {g} {b})")>
                             {format!("{value:.2}")}
@@ -70,4 +70,19 @@ fn cosines(table: &Table) -> impl IntoView + use<> {
             </table>
         </div>
     }
+}
+
+/// Whether white letters are told from this ground more easily than black ones: by contrast ratio
+/// (WCAG 2.2, relative luminance), so that the better of the two is always above 4.5.
+fn takes_white(colour: [u8; 3]) -> bool {
+    let [r, g, b] = colour.map(|channel| {
+        let value = f64::from(channel) / 255.0;
+        if value <= 0.04045 {
+            value / 12.92
+        } else {
+            ((value + 0.055) / 1.055).powf(2.4)
+        }
+    });
+    // Both contrasts are equal where (L + 0.05)² = 1.05 · 0.05.
+    0.2126 * r + 0.7152 * g + 0.0722 * b < 0.179
 }

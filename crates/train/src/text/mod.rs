@@ -150,7 +150,8 @@ pub fn train_text(options: &TextOptions) -> Result<TextReport, TrainError> {
             _ => 0.0,
         })
         .collect();
-    let targets = Projection::fit(&embeddings, &weights, options.tower.embed).apply(&embeddings);
+    let projection = Projection::fit(&embeddings, &weights, options.tower.embed);
+    let targets = projection.apply(&embeddings);
     say("targets ready");
 
     let width = options.tower.embed;
@@ -170,7 +171,7 @@ pub fn train_text(options: &TextOptions) -> Result<TextReport, TrainError> {
             .collect(),
     };
     let tower = student::train(options, &tokenizer, &lessons, &|| {
-        token_table(options, &tokenizer)
+        token_table(options, &tokenizer, &projection)
     })?;
     export(&tower, &options.out.join("text.safetensors"))?;
 
@@ -274,18 +275,32 @@ fn embed_all(options: &TextOptions, texts: &[&str]) -> Result<Vec<f32>, TrainErr
     Ok(embeddings)
 }
 
-/// Where the student's token table starts: the strongest directions of the teacher's own input
-/// vectors, `[vocab, width]`. What a word is like need not be learned again, and words that no
-/// phrase of the corpus holds get it too.
-fn token_table(options: &TextOptions, tokenizer: &Tokenizer) -> Result<Vec<f32>, TrainError> {
+/// Where the student's token table starts, `[vocab, width]`: what the teacher makes of each entry
+/// alone, in the targets' own directions, and beside it the strongest directions of the teacher's
+/// input vectors. A phrase then starts as the sum of its words' meanings, for words of no phrase too.
+fn token_table(
+    options: &TextOptions,
+    tokenizer: &Tokenizer,
+    to_targets: &Projection,
+) -> Result<Vec<f32>, TrainError> {
     // Components of about the size that the blocks add to them.
     const COMPONENT: f32 = 0.5;
+    let (width, meaning) = (options.tower.width, options.tower.embed);
     let teacher = Teacher::open(&options.teacher, &options.device)?;
-    let vectors = teacher.input_vectors(tokenizer.pieces())?;
-    let weights = vec![1.0; vectors.len() / WIDTH];
-    let scale = COMPONENT * (options.tower.width as f32).sqrt();
-    let unit = Projection::fit(&vectors, &weights, options.tower.width).apply(&vectors);
-    Ok(unit.into_iter().map(|x| x * scale).collect())
+    let meanings = to_targets.apply(&teacher.piece_vectors(tokenizer.pieces())?);
+    let inputs = teacher.input_vectors(tokenizer.pieces())?;
+    let rest = width.saturating_sub(meaning);
+    let inputs = Projection::fit(&inputs, &vec![1.0; inputs.len() / WIDTH], rest).apply(&inputs);
+    let rows = meanings
+        .chunks_exact(meaning)
+        .zip(inputs.chunks_exact(rest.max(1)));
+    let scaled = |part: &[f32], width: usize| -> Vec<f32> {
+        let scale = COMPONENT * (width as f32).sqrt();
+        part.iter().map(|x| x * scale).collect()
+    };
+    Ok(rows
+        .flat_map(|(a, b)| [scaled(a, meaning), scaled(b, rest)].concat())
+        .collect())
 }
 
 /// Writes the tower under its checkpoint names (spec §15).

@@ -114,14 +114,7 @@ impl Teacher {
                     .iter()
                     .flat_map(|(_, ids)| ids.iter().copied())
                     .collect();
-                let values: Vec<f32> = self
-                    .forward(ids, batch.len(), length)
-                    .into_data()
-                    .try_into_vec()
-                    .map_err(|error| TrainError::Content {
-                        path: self.path.clone(),
-                        what: format!("the device gave no values ({error:?})"),
-                    })?;
+                let values = self.values(self.forward(ids, batch.len(), length))?;
                 for ((i, _), row) in batch.iter().zip(values.chunks_exact(WIDTH)) {
                     out[i * WIDTH..(i + 1) * WIDTH].copy_from_slice(row);
                 }
@@ -170,9 +163,34 @@ impl Teacher {
         Ok(entries.into_iter().map(|(piece, _)| piece).collect())
     }
 
-    /// The teacher's own input vectors of these entries, and of its start and end marks,
-    /// `[pieces + 2, WIDTH]`.
+    /// What the teacher makes of these entries, each alone between its marks, and of its start and
+    /// end marks: unit vectors `[pieces + 2, WIDTH]`.
+    pub(super) fn piece_vectors(&self, pieces: &[String]) -> Result<Vec<f32>, TrainError> {
+        let ids = self.ids(pieces)?;
+        let [.., start, end] = *ids else {
+            return Ok(Vec::new());
+        };
+        let mut out = Vec::with_capacity(ids.len() * WIDTH);
+        for batch in ids.chunks(BATCH_TOKENS / 3) {
+            let framed = batch.iter().flat_map(|&id| [start, id, end]).collect();
+            out.extend(self.values(self.forward(framed, batch.len(), 3))?);
+        }
+        Ok(out)
+    }
+
+    /// The teacher's own input vectors of the same, `[pieces + 2, WIDTH]`.
     pub(super) fn input_vectors(&self, pieces: &[String]) -> Result<Vec<f32>, TrainError> {
+        let ids = self.ids(pieces)?;
+        let count = ids.len();
+        let ids: Tensor<1, Int> = Tensor::from_data(TensorData::new(ids, [count]), &self.device);
+        self.values(
+            self.weight("embeddings.word_embeddings.weight")
+                .select(0, ids),
+        )
+    }
+
+    /// Numbers of these entries and of the start and end mark.
+    fn ids(&self, pieces: &[String]) -> Result<Vec<i32>, TrainError> {
         let mut ids = Vec::with_capacity(pieces.len() + 2);
         for piece in pieces.iter().map(String::as_str).chain(["[CLS]", "[SEP]"]) {
             let id = self
@@ -184,10 +202,11 @@ impl Teacher {
                 })?;
             ids.push(id as i32);
         }
-        let count = ids.len();
-        let ids: Tensor<1, Int> = Tensor::from_data(TensorData::new(ids, [count]), &self.device);
-        self.weight("embeddings.word_embeddings.weight")
-            .select(0, ids)
+        Ok(ids)
+    }
+
+    fn values(&self, tensor: Tensor<2>) -> Result<Vec<f32>, TrainError> {
+        tensor
             .into_data()
             .try_into_vec()
             .map_err(|error| TrainError::Content {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use mmovseg_browser_tests::{Page, dist, test_id};
-use mmovseg_raster::write_rgb_png;
+use mmovseg_raster::{OpticalOptions, Rgb8, SarOptions, open_pair, write_rgb_png};
 use serde_json::{Value, json};
 use xtask::paths;
 
@@ -41,11 +41,36 @@ pub fn scene_files(folder: &Path, seed: u64) -> [PathBuf; 2] {
     })
 }
 
-/// A real pair, where the data folder is there.
-pub fn real_files() -> Option<[PathBuf; 2]> {
-    let folder = paths::project().join("../shared/data/s1s2_pairs");
-    let files = ["003_rgb.jpg", "003_sar_vh.jpg"].map(|name| folder.join(name));
-    files.iter().all(|file| file.is_file()).then_some(files)
+/// The middle of a real pair, where the data folder is there. It is small enough for one pass: a
+/// whole tile in windows takes a quarter of an hour on an emulated GPU, and windows have tests of
+/// their own.
+pub fn real_files(folder: &Path) -> Result<Option<[PathBuf; 2]>> {
+    const SIDE_PX: usize = 256;
+    let source = paths::project().join("../shared/data/s1s2_pairs");
+    let names = ["003_rgb.jpg", "003_sar_vh.jpg"];
+    let [Ok(rgb), Ok(sar)] = names.map(|name| fs::read(source.join(name))) else {
+        return Ok(None);
+    };
+    let pair = open_pair(
+        (&rgb, names[0]),
+        (&sar, names[1]),
+        &OpticalOptions::default(),
+        &SarOptions::default(),
+    )?;
+    let middle = |tile: &Rgb8| {
+        let [x, y] = [tile.width_px, tile.height_px].map(|side| (side - SIDE_PX) / 2);
+        let mut cut = Rgb8::filled(SIDE_PX, SIDE_PX, 0);
+        for (row, to) in cut.data.chunks_exact_mut(SIDE_PX * 3).enumerate() {
+            let from = ((y + row) * tile.width_px + x) * 3;
+            to.copy_from_slice(&tile.data[from..from + SIDE_PX * 3]);
+        }
+        cut
+    };
+    let files = ["real-s2.png", "real-s1.png"].map(|name| folder.join(name));
+    for (file, tile) in files.iter().zip([&pair.rgb, &pair.sar]) {
+        fs::write(file, write_rgb_png(&middle(tile))?)?;
+    }
+    Ok(Some(files))
 }
 
 /// A picture on a canvas: width and RGB bytes.

@@ -105,7 +105,7 @@ fn same_as_native(device: &str, tier: &str) -> Result<()> {
             .await?;
         assert_eq!(page.text(&test_id("tier")).await?, tier);
         compare_with_native(page, &model, &generated, &folder.0).await?;
-        if let Some(real) = real_files() {
+        if let Some(real) = real_files(&folder.0)? {
             compare_with_native(page, &model, &real, &folder.0).await?;
         } else {
             eprintln!("no real pair compared: ../shared/data is not there");

@@ -10,7 +10,6 @@ use serde_json::json;
 use crate::common::*;
 
 #[test]
-#[ignore = "not yet seen to pass on a quiet machine"]
 fn after_the_first_visit_the_page_segments_without_a_server() -> Result<()> {
     if model()?.is_none() {
         return Ok(());
@@ -182,7 +181,6 @@ fn loading_onto_the_gpu_takes_no_more_memory_than_three_shards() -> Result<()> {
 }
 
 #[test]
-#[ignore = "not yet seen to pass on a quiet machine"]
 fn loading_can_be_stopped_and_gone_on_with() -> Result<()> {
     if model()?.is_none() {
         return Ok(());
