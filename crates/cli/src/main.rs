@@ -13,6 +13,7 @@ mod convert;
 mod eval;
 mod failure;
 mod inputs;
+mod measure;
 mod output;
 mod progress;
 mod report;
@@ -40,6 +41,8 @@ enum Command {
     Verify(verify::Args),
     /// Measure a model on a folder of tile pairs with ground truth
     Eval(eval::Args),
+    /// Measure the default model on all that it is held to, as a table
+    Report(measure::Args),
     /// Draw tile pairs with ground truth, as `eval` reads them
     Scene(scene::Args),
     /// Train the default model, stage by stage
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
             Command::Convert(args) => convert::run(args),
             Command::Verify(args) => return verify::run(args),
             Command::Eval(args) => eval::run(args),
+            Command::Report(args) => measure::run(args),
             Command::Scene(args) => scene::run(args),
             Command::Train(args) => train::run(args),
             Command::Bench(args) => bench::run(args),

@@ -14,7 +14,7 @@ use crate::windows::Plan;
 /// Most memory that the features of one scene's windows may take, in bytes, so that a changed word
 /// re-runs text and head only. The first windows that fit are kept, the others are encoded again in
 /// each run: runs go through the windows in one order, so that keeping the newest would keep none.
-/// A window of nano takes about 6 MB, one of the released models about 25 MB.
+/// A window of nano takes about 8 MB, one of the released models about 25 MB.
 const KEPT_BYTES_MAX: usize = 256 << 20;
 
 /// Which features a run needs.
@@ -62,7 +62,10 @@ impl Features {
             tensor.dims().iter().product::<usize>() * size_of::<f32>()
         }
         let dino = |maps: &Option<DinoMaps>| {
-            let bytes = |maps: &DinoMaps| of(&maps.down) + of(&maps.coarse) + of(&maps.fine);
+            let bytes = |maps: &DinoMaps| {
+                let pixels = maps.pixels.as_ref().map_or(0, of);
+                of(&maps.down) + of(&maps.coarse) + of(&maps.fine) + pixels
+            };
             maps.as_ref().map_or(0, bytes)
         };
         let clip = |maps: &ClipMaps| of(&maps.dense) + of(&maps.coarse) + of(&maps.fine);

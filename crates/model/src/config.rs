@@ -119,6 +119,10 @@ pub struct HeadConfig {
     /// `None` in the released models, whose fine guidance comes from tokens alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pixel_guidance: Option<usize>,
+    /// Channels of the pixels' own embeddings, whose cosines with text are added to the logits.
+    /// `None` in the released models.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pixel_embed: Option<usize>,
     /// Channels of the decoder's two stages.
     pub decoder: [usize; 2],
     /// Groups of each decoder stage's group norms.
@@ -255,6 +259,7 @@ impl ModelConfig {
                 projected_guidance: [16, 8],
                 // Roads and banks are narrower than a patch, and small towers do not keep them.
                 pixel_guidance: Some(16),
+                pixel_embed: Some(32),
                 decoder: [32, 16],
                 groups: [2, 1],
                 class_pad: 256,
@@ -292,10 +297,16 @@ impl ModelConfig {
         if head.window == 0 || head.grid != 2 * head.window {
             return fail("the feature grid must be two windows wide");
         }
-        if head.pixel_guidance == Some(0)
-            || (head.pixel_guidance.is_some() && self.input_px != 8 * head.grid)
+        for width in [head.pixel_guidance, head.pixel_embed]
+            .into_iter()
+            .flatten()
         {
-            return fail("guidance from pixels needs an input of eight times the feature grid");
+            if width == 0 || self.input_px != 8 * head.grid {
+                return fail("reading pixels needs an input of eight times the feature grid");
+            }
+        }
+        if head.pixel_embed.is_some() && !head.decoder_guidance[1].is_multiple_of(4) {
+            return fail("fine guidance must be a multiple of four wide to join the pixels");
         }
         for (name, width, heads) in [
             ("CLIP visual", self.clip.width, self.clip.heads),
@@ -346,6 +357,7 @@ impl HeadConfig {
             decoder_guidance: [256, 128],
             projected_guidance: [32, 16],
             pixel_guidance: None,
+            pixel_embed: None,
             decoder: [64, 32],
             groups: [4, 2],
             class_pad: 256,
@@ -479,6 +491,7 @@ impl ModelConfig {
                     head("CLIP_decoder_guidance_projection.1.0.weight", 0)?,
                 ],
                 pixel_guidance: None,
+                pixel_embed: None,
                 decoder,
                 // The authors' group norms hold sixteen channels a group.
                 groups: decoder.map(|c| (c / 16).max(1)),

@@ -13,6 +13,7 @@
 //! | `layers`, `attention`, `resample` | building blocks |
 //! | `clip_visual`, [`clip_text`], `dino` | the towers |
 //! | `correlation`, `aggregator`, `decoder` | the head |
+//! | `pixels` | what the default model reads off single pixels |
 //! | [`network`] | the whole, stage by stage |
 
 mod aggregator;
@@ -27,6 +28,7 @@ mod layers;
 pub mod network;
 pub mod observe;
 pub mod params;
+mod pixels;
 mod resample;
 
 pub use config::ModelConfig;

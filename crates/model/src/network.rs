@@ -14,6 +14,7 @@ use crate::decoder::DecoderStage;
 use crate::dino::{Dino, DinoTaps};
 use crate::layers::{Conv, Linear, Upsample, constant, normal, patches, to_map, upsample};
 use crate::observe::{Observer, see};
+use crate::pixels::{PixelGuidance, PixelHead, PixelTower};
 
 /// Which tiles a run listens to.
 #[derive(
@@ -69,43 +70,6 @@ impl Projection {
     }
 }
 
-/// What pixels add to the fine guidance, where a configuration asks for it: pairs of pixels, then two
-/// rounds of their neighbours.
-#[derive(Module, Debug)]
-struct PixelGuidance {
-    pairs: Conv,
-    conv1: Conv,
-    conv2: Conv,
-}
-
-impl PixelGuidance {
-    fn new(hidden: usize, output: usize, device: &Device) -> Self {
-        let mut conv2 = Conv::new(hidden, output, 3, true, device);
-        // Nothing at first: training finds what the tokens do not say.
-        conv2.weight = constant([output, hidden, 3, 3], 0.0, device);
-        Self {
-            pairs: Conv::new(3, hidden, 2, true, device),
-            conv1: Conv::new(hidden, hidden, 3, true, device),
-            conv2,
-        }
-    }
-
-    /// `[N, 3, S, S]` to `[N, out, S/2, S/2]`.
-    fn forward(&self, pixels: Tensor<4>) -> Tensor<4> {
-        let half = pixels.dims()[2] / 2;
-        let x = relu(to_map(self.pairs.patches(pixels), half, half));
-        self.conv2.forward(relu(self.conv1.forward(x)))
-    }
-
-    /// Adds to a map what the pixels show.
-    fn add(guidance: Option<&Self>, map: Tensor<4>, pixels: Tensor<4>) -> Tensor<4> {
-        match guidance {
-            Some(guidance) => map + guidance.forward(pixels),
-            None => map,
-        }
-    }
-}
-
 /// What CLIP gives to the head.
 #[derive(Clone)]
 pub struct ClipMaps {
@@ -126,6 +90,8 @@ pub struct DinoMaps {
     pub coarse: Tensor<4>,
     /// Guidance for the second, `[N, 128, 4g, 4g]`.
     pub fine: Tensor<4>,
+    /// Embeddings of the pixels, `[N, 16 g², P]`, where the model has them.
+    pub pixels: Option<Tensor<3>>,
 }
 
 impl DinoMaps {
@@ -136,6 +102,19 @@ impl DinoMaps {
             down: self.down + other.down,
             coarse: self.coarse + other.coarse,
             fine: self.fine + other.fine,
+            pixels: self.pixels.zip(other.pixels).map(|(a, b)| a + b),
+        }
+    }
+
+    /// All maps times `weight [N, 1, 1, 1]`: a sample without this tile has weight 0.
+    #[must_use]
+    pub fn weighted(self, weight: Tensor<4>) -> Self {
+        let n = weight.dims()[0];
+        Self {
+            down: self.down * weight.clone(),
+            coarse: self.coarse * weight.clone(),
+            fine: self.fine * weight.clone(),
+            pixels: self.pixels.map(|pixels| pixels * weight.reshape([n, 1, 1])),
         }
     }
 }
@@ -178,8 +157,11 @@ pub struct MmOvSeg {
     upsample2_pixels: Option<PixelGuidance>,
     dino_decod_pixels: Option<PixelGuidance>,
     dino_sardecod_pixels: Option<PixelGuidance>,
+    dino_pixel_tower: Option<PixelTower>,
+    dino_sarpixel_tower: Option<PixelTower>,
     clip: Clip,
     fusion: Head,
+    pixel_head: Option<PixelHead>,
     #[module(skip)]
     config: ModelConfig,
 }
@@ -206,6 +188,10 @@ impl MmOvSeg {
             head.pixel_guidance
                 .map(|hidden| PixelGuidance::new(hidden, fine, device))
         };
+        let tower = || {
+            head.pixel_embed
+                .map(|width| PixelTower::new(fine, width, device))
+        };
         let [g0, g1] = head.projected_guidance;
         let guides = || {
             vec![
@@ -227,6 +213,8 @@ impl MmOvSeg {
             upsample2_pixels: pixels(),
             dino_decod_pixels: pixels(),
             dino_sardecod_pixels: pixels(),
+            dino_pixel_tower: tower(),
+            dino_sarpixel_tower: tower(),
             clip: Clip {
                 visual: ClipVisual::new(&config.clip, device),
                 text: TextTower::new(&config.text, device),
@@ -258,6 +246,9 @@ impl MmOvSeg {
                 ),
                 head: Conv::new(head.decoder[1], 1, 3, true, device),
             },
+            pixel_head: head
+                .pixel_embed
+                .map(|width| PixelHead::new(embed, width, device)),
             config: config.clone(),
         })
     }
@@ -315,12 +306,15 @@ impl MmOvSeg {
     ) -> DinoMaps {
         let taps = self.dino_taps(pixels.clone(), sar, observer);
         let mut maps = self.project_dino(taps, sar, observer);
-        let guidance = if sar {
-            &self.dino_sardecod_pixels
+        let (guidance, tower) = if sar {
+            (&self.dino_sardecod_pixels, &self.dino_sarpixel_tower)
         } else {
-            &self.dino_decod_pixels
+            (&self.dino_decod_pixels, &self.dino_pixel_tower)
         };
-        maps.fine = PixelGuidance::add(guidance.as_ref(), maps.fine, pixels);
+        maps.fine = PixelGuidance::add(guidance.as_ref(), maps.fine, pixels.clone());
+        maps.pixels = tower
+            .as_ref()
+            .map(|tower| tower.forward(pixels, maps.fine.clone()));
         maps
     }
 
@@ -360,6 +354,7 @@ impl MmOvSeg {
             down: down.forward(third, grid),
             coarse: proj1.forward(first, grid),
             fine: proj2.forward(second, grid),
+            pixels: None,
         };
         see(
             observer,
@@ -377,6 +372,13 @@ impl MmOvSeg {
             &maps.fine,
         );
         maps
+    }
+
+    /// Cosines of text `[T, E]` with the pixels' own embeddings, `[N, T, 16 g²]`, where the model has
+    /// them.
+    pub fn pixel_cosine(&self, dino: &DinoMaps, text: Tensor<2>) -> Option<Tensor<3>> {
+        let head = self.pixel_head.as_ref()?;
+        Some(head.cosine(dino.pixels.clone()?, text))
     }
 
     /// Features and text `[T, E]` to logits `[N, T, 4g, 4g]`.
@@ -404,6 +406,10 @@ impl MmOvSeg {
             [&head.conv1, &head.conv2, &head.fusion_corr],
             observer,
         );
+        let by_pixels = self.pixel_head.as_ref().and_then(|pixel_head| {
+            let cosine = self.pixel_cosine(dino, text.clone())?;
+            Some(pixel_head.logits(cosine))
+        });
 
         let appearance = relu(head.guidance_projection.forward(to_map(
             clip.dense.clone(),
@@ -471,7 +477,11 @@ impl MmOvSeg {
         } else {
             decode(x, observer)
         };
-        let logits = logits.reshape([n, classes, 4 * grid, 4 * grid]);
+        let shape = [n, classes, 4 * grid, 4 * grid];
+        let logits = match by_pixels {
+            Some(more) => logits.reshape(shape) + more.reshape(shape),
+            None => logits.reshape(shape),
+        };
         see(observer, "logits", &logits);
         logits
     }

@@ -299,11 +299,7 @@ impl MmOvSeg {
         tensors: &mut BTreeMap<String, (Vec<usize>, Vec<f32>)>,
         device: &Device,
     ) -> Self {
-        self.map(&mut Load {
-            path: Vec::new(),
-            device: device.clone(),
-            tensors,
-        })
+        load(self, tensors, device)
     }
 
     /// Lets the parameters learn whose checkpoint name passes, and freezes the others.
@@ -320,6 +316,20 @@ impl MmOvSeg {
     pub fn export(&self) -> Vec<(String, Vec<usize>, Tensor<1>)> {
         export(self)
     }
+}
+
+/// [`MmOvSeg::load`] for any module; names follow the same rules relative to its own root.
+#[must_use]
+pub fn load<M: Module>(
+    module: M,
+    tensors: &mut BTreeMap<String, (Vec<usize>, Vec<f32>)>,
+    device: &Device,
+) -> M {
+    module.map(&mut Load {
+        path: Vec::new(),
+        device: device.clone(),
+        tensors,
+    })
 }
 
 /// [`MmOvSeg::export`] for any module; names follow the same rules relative to its own root.

@@ -9,7 +9,7 @@ use mmovseg_engine::normalise_pixels;
 use mmovseg_model::ModelConfig;
 use mmovseg_model::config::Radiometry;
 use mmovseg_raster::{Cloud, Rgb8, add_cloud, decode, resize_bilinear, robust_rgb, robust_sar};
-use mmovseg_scene::{CloudKind, cloud_for, generate};
+use mmovseg_scene::{CLASSES, CloudKind, cloud_for, generate};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -19,6 +19,42 @@ use crate::TrainError;
 pub const IGNORE: u8 = 255;
 /// Real pairs kept out of training: every seventh tile, 10 of 69.
 pub const HELD_OUT_EVERY: usize = 7;
+
+/// A list of classes that labels are indices into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Legend {
+    /// Those of generated scenes, [`CLASSES`].
+    Scenes,
+    /// Those of EuroSAT that show one land cover throughout, [`EUROSAT`].
+    EuroSat,
+}
+
+impl Legend {
+    /// Every legend.
+    pub const ALL: [Self; 2] = [Self::Scenes, Self::EuroSat];
+
+    /// What each class may be called, its own name first.
+    #[must_use]
+    pub fn words(self) -> Vec<Vec<&'static str>> {
+        match self {
+            Self::Scenes => CLASSES
+                .iter()
+                .map(|class| [&[class.name], class.synonyms].concat())
+                .collect(),
+            Self::EuroSat => EUROSAT.iter().map(|(_, words)| words.to_vec()).collect(),
+        }
+    }
+
+    /// Number of classes.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "a legend is never empty")]
+    pub fn len(self) -> usize {
+        match self {
+            Self::Scenes => CLASSES.len(),
+            Self::EuroSat => EUROSAT.len(),
+        }
+    }
+}
 
 /// One training sample.
 #[derive(Clone)]
@@ -31,8 +67,10 @@ pub struct Sample {
     pub sar: Vec<f32>,
     /// Whether there is a SAR tile.
     pub has_sar: bool,
-    /// Index into the scene classes a pixel, or [`IGNORE`].
+    /// Index into the legend a pixel, or [`IGNORE`].
     pub label: Vec<u8>,
+    /// What labels mean.
+    pub legend: Legend,
 }
 
 impl Sample {
@@ -108,17 +146,80 @@ pub struct Sources {
     square: Square,
 }
 
-/// EuroSAT classes whose tiles show one land cover throughout, and the scene class it is. Highway
+/// EuroSAT classes whose tiles show one land cover throughout, and what that may be called. Highway
 /// and River tiles are mostly something else and are left out.
-const EUROSAT: [(&str, u8); 8] = [
-    ("SeaLake", 0),
-    ("Forest", 1),
-    ("Residential", 2),
-    ("Industrial", 2),
-    ("AnnualCrop", 4),
-    ("PermanentCrop", 4),
-    ("HerbaceousVegetation", 5),
-    ("Pasture", 5),
+pub const EUROSAT: [(&str, &[&str]); 8] = [
+    (
+        "SeaLake",
+        &["sea or lake", "water", "sea", "lake", "open water"],
+    ),
+    (
+        "Forest",
+        &["forest", "woodland", "trees", "tree cover", "dense forest"],
+    ),
+    (
+        "Residential",
+        &[
+            "residential area",
+            "residential buildings",
+            "houses",
+            "suburb",
+            "housing",
+            "town",
+        ],
+    ),
+    (
+        "Industrial",
+        &[
+            "industrial area",
+            "industrial buildings",
+            "commercial area",
+            "warehouses",
+            "factory",
+        ],
+    ),
+    (
+        "AnnualCrop",
+        &[
+            "annual crop",
+            "annual crop land",
+            "farmland",
+            "cropland",
+            "arable land",
+            "ploughed field",
+        ],
+    ),
+    (
+        "PermanentCrop",
+        &[
+            "permanent crop",
+            "permanent crop land",
+            "orchard",
+            "vineyard",
+            "plantation",
+        ],
+    ),
+    (
+        "HerbaceousVegetation",
+        &[
+            "herbaceous vegetation",
+            "herbaceous vegetation land",
+            "shrubland",
+            "scrub",
+            "wild grassland",
+            "heathland",
+        ],
+    ),
+    (
+        "Pasture",
+        &[
+            "pasture",
+            "pasture land",
+            "meadow",
+            "grazing land",
+            "grassy field",
+        ],
+    ),
 ];
 /// Side of a EuroSAT tile.
 const EUROSAT_PX: usize = 64;
@@ -134,7 +235,7 @@ impl Sources {
         for (name, _) in EUROSAT {
             let path = data.join("eurosat_rgb").join(format!("{name}.tar"));
             if path.exists() {
-                eurosat.push(read_tar(&path)?);
+                eurosat.push(read_tar(&path, |index| !is_held_out(index))?);
             }
         }
         if eurosat.len() != EUROSAT.len() {
@@ -219,7 +320,8 @@ impl Sources {
         )
     }
 
-    /// A collage of EuroSAT tiles (3 × 3 of them in a square of 192 px), often the same class in neighbouring places.
+    /// A collage of EuroSAT tiles, often the same class in neighbouring places: 3 × 3 of them in a
+    /// square of 192 px, or fewer and enlarged, as a small tile is when it stands alone.
     ///
     /// # Errors
     /// When a tile cannot be decoded.
@@ -228,25 +330,34 @@ impl Sources {
         let wanted = self.square.side_px;
         let mut rgb = Rgb8::filled(wanted, wanted, 0);
         let mut label = vec![IGNORE; wanted * wanted];
-        let cells = wanted / EUROSAT_PX;
+        let most = (wanted / EUROSAT_PX).max(1);
+        let cells = match dice.random_range(0..4u8) {
+            0 => 1,
+            1 => most.min(2),
+            _ => most,
+        };
+        let side = wanted / cells;
         let palette: [usize; 3] = std::array::from_fn(|_| dice.random_range(0..EUROSAT.len()));
         for cell in 0..cells * cells {
             let kind = palette[dice.random_range(0..palette.len())];
             let tiles = &self.eurosat[kind];
             let tile = &tiles[dice.random_range(0..tiles.len())];
-            let decoded = from_jpeg(tile, EUROSAT[kind].0)?;
+            let tile = resize_bilinear(&from_jpeg(tile, EUROSAT[kind].0)?, side, side);
             let flip = dice.random_bool(0.5);
-            let (top, left) = (cell / cells * EUROSAT_PX, cell % cells * EUROSAT_PX);
-            for y in 0..EUROSAT_PX.min(decoded.height_px) {
-                for x in 0..EUROSAT_PX.min(decoded.width_px) {
-                    let from = if flip { decoded.width_px - 1 - x } else { x };
+            let (top, left) = (cell / cells * side, cell % cells * side);
+            for y in 0..side {
+                for x in 0..side {
+                    let from = if flip { side - 1 - x } else { x };
                     let at = (top + y) * wanted + left + x;
-                    rgb.data[at * 3..at * 3 + 3].copy_from_slice(&decoded.pixel(from, y));
-                    label[at] = EUROSAT[kind].1;
+                    rgb.data[at * 3..at * 3 + 3].copy_from_slice(&tile.pixel(from, y));
+                    label[at] = kind as u8;
                 }
             }
         }
-        Ok(self.finish(rgb, None, label, clouds, &mut dice))
+        Ok(Sample {
+            legend: Legend::EuroSat,
+            ..self.finish(rgb, None, label, clouds, &mut dice)
+        })
     }
 
     /// A random crop of a real pair, labelled where [`plain_ground`] is sure.
@@ -300,6 +411,7 @@ impl Sources {
             sar,
             has_sar,
             label: labels,
+            legend: Legend::Scenes,
         }
     }
 }
@@ -486,7 +598,7 @@ fn picture(path: &Path) -> Result<Rgb8, TrainError> {
     from_jpeg(&bytes, &path.display().to_string())
 }
 
-fn from_jpeg(bytes: &[u8], name: &str) -> Result<Rgb8, TrainError> {
+pub(crate) fn from_jpeg(bytes: &[u8], name: &str) -> Result<Rgb8, TrainError> {
     let broken = |error: mmovseg_raster::RasterError| TrainError::Content {
         path: PathBuf::from(name),
         what: error.to_string(),
@@ -497,8 +609,16 @@ fn from_jpeg(bytes: &[u8], name: &str) -> Result<Rgb8, TrainError> {
         .map_err(broken)
 }
 
-/// The bytes of the JPEGs of a tar, without every fifth.
-fn read_tar(path: &Path) -> Result<Vec<Vec<u8>>, TrainError> {
+/// Whether the EuroSAT tile of this index, within its class, is kept from training: every fifth.
+pub(crate) fn is_held_out(index: usize) -> bool {
+    index.is_multiple_of(5)
+}
+
+/// The bytes of a tar's JPEGs whose index passes `keep`.
+pub(crate) fn read_tar(
+    path: &Path,
+    keep: impl Fn(usize) -> bool,
+) -> Result<Vec<Vec<u8>>, TrainError> {
     let fail = |source| TrainError::File {
         path: path.to_owned(),
         source,
@@ -514,7 +634,7 @@ fn read_tar(path: &Path) -> Result<Vec<Vec<u8>>, TrainError> {
         }
         let mut bytes = Vec::new();
         std::io::Read::read_to_end(&mut entry, &mut bytes).map_err(fail)?;
-        if !index.is_multiple_of(5) {
+        if keep(index) {
             tiles.push(bytes);
         }
         index += 1;

@@ -83,9 +83,12 @@ fn gradients(
     loss: impl Fn(&MmOvSeg, &Batch) -> Loss + Sync,
 ) -> (GradientsParams, Vec<(&'static str, f32)>) {
     let device = options.device.clone().autodiff();
-    let parts: Vec<&[Sample]> = samples.chunks(options.part.max(1)).collect();
-    let share = 1.0 / parts.len().max(1) as f64;
+    let parts: Vec<&[Sample]> = samples
+        .chunk_by(|a, b| a.legend == b.legend)
+        .flat_map(|same| same.chunks(options.part.max(1)))
+        .collect();
     let judge = |part: &[Sample]| {
+        let share = part.len() as f64 / samples.len() as f64;
         // Parts that shared an autodiff graph would wait for one another; a fork has its own.
         let model = model.clone().fork(&device);
         let batch = Batch::new(part, model.config().head.grid, &device);

@@ -3,7 +3,8 @@
 //! Each stage is one function, seeded and resumable, that logs its losses to a file:
 //! [`text::train_text`] distils the text tower; [`vision::train_optical`] teaches both optical
 //! towers; [`vision::train_align`] is the paper's cross-modal unification; and
-//! [`vision::train_segment`] its segmentation stage. [`evaluate`] measures a session on a folder.
+//! [`vision::train_segment`] its segmentation stage. [`evaluate`] measures a session on a folder,
+//! [`report`] on all that the default model is held to.
 
 mod average;
 mod batch;
@@ -13,6 +14,7 @@ pub mod import;
 mod learn;
 pub mod metrics;
 mod paper;
+pub mod report;
 pub mod run;
 mod start;
 pub mod text;

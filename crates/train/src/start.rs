@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use std::f32::consts::PI;
 use std::path::Path;
 
+use burn::module::Module;
 use burn::tensor::Device;
-use mmovseg_model::MmOvSeg;
+use mmovseg_model::clip_text::TextTower;
+use mmovseg_model::{MmOvSeg, params};
 
 use crate::TrainError;
 use crate::vision::content;
@@ -54,6 +56,42 @@ pub(crate) fn towers(model: MmOvSeg, device: &Device) -> Result<MmOvSeg, TrainEr
             } else if name.ends_with("attn.qkv.weight") {
                 let third = data.len() / 3;
                 data.copy_within(0..third, third);
+            }
+        }
+    })
+}
+
+/// Replaces the random start of the text tower: the first block sums up what stands before the end
+/// mark, the others say little, and the first channels are the embedding, so that a phrase begins as
+/// the mean of its words. What no phrase teaches keeps that meaning.
+///
+/// # Errors
+/// When the device gives no values.
+pub(crate) fn mean_of_words(tower: TextTower, device: &Device) -> Result<TextTower, TrainError> {
+    // Words weigh more than the end mark's own row.
+    const WORDS: f32 = 2.0;
+    const QUIET: f32 = 0.1;
+    change(tower, device, |tensors| {
+        for (name, (shape, data)) in tensors.iter_mut() {
+            let mut diagonal = |value: f32| {
+                let width = shape[1];
+                for (i, row) in data.chunks_exact_mut(width).enumerate() {
+                    row.fill(0.0);
+                    if let Some(entry) = row.get_mut(i) {
+                        *entry = value;
+                    }
+                }
+            };
+            match name.as_str() {
+                "resblocks.0.attn.v_proj_weight" | "text_projection" => diagonal(1.0),
+                "resblocks.0.attn.out_proj.weight" => diagonal(WORDS),
+                "resblocks.0.attn.q_proj_weight" | "resblocks.0.attn.k_proj_weight" => {
+                    data.iter_mut().for_each(|x| *x *= QUIET);
+                }
+                _ if name.ends_with("out_proj.weight") || name.ends_with("c_proj.weight") => {
+                    data.iter_mut().for_each(|x| *x *= QUIET);
+                }
+                _ => {}
             }
         }
     })
@@ -116,23 +154,22 @@ pub(crate) type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 ///
 /// # Errors
 /// When the device gives no values.
-pub(crate) fn change(
-    model: MmOvSeg,
+pub(crate) fn change<M: Module>(
+    model: M,
     device: &Device,
     edit: impl FnOnce(&mut Tensors),
-) -> Result<MmOvSeg, TrainError> {
+) -> Result<M, TrainError> {
     let mut tensors = values(&model)?;
     edit(&mut tensors);
-    Ok(model.load(&mut tensors, device))
+    Ok(params::load(model, &mut tensors, device))
 }
 
 /// Every parameter's values.
 ///
 /// # Errors
 /// When the device gives no values.
-pub(crate) fn values(model: &MmOvSeg) -> Result<Tensors, TrainError> {
-    model
-        .export()
+pub(crate) fn values<M: Module>(model: &M) -> Result<Tensors, TrainError> {
+    params::export(model)
         .into_iter()
         .map(|(name, shape, flat)| {
             let data = flat

@@ -16,7 +16,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::TrainError;
-use crate::batch::dense_loss;
+use crate::batch::{dense_loss, pixel_loss};
 use crate::data::{CloudMix, Sample, Sources};
 use crate::import::{self, Imported};
 use crate::learn::{Loss, learn};
@@ -48,7 +48,6 @@ pub fn train_optical(options: &StageOptions) -> Result<(), TrainError> {
             || name.starts_with("dino_model.")
             || name.starts_with("dino_down_sample.")
     });
-    let all: Vec<usize> = (0..CLASSES.len()).collect();
     let draw = |sources: &Sources, seed, dice: &mut ChaCha8Rng| {
         if sources.has_eurosat() && dice.random_bool(0.4) {
             sources.collage(seed, CloudMix::MOSTLY_CLEAR)
@@ -63,7 +62,7 @@ pub fn train_optical(options: &StageOptions) -> Result<(), TrainError> {
         model,
         draw,
         |model, batch, step| {
-            let text = batch.text(&words, &all, options.seed, step);
+            let text = batch.text(&words, options.seed, step);
             let clip = model.encode_clip(batch.optical.clone(), &mut Silent).dense;
             let [_, _, deepest] = model.dino_taps(batch.optical.clone(), false, &mut Silent);
             let dino = model.dino_embedding(deepest, false);
@@ -97,7 +96,6 @@ pub fn train_align(options: &StageOptions) -> Result<(), TrainError> {
     let model = model.learn_only(|name| {
         name.starts_with("dino_sarmodel.") || name.starts_with("dino_sardown_sample.")
     });
-    let all: Vec<usize> = (0..CLASSES.len()).collect();
     let draw = |sources: &Sources, seed, dice: &mut ChaCha8Rng| Ok(clear_pair(sources, seed, dice));
     learn(
         "align",
@@ -106,7 +104,7 @@ pub fn train_align(options: &StageOptions) -> Result<(), TrainError> {
         model,
         draw,
         |model, batch, step| {
-            let text = batch.text(&words, &all, options.seed, step);
+            let text = batch.text(&words, options.seed, step);
             let theirs = model.dino_taps(batch.clear.clone(), false, &mut Silent);
             let ours = model.dino_taps(batch.sar.clone(), true, &mut Silent);
             let deepest = ours[2].clone();
@@ -182,7 +180,6 @@ pub fn train_segment(options: &StageOptions) -> Result<(), TrainError> {
     };
     let model = model
         .learn_only(|name| name.contains("clip_model.visual") || !name.contains("clip_model."));
-    let all: Vec<usize> = (0..CLASSES.len()).collect();
     let draw = |sources: &Sources, seed, dice: &mut ChaCha8Rng| {
         let roll = dice.random_range(0..100u8);
         match roll {
@@ -199,7 +196,7 @@ pub fn train_segment(options: &StageOptions) -> Result<(), TrainError> {
         draw,
         |model, batch, step| {
             let mut dice = ChaCha8Rng::seed_from_u64(options.seed ^ 0x0DA1 ^ (step as u64) << 16);
-            let text = batch.text(&words, &all, options.seed, step);
+            let text = batch.text(&words, options.seed, step);
             let modality = match dice.random_range(0..100u8) {
                 0..15 => Modality::Optical,
                 15..40 => Modality::Sar,
@@ -216,11 +213,8 @@ pub fn train_segment(options: &StageOptions) -> Result<(), TrainError> {
             let optical = || model.encode_dino(batch.optical.clone(), false, &mut Silent);
             // A sample without SAR contributes nothing from that tower, as in an optical-only run.
             let radar = || {
-                let mut maps = model.encode_dino(batch.sar.clone(), true, &mut Silent);
-                maps.down = maps.down * batch.has_sar.clone();
-                maps.coarse = maps.coarse * batch.has_sar.clone();
-                maps.fine = maps.fine * batch.has_sar.clone();
-                maps
+                let maps = model.encode_dino(batch.sar.clone(), true, &mut Silent);
+                maps.weighted(batch.has_sar.clone())
             };
             let dino = match modality {
                 Modality::Fused => optical().plus(radar()),
@@ -239,6 +233,9 @@ pub fn train_segment(options: &StageOptions) -> Result<(), TrainError> {
             if modality != Modality::Sar {
                 dense = dense + dense_loss(cosine(clip.dense.clone(), text.clone()), batch);
             }
+            let sight = model
+                .pixel_cosine(&dino, text.clone())
+                .map(|cosines| pixel_loss(cosines, &batch.pixels, &weight));
             let logits = model.head(&clip, &dino, text, &mut Silent);
             let total = weight.clone().sum() + 1e-6;
             // The paper's loss: binary cross-entropy a class and pixel (spec §21), here without the
@@ -249,10 +246,15 @@ pub fn train_segment(options: &StageOptions) -> Result<(), TrainError> {
             // Labels are an argmax over classes, so classes are also told apart from one another.
             let ce = -(target * log_softmax(logits, 1)).sum_dim(1);
             let ce = (ce * weight).sum() / total;
-            Loss {
+            let mut loss = Loss {
                 total: bce.clone() * 4.0 + ce.clone() + dense.clone() * DENSE_WEIGHT,
                 terms: vec![("bce", bce), ("ce", ce), ("dense", dense)],
+            };
+            if let Some(sight) = sight {
+                loss.total = loss.total + sight.clone() * DENSE_WEIGHT;
+                loss.terms.push(("pixels", sight));
             }
+            loss
         },
     )
 }

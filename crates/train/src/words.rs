@@ -1,23 +1,24 @@
 //! Class words as unit vectors: every name a class may be called by in training.
 
+use std::path::PathBuf;
+
 use mmovseg_model::{MmOvSeg, Silent};
-use mmovseg_scene::CLASSES;
 use mmovseg_text::{Tokenizer, prompt};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use std::path::PathBuf;
 
 use crate::TrainError;
+use crate::data::Legend;
 
-/// The words of each class with their embeddings.
+/// The words of each class of each legend with their embeddings.
 pub struct Words {
-    /// `[class][word]`, each of the embedding's width; the first word is the class's own name.
-    vectors: Vec<Vec<Vec<f32>>>,
+    /// `[legend][class][word]`, each of the embedding's width; the first word is the class's own name.
+    vectors: Vec<Vec<Vec<Vec<f32>>>>,
     embed: usize,
 }
 
 impl Words {
-    /// Embeds every name and synonym of [`CLASSES`] with the model's own text tower.
+    /// Embeds every name and synonym of every legend with the model's own text tower.
     ///
     /// # Errors
     /// When a word cannot be tokenized or the device fails.
@@ -26,12 +27,11 @@ impl Words {
         tokenizer: &Tokenizer,
         template: &str,
     ) -> Result<Self, TrainError> {
-        let mut vectors = Vec::with_capacity(CLASSES.len());
-        let embed = model.config().text.embed;
-        for class in CLASSES {
-            let prompts = std::iter::once(&class.name)
-                .chain(class.synonyms)
-                .map(|word| tokenizer.encode(&prompt(template, word), model.config().text.context))
+        let text = &model.config().text;
+        let class = |words: Vec<&str>| -> Result<Vec<Vec<f32>>, TrainError> {
+            let prompts = words
+                .iter()
+                .map(|word| tokenizer.encode(&prompt(template, word), text.context))
                 .collect::<Result<Vec<_>, _>>()?;
             let flat: Vec<f32> = model
                 .encode_text(&prompts, &mut Silent)
@@ -41,9 +41,16 @@ impl Words {
                     path: PathBuf::from("text tower"),
                     what: format!("the device gave no values ({error:?})"),
                 })?;
-            vectors.push(flat.chunks_exact(embed).map(<[f32]>::to_vec).collect());
-        }
-        Ok(Self { vectors, embed })
+            Ok(flat.chunks_exact(text.embed).map(<[f32]>::to_vec).collect())
+        };
+        let vectors = Legend::ALL
+            .iter()
+            .map(|legend| legend.words().into_iter().map(class).collect())
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            vectors,
+            embed: text.embed,
+        })
     }
 
     /// Channels of a vector.
@@ -52,13 +59,12 @@ impl Words {
         self.embed
     }
 
-    /// One word for each of `classes`, `[classes, E]` flat: the class's own name half of the time,
-    /// else a synonym.
-    pub fn draw(&self, classes: &[usize], dice: &mut ChaCha8Rng) -> Vec<f32> {
-        classes
+    /// One word for each class of a legend, `[T, E]` flat: the class's own name half of the time, else
+    /// any of its words.
+    pub fn draw(&self, legend: Legend, dice: &mut ChaCha8Rng) -> Vec<f32> {
+        self.vectors[legend as usize]
             .iter()
-            .flat_map(|&class| {
-                let words = &self.vectors[class];
+            .flat_map(|words| {
                 let word = if dice.random_bool(0.5) {
                     0
                 } else {

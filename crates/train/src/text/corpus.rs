@@ -13,6 +13,33 @@ const PHYSICAL: [u8; 8] = [6, 13, 14, 15, 17, 19, 20, 27];
 const GLOSS_WORDS_MAX: usize = 16;
 /// One noun in this many is kept from training.
 const HELD_OUT_ONE_IN: u64 = 33;
+/// What land cover is made of in speech: "olive grove", "railway land".
+const HEADS: [&str; 20] = [
+    "field",
+    "forest",
+    "land",
+    "area",
+    "lake",
+    "river",
+    "road",
+    "street",
+    "town",
+    "hill",
+    "plain",
+    "garden",
+    "farm",
+    "park",
+    "ground",
+    "plantation",
+    "valley",
+    "estate",
+    "shore",
+    "grove",
+];
+/// Heads that each short physical noun is put before.
+const HEADS_A_NOUN: u64 = 3;
+/// Letters of a noun that is put before a head: the common ones are short.
+const SHORT_LETTERS: usize = 7;
 
 /// Where a phrase comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +50,8 @@ pub(super) enum Kind {
     Gloss,
     /// A land-cover phrase.
     LandCover,
+    /// Two or three words that a head noun or WordNet puts together; the teacher knows what they mean.
+    Compound,
     /// A word of the examination that training must not see.
     HeldOut,
 }
@@ -68,8 +97,13 @@ pub(super) fn build(wordnet: &Path) -> Result<Vec<Phrase>, TrainError> {
         }
     }
     let before = corpus.phrases.len();
-    for line in data.lines().filter(|line| !line.starts_with(' ')) {
+    let synsets = || data.lines().filter(|line| !line.starts_with(' '));
+    for line in synsets() {
         corpus.add_synset(line);
+    }
+    // After everything else, so that a phrase of WordNet's own is counted as that.
+    for line in synsets() {
+        corpus.add_compounds(line);
     }
     if corpus.phrases.len() == before {
         return Err(TrainError::Content {
@@ -101,34 +135,19 @@ impl Builder {
 
     /// One line of `data.noun` (wndb(5WN)): `offset lexfile n words… | definition; "examples"`.
     fn add_synset(&mut self, line: &str) {
-        let Some((head, gloss)) = line.split_once(" | ") else {
+        let Some(synset) = Synset::parse(line) else {
             return;
         };
-        let mut fields = head.split(' ').skip(1);
-        let Some(lexfile) = fields.next().and_then(|field| field.parse::<u8>().ok()) else {
-            return;
-        };
-        let Some(words) = fields
-            .nth(1)
-            .and_then(|field| usize::from_str_radix(field, 16).ok())
-        else {
-            return;
-        };
-        let physical = PHYSICAL.contains(&lexfile);
+        let most_spaces = if synset.is_physical() { 2 } else { 0 };
         let mut common = false;
-        for word in fields.step_by(2).take(words) {
-            let spaces = word.matches('_').count();
-            let plain = word.starts_with(|c: char| c.is_ascii_lowercase())
-                && word
-                    .chars()
-                    .all(|c| c.is_ascii_lowercase() || matches!(c, '_' | '-' | '\''));
-            if plain && spaces <= if physical { 2 } else { 0 } {
+        for word in synset.plain_words() {
+            if word.matches(' ').count() <= most_spaces {
                 common = true;
-                self.add(&word.replace('_', " "), Kind::Noun);
+                self.add(&word, Kind::Noun);
             }
         }
-        if physical && common {
-            let definition = gloss.split([';', '(']).next().unwrap_or_default();
+        if synset.is_physical() && common {
+            let definition = synset.gloss.split([';', '(']).next().unwrap_or_default();
             let start: Vec<&str> = definition
                 .split_whitespace()
                 .take(GLOSS_WORDS_MAX)
@@ -137,6 +156,68 @@ impl Builder {
                 self.add(&start.join(" ").to_lowercase(), Kind::Gloss);
             }
         }
+    }
+
+    /// What [`Builder::add_synset`] leaves out: its other nouns of several words, and its short ones
+    /// before a few of [`HEADS`]. Nouns that are kept from training are kept out here too.
+    fn add_compounds(&mut self, line: &str) {
+        let Some(synset) = Synset::parse(line) else {
+            return;
+        };
+        for word in synset.plain_words() {
+            let hash = fnv1a(word.as_bytes());
+            if hash.is_multiple_of(HELD_OUT_ONE_IN) {
+                continue;
+            }
+            match word.matches(' ').count() {
+                0 if synset.is_physical() && word.len() <= SHORT_LETTERS => {
+                    for i in 0..HEADS_A_NOUN {
+                        let head = HEADS[((hash >> (8 * i)) % HEADS.len() as u64) as usize];
+                        self.add(&format!("{word} {head}"), Kind::Compound);
+                    }
+                }
+                1 if !synset.is_physical() => self.add(&word, Kind::Compound),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// What is read of a line of `data.noun`.
+struct Synset<'a> {
+    lexfile: u8,
+    words: Vec<&'a str>,
+    gloss: &'a str,
+}
+
+impl<'a> Synset<'a> {
+    fn parse(line: &'a str) -> Option<Self> {
+        let (head, gloss) = line.split_once(" | ")?;
+        let mut fields = head.split(' ').skip(1);
+        let lexfile = fields.next()?.parse().ok()?;
+        let count = usize::from_str_radix(fields.nth(1)?, 16).ok()?;
+        Some(Self {
+            lexfile,
+            words: fields.step_by(2).take(count).collect(),
+            gloss,
+        })
+    }
+
+    fn is_physical(&self) -> bool {
+        PHYSICAL.contains(&self.lexfile)
+    }
+
+    /// Its words in plain lower-case letters, with spaces.
+    fn plain_words(&self) -> impl Iterator<Item = String> {
+        self.words
+            .iter()
+            .filter(|word| {
+                word.starts_with(|c: char| c.is_ascii_lowercase())
+                    && word
+                        .chars()
+                        .all(|c| c.is_ascii_lowercase() || matches!(c, '_' | '-' | '\''))
+            })
+            .map(|word| word.replace('_', " "))
     }
 }
 
@@ -165,6 +246,35 @@ mod tests {
             .map(|p| (p.text.as_str(), p.kind))
             .collect();
         assert_eq!(texts, [("lake", Kind::Noun), ("a body of", Kind::Gloss)]);
+    }
+
+    #[test]
+    fn compounds_leave_out_what_is_kept_from_training() {
+        let line = "09328904 17 n 02 lake 0 Lake_X 0 001 @ 09225146 n 0000 | a body of water";
+        let mut corpus = Builder::default();
+        corpus.add_compounds(line);
+        assert!(!corpus.phrases.is_empty() && corpus.phrases.len() <= 3);
+        for phrase in &corpus.phrases {
+            assert_eq!(phrase.kind, Kind::Compound);
+            assert!(phrase.text.starts_with("lake "), "{}", phrase.text);
+        }
+        let kept = (0..)
+            .map(|i| format!("w{}", letters(i)))
+            .find(|word| fnv1a(word.as_bytes()).is_multiple_of(HELD_OUT_ONE_IN))
+            .unwrap();
+        let mut corpus = Builder::default();
+        corpus.add_compounds(&format!("09328904 17 n 01 {kept} 0 000 | something"));
+        assert!(corpus.phrases.is_empty(), "{kept}");
+    }
+
+    /// A number in letters.
+    fn letters(mut i: usize) -> String {
+        let mut out = String::new();
+        while i > 0 {
+            out.push(char::from(b'a' + (i % 26) as u8));
+            i /= 26;
+        }
+        out
     }
 
     #[test]

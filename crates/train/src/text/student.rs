@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::landcover::NEUTRAL_PROMPTS;
 use super::{TextOptions, TrainError};
+use crate::start;
 
 /// Weight of the similarity-matrix term against the cosine term.
 const SIMILARITY_WEIGHT: f64 = 4.0;
@@ -104,7 +105,7 @@ pub(super) fn train(
             .map_err(TrainError::content(&files.optimizer))?;
         first = state.step;
     } else {
-        tower = tower.with_table(table()?).set_require_grad(true);
+        tower = start::mean_of_words(tower.with_table(table()?), &device)?.set_require_grad(true);
     }
     let mut losses = std::fs::OpenOptions::new()
         .create(true)

@@ -1,7 +1,7 @@
 //! The teacher: all-MiniLM-L6-v2, a BERT of 6 layers whose token outputs are averaged
 //! (Wang et al. 2020, arXiv:2002.10957; Reimers and Gurevych 2019, arXiv:1908.10084).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use burn::tensor::activation::gelu;
@@ -125,8 +125,10 @@ impl Teacher {
         Ok(out)
     }
 
-    /// The `count` entries of the teacher's vocabulary that spell `texts` best: the unknown entry, all
-    /// single letters and digits, then by how often they occur.
+    /// The `count` entries of the teacher's vocabulary that the student keeps: the unknown entry, all
+    /// single letters and digits, then in turn the most used of `texts` and the next in the
+    /// vocabulary's own order, which is that of written language at large: people type common words
+    /// that the corpus may hold only inside what is kept for measuring.
     pub(super) fn pieces(&self, texts: &[&str], count: usize) -> Result<Vec<String>, TrainError> {
         let mut uses: HashMap<u32, usize> = HashMap::new();
         for text in texts {
@@ -142,25 +144,33 @@ impl Teacher {
             .tokenizer
             .get_vocab(false)
             .into_iter()
-            .filter(|(piece, _)| piece == UNKNOWN || !piece.starts_with('['))
+            .filter(|(piece, _)| {
+                // Other scripts are spelled with letters that the corpus does not have.
+                piece == UNKNOWN || (piece.is_ascii() && !piece.starts_with('['))
+            })
             .collect();
-        // What is needed to spell anything comes first; the vocabulary's own order decides the rest.
-        let rank = |piece: &str, id: u32| {
-            let letters = piece.strip_prefix("##").unwrap_or(piece);
-            let is_letter = letters.len() == 1 && letters.is_ascii();
-            let class = if piece == UNKNOWN {
-                0
-            } else if is_letter {
-                1
-            } else {
-                2
-            };
-            let seldom = usize::MAX - uses.get(&id).copied().unwrap_or(0);
-            (class, if class == 2 { seldom } else { 0 }, id)
-        };
-        entries.sort_by_key(|(piece, id)| rank(piece, *id));
-        entries.truncate(count);
-        Ok(entries.into_iter().map(|(piece, _)| piece).collect())
+        entries.sort_by_key(|(_, id)| *id);
+        let is_letter = |piece: &str| piece.strip_prefix("##").unwrap_or(piece).len() == 1;
+        let mut kept: Vec<u32> = Vec::with_capacity(count);
+        kept.extend(entries.iter().filter(|(p, _)| p == UNKNOWN).map(|e| e.1));
+        kept.extend(entries.iter().filter(|(p, _)| is_letter(p)).map(|e| e.1));
+        let mut by_use: Vec<u32> = entries.iter().map(|e| e.1).collect();
+        by_use.sort_by_key(|id| std::cmp::Reverse(uses.get(id).copied().unwrap_or(0)));
+        let mut seen: HashSet<u32> = kept.iter().copied().collect();
+        let mut orders = [
+            by_use.into_iter(),
+            entries.iter().map(|e| e.1).collect::<Vec<_>>().into_iter(),
+        ];
+        for turn in 0.. {
+            let next = orders[turn % 2].find(|id| seen.insert(*id));
+            match next {
+                Some(id) if kept.len() < count => kept.push(id),
+                _ => break,
+            }
+        }
+        let names: HashMap<u32, String> =
+            entries.into_iter().map(|(piece, id)| (id, piece)).collect();
+        Ok(kept.iter().map(|id| names[id].clone()).collect())
     }
 
     /// What the teacher makes of these entries, each alone between its marks, and of its start and

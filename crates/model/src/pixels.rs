@@ -1,0 +1,140 @@
+//! What the pixels say beside the tokens, in the default model alone: roads, banks and parcels are
+//! narrower than a patch, and small towers do not keep them. The released models have none of this.
+
+use burn::module::{Module, Param};
+use burn::tensor::activation::relu;
+use burn::tensor::{Device, Tensor};
+
+use crate::correlation::cosine;
+use crate::layers::{Conv, GroupNorm, Linear, Upsample, constant, to_map};
+
+/// What pixels add to the fine guidance: pairs of pixels, then two rounds of their neighbours.
+#[derive(Module, Debug)]
+pub(crate) struct PixelGuidance {
+    pairs: Conv,
+    conv1: Conv,
+    conv2: Conv,
+}
+
+impl PixelGuidance {
+    pub fn new(hidden: usize, output: usize, device: &Device) -> Self {
+        let mut conv2 = Conv::new(hidden, output, 3, true, device);
+        // Nothing at first: training finds what the tokens do not say.
+        conv2.weight = constant([output, hidden, 3, 3], 0.0, device);
+        Self {
+            pairs: Conv::new(3, hidden, 2, true, device),
+            conv1: Conv::new(hidden, hidden, 3, true, device),
+            conv2,
+        }
+    }
+
+    /// `[N, 3, S, S]` to `[N, out, S/2, S/2]`.
+    fn forward(&self, pixels: Tensor<4>) -> Tensor<4> {
+        let half = pixels.dims()[2] / 2;
+        let x = relu(to_map(self.pairs.patches(pixels), half, half));
+        self.conv2.forward(relu(self.conv1.forward(x)))
+    }
+
+    /// Adds to a map what the pixels show.
+    pub fn add(guidance: Option<&Self>, map: Tensor<4>, pixels: Tensor<4>) -> Tensor<4> {
+        match guidance {
+            Some(guidance) => map + guidance.forward(pixels),
+            None => map,
+        }
+    }
+}
+
+/// Residual rounds at a quarter of the resolution.
+const ROUNDS: usize = 3;
+/// Groups of the group norms.
+const GROUPS: usize = 4;
+
+/// A small convolutional tower that gives every pair of pixels an embedding of its own: texture at a
+/// quarter of the resolution, joined at half of it with the pixels again and with what the transformer
+/// tower of the same sensor knows of the surroundings.
+#[derive(Module, Debug)]
+pub(crate) struct PixelTower {
+    pairs: Conv,
+    near: Conv,
+    down: Conv,
+    rounds: Vec<Round>,
+    up: Upsample,
+    join: Conv,
+    norm: GroupNorm,
+    out: Conv,
+}
+
+#[derive(Module, Debug)]
+struct Round {
+    conv: Conv,
+    norm: GroupNorm,
+}
+
+impl PixelTower {
+    /// `width` channels, as many as the fine guidance has; `embed` channels out.
+    pub fn new(width: usize, embed: usize, device: &Device) -> Self {
+        let wide = 2 * width;
+        Self {
+            pairs: Conv::new(3, width, 2, true, device),
+            near: Conv::new(width, width, 3, true, device),
+            down: Conv::new(width, wide, 2, true, device),
+            rounds: (0..ROUNDS)
+                .map(|_| Round {
+                    conv: Conv::new(wide, wide, 3, false, device),
+                    norm: GroupNorm::new(wide, GROUPS, device),
+                })
+                .collect(),
+            up: Upsample::new(wide, width, 2, device),
+            join: Conv::new(width, width, 3, false, device),
+            norm: GroupNorm::new(width, GROUPS, device),
+            out: Conv::new(width, embed, 1, true, device),
+        }
+    }
+
+    /// Pixels `[N, 3, S, S]` and the tower's fine map `[N, width, S/2, S/2]` to embeddings
+    /// `[N, (S/2)², embed]`, row-major.
+    pub fn forward(&self, pixels: Tensor<4>, fine: Tensor<4>) -> Tensor<3> {
+        let half = pixels.dims()[2] / 2;
+        let near = relu(to_map(self.pairs.patches(pixels), half, half));
+        let near = relu(self.near.forward(near));
+        let mut x = relu(to_map(self.down.patches(near.clone()), half / 2, half / 2));
+        for round in &self.rounds {
+            x = x.clone() + relu(round.norm.forward(round.conv.forward(x)));
+        }
+        let x = self.up.forward(x) + near + fine;
+        let x = relu(self.norm.forward(self.join.forward(x)));
+        self.out.patches(x)
+    }
+}
+
+/// Compares the pixels' embeddings with text, and weighs the result against the decoder's.
+#[derive(Module, Debug)]
+pub(crate) struct PixelHead {
+    text: Linear,
+    gain: Param<Tensor<1>>,
+    offset: Param<Tensor<1>>,
+}
+
+/// Logits that a cosine of 1 adds per unit of the learned gain.
+const COSINE_LOGITS: f64 = 8.0;
+
+impl PixelHead {
+    pub fn new(embed: usize, pixel_embed: usize, device: &Device) -> Self {
+        Self {
+            text: Linear::new(embed, pixel_embed, device),
+            gain: constant([1], 0.5, device),
+            offset: constant([1], 0.0, device),
+        }
+    }
+
+    /// Cosines of text `[T, E]` with embeddings `[N, L, embed]`, `[N, T, L]`.
+    pub fn cosine(&self, pixels: Tensor<3>, text: Tensor<2>) -> Tensor<3> {
+        cosine(pixels, self.text.forward(text))
+    }
+
+    /// What these cosines add to logits.
+    pub fn logits(&self, cosine: Tensor<3>) -> Tensor<3> {
+        let gain = self.gain.val().reshape([1, 1, 1]) * COSINE_LOGITS;
+        cosine * gain + self.offset.val().reshape([1, 1, 1])
+    }
+}
