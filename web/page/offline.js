@@ -22,6 +22,12 @@ self.addEventListener("activate", (event) => {
   })());
 });
 
+// How long the server may be silent before what is kept is shown, and for how long it then is shown at
+// once, in milliseconds: a connection that is there in name only answers nothing.
+const PATIENCE = 3000;
+const REST = 30000;
+let silentUntil = 0;
+
 // The server first, so that a new version is seen at once; what is kept serves without a connection.
 self.addEventListener("fetch", (event) => {
   const { request } = event;
@@ -30,13 +36,21 @@ self.addEventListener("fetch", (event) => {
   const path = url.href.slice(self.registration.scope.length);
   if (request.method !== "GET" || !own || path.startsWith("models/")) return;
   event.respondWith((async () => {
+    const kept = (await caches.open(store)).match(request, { ignoreSearch: true });
+    const asked = fetch(request);
+    // Where nothing is kept, the server is waited for.
+    const late = kept.then((answer) => answer && new Promise((_, fail) => {
+      const patience = Date.now() < silentUntil ? 0 : PATIENCE;
+      setTimeout(() => fail(new Error("no answer")), patience);
+    })).then((answer) => answer ?? asked);
     try {
-      return await fetch(request);
+      return await Promise.race([asked, late]);
     } catch (error) {
-      const kept = await caches.open(store);
-      const answer = await kept.match(request, { ignoreSearch: true });
-      if (answer) return answer;
-      throw error;
+      const answer = await kept;
+      if (!answer) throw error;
+      silentUntil = Date.now() + REST;
+      asked.catch(() => {});
+      return answer;
     }
   })());
 });

@@ -50,7 +50,12 @@ pub fn open_tiles(state: State, source: Source) {
     state.look.reset();
     state.teach.reset();
     state.status.set("Reading the tiles…".into());
-    send_tiles(state);
+    if state.engine.get_untracked() == Engine::Stopped {
+        // Tiles are read by the Worker; a fresh one asks for the state's tiles itself.
+        start(state);
+    } else {
+        send_tiles(state);
+    }
 }
 
 /// Asks for the current pair again, read in another way.

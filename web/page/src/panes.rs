@@ -68,7 +68,8 @@ fn Toolbar(state: State) -> impl IntoView {
             <div class="joined">
                 <button type="button" class="icon" aria-label="Smaller" data-testid="zoom-out"
                     on:click=move |_| gestures::zoom(state, 1.0 / gestures::STEP)>"−"</button>
-                <button type="button" class="quiet" aria-label="Show the whole tile" data-testid="zoom-reset"
+                <button type="button" class="quiet" data-testid="zoom-reset"
+                    aria-label=move || format!("{}: show the whole tile", zoomed())
                     on:click=move |_| look.view.set(View::WHOLE)>{zoomed}</button>
                 <button type="button" class="icon" aria-label="Larger" data-testid="zoom-in"
                     on:click=move |_| gestures::zoom(state, gestures::STEP)>"+"</button>

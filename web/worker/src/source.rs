@@ -8,7 +8,12 @@ use mmovseg_engine::{EngineError, MANIFEST_FILE, PackageSource};
 use mmovseg_protocol::PACKAGE_STORE;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{Cache, Headers, ReadableStreamDefaultReader, Response, ResponseInit};
+use web_sys::{
+    AbortSignal, Cache, Headers, ReadableStreamDefaultReader, RequestInit, Response, ResponseInit,
+};
+
+/// How long the server may be silent where a kept copy can serve, in milliseconds.
+const PATIENCE_MS: u32 = 5000;
 
 /// A package's folder on a server.
 pub struct UrlSource {
@@ -50,11 +55,20 @@ impl UrlSource {
         JsFuture::from(put).await.ok().map(drop)
     }
 
-    async fn fetch(&self, file: &str, on_bytes: &mut dyn FnMut(u64)) -> Result<Vec<u8>, JsValue> {
+    /// Asks the server, which must answer within `patience_ms` where that is given.
+    async fn fetch(
+        &self,
+        file: &str,
+        patience_ms: Option<u32>,
+        on_bytes: &mut dyn FnMut(u64),
+    ) -> Result<Vec<u8>, JsValue> {
         let scope = crate::link::scope()?;
-        let response: Response = JsFuture::from(scope.fetch_with_str(&self.address(file)))
-            .await?
-            .dyn_into()?;
+        let options = RequestInit::new();
+        if let Some(patience) = patience_ms {
+            options.set_signal(Some(&AbortSignal::timeout_with_u32(patience)));
+        }
+        let asked = scope.fetch_with_str_and_init(&self.address(file), &options);
+        let response: Response = JsFuture::from(asked).await?.dyn_into()?;
         if !response.ok() {
             let text = format!(
                 "the server answers {} {}",
@@ -92,34 +106,30 @@ async fn store() -> Option<Cache> {
 
 /// Shards and tokenizers are named by their hash, so a copy kept earlier is as good as the server's
 /// and an interrupted download goes on at the first file that is missing. The manifest is asked of
-/// the server first and its copy serves when there is no connection.
+/// the server first and its copy serves when there is no connection, or one in name only.
 impl PackageSource for UrlSource {
     async fn read(
         &self,
         file: &str,
         on_bytes: &mut dyn FnMut(u64),
     ) -> Result<Vec<u8>, EngineError> {
-        let named_by_hash = file != MANIFEST_FILE;
-        if named_by_hash && let Some(bytes) = self.kept(file).await {
+        let kept = self.kept(file).await;
+        let patience_ms = kept.as_ref().map(|_| PATIENCE_MS);
+        if file != MANIFEST_FILE
+            && let Some(bytes) = kept
+        {
             on_bytes(bytes.len() as u64);
             return Ok(bytes);
         }
-        match self.fetch(file, on_bytes).await {
+        match self.fetch(file, patience_ms, on_bytes).await {
             Ok(bytes) => {
                 self.keep(file, &bytes).await;
                 Ok(bytes)
             }
-            Err(error) => {
-                let kept = if named_by_hash {
-                    None
-                } else {
-                    self.kept(file).await
-                };
-                kept.ok_or_else(|| EngineError::Read {
-                    file: file.to_owned(),
-                    reason: explain(&error),
-                })
-            }
+            Err(error) => kept.ok_or_else(|| EngineError::Read {
+                file: file.to_owned(),
+                reason: explain(&error),
+            }),
         }
     }
 

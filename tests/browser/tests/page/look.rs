@@ -175,7 +175,7 @@ fn the_mask_lies_over_either_picture_and_legend_and_probe_agree_with_it() -> Res
                  const box = frame.getBoundingClientRect();\
                  const found = [];\
                  for (let i = 0; i < 40; i++) {\
-                   const [u, v] = [(i * 37 % 97) / 97, (i * 53 % 89) / 89];\
+                   const [u, v] = [(i * 37 % 97 + 1) / 99, (i * 53 % 89 + 1) / 91];\
                    frame.dispatchEvent(new PointerEvent('pointermove', { bubbles: true, pointerId: 1,\
                      clientX: box.left + u * box.width, clientY: box.top + v * box.height }));\
                    let place, at;\

@@ -74,7 +74,7 @@ fn stages_patches_and_words_explain_a_run() -> Result<()> {
         .await?;
         // The chosen patch is the brightest of its own tile.
         page.wait_until(
-            "document.querySelector('[data-sensor=optical] .scale span:last-child')?.textContent === '1.00'",
+            "document.querySelector('[data-sensor=optical] .scale > span:last-child')?.textContent === '1.00'",
             SOON,
         )
         .await?;
