@@ -135,7 +135,7 @@ fn moving_the_windows_moves_no_sure_border() {
     let mut session = session();
     let whole = scene(11, 560);
     // Half of the way from one window to the next: as far off as a grid can be.
-    let shift = 64;
+    let shift = 48;
     let cut = |tile: &Rgb8| part(tile, [shift, shift], [560 - shift, 560 - shift]);
     let moved = pair(cut(&whole.rgb), cut(&whole.sar));
     let a = run(&mut session, &whole, &request(Tiling::Auto));

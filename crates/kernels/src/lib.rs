@@ -7,6 +7,14 @@
 //! Why: in training, Burn records attention as a dozen operations over `[N, heads, L, L]` scores,
 //! each a pass over memory on one thread, and most of a step went into those passes.
 
+#[cfg_attr(
+    target_family = "wasm",
+    expect(
+        dead_code,
+        unused_imports,
+        reason = "the page does not train: nothing there asks for gradients"
+    )
+)]
 mod cpu;
 mod ops;
 pub mod plain;
