@@ -106,12 +106,13 @@ impl Counts {
     /// Adds the numbers of a summary line of `cargo nextest` or of libtest; other lines add
     /// nothing.
     fn read(&mut self, line: &str) {
-        let text = line.trim_start();
-        let nextest = text.starts_with("Summary [");
-        if !nextest && !text.starts_with("test result:") {
+        // Libtest's own line is not indented; nextest shows that of a failed test so, and counts it
+        // itself.
+        let nextest = line.trim_start().starts_with("Summary [");
+        if !nextest && !line.starts_with("test result:") {
             return;
         }
-        let words: Vec<&str> = text
+        let words: Vec<&str> = line
             .split(|c: char| c.is_whitespace() || c == ',' || c == ';')
             .filter(|word| !word.is_empty())
             .collect();
@@ -188,5 +189,9 @@ mod tests {
             (3, 1)
         );
         assert_eq!(read("12 passed in the log of a test"), (0, 0));
+        assert_eq!(
+            read("    test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured"),
+            (0, 0)
+        );
     }
 }

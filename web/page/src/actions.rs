@@ -7,7 +7,7 @@ use leptos::prelude::*;
 use mmovseg_protocol::{Format, Request, Run};
 use wasm_bindgen::JsValue;
 
-use crate::client::{generation, restart, send, start};
+use crate::client::{generation, has_worker, restart, send, start};
 use crate::state::{Engine, Package, SCENE_SIDE_PX, Source, State};
 
 /// How long the Worker may take to stop before it is replaced, in milliseconds.
@@ -50,11 +50,12 @@ pub fn open_tiles(state: State, source: Source) {
     state.look.reset();
     state.teach.reset();
     state.status.set("Reading the tiles…".into());
-    if state.engine.get_untracked() == Engine::Stopped {
-        // Tiles are read by the Worker; a fresh one asks for the state's tiles itself.
-        start(state);
-    } else {
+    if has_worker() {
+        // Also when it has no model: tiles are shown all the same.
         send_tiles(state);
+    } else {
+        // A fresh one is given the state's tiles as it starts.
+        start(state);
     }
 }
 

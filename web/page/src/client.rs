@@ -137,6 +137,11 @@ fn spawn(state: State) -> Result<Running, JsValue> {
     })
 }
 
+/// Whether there is a Worker, with or without a model.
+pub fn has_worker() -> bool {
+    RUNNING.with_borrow(Option::is_some)
+}
+
 /// Sends a request with its binary parts.
 pub fn send(state: State, request: &Request, buffers: &[JsValue]) {
     let sent = RUNNING.with_borrow(|running| match running {
