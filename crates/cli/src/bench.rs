@@ -62,12 +62,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             .collect();
     }
     let scene = mmovseg_scene::generate(1, SIZE_PX);
-    let pair = TilePair {
-        rgb: scene.rgb,
-        sar: scene.sar,
-        georef: None,
-        notes: Vec::new(),
-    };
+    let pair = TilePair::new(scene.rgb, scene.sar);
     let request = SegmentRequest {
         classes,
         modality: Modality::Fused,

@@ -43,23 +43,3 @@ pub fn normalise_pixels(tile: &Rgb8) -> Vec<f32> {
 pub(crate) fn upload(planes: Vec<f32>, side_px: usize, device: &Device) -> Tensor<4> {
     Tensor::from_data(TensorData::new(planes, [1, 3, side_px, side_px]), device)
 }
-
-/// A part of a picture, `size` pixels (width, height) from `at` (column, row) on; past the picture's
-/// edge its last pixels repeat.
-pub(crate) fn crop(picture: &Rgb8, at: [usize; 2], size: [usize; 2]) -> Rgb8 {
-    let mut data = Vec::with_capacity(3 * size[0] * size[1]);
-    let whole = size[0].min(picture.width_px.saturating_sub(at[0]));
-    for y in at[1]..at[1] + size[1] {
-        let start = 3 * y.min(picture.height_px - 1) * picture.width_px;
-        let row = &picture.data[start..start + 3 * picture.width_px];
-        data.extend_from_slice(&row[3 * at[0]..3 * (at[0] + whole)]);
-        for _ in whole..size[0] {
-            data.extend_from_slice(&row[row.len() - 3..]);
-        }
-    }
-    Rgb8 {
-        width_px: size[0],
-        height_px: size[1],
-        data,
-    }
-}

@@ -8,7 +8,7 @@ use mmovseg_model::network::{ClipMaps, DinoMaps};
 use mmovseg_model::{Modality, ModelConfig};
 use mmovseg_raster::{Preprocess, RasterError, Rgb8, RgbRadiometry, SarRadiometry, TilePair, fit};
 
-use crate::pixels::{crop, model_pixels, normalise_pixels};
+use crate::pixels::{model_pixels, normalise_pixels};
 use crate::windows::Plan;
 
 /// Most memory that the features of one scene's windows may take, in bytes, so that a changed word
@@ -197,7 +197,7 @@ impl Scene {
         let (columns, rows) = (&self.plan.columns, &self.plan.rows);
         let at = [columns.start_px(column), rows.start_px(row)];
         let size = [columns.window_px, rows.window_px];
-        let cut = |tile: &Rgb8| crop(tile, at, size);
+        let cut = |tile: &Rgb8| tile.crop(at, size);
         let mut tiles = fit(
             &cut(&pair.rgb),
             &cut(&pair.sar),

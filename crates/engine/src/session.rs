@@ -406,12 +406,7 @@ impl Session {
     /// The self-test's generated pair.
     fn self_test_input(&self, seed: u64, classes: &[String]) -> (TilePair, SegmentRequest) {
         let scene = mmovseg_scene::generate(seed, self.config.input_px);
-        let pair = TilePair {
-            rgb: scene.rgb,
-            sar: scene.sar,
-            georef: None,
-            notes: Vec::new(),
-        };
+        let pair = TilePair::new(scene.rgb, scene.sar);
         let request = SegmentRequest {
             classes: classes.to_vec(),
             modality: Modality::Fused,

@@ -305,8 +305,11 @@ impl ModelConfig {
                 return fail("reading pixels needs an input of eight times the feature grid");
             }
         }
-        if head.pixel_embed.is_some() && !head.decoder_guidance[1].is_multiple_of(4) {
-            return fail("fine guidance must be a multiple of four wide to join the pixels");
+        let groups = crate::pixels::GROUPS;
+        if head.pixel_embed.is_some() && !head.decoder_guidance[1].is_multiple_of(groups) {
+            return fail(
+                "the fine guidance's width must be a multiple of the pixel towers' norm groups",
+            );
         }
         for (name, width, heads) in [
             ("CLIP visual", self.clip.width, self.clip.heads),

@@ -47,7 +47,7 @@ impl PixelGuidance {
 /// Residual rounds at a quarter of the resolution.
 const ROUNDS: usize = 3;
 /// Groups of the group norms.
-const GROUPS: usize = 4;
+pub(crate) const GROUPS: usize = 4;
 
 /// A small convolutional tower that gives every pair of pixels an embedding of its own: texture at a
 /// quarter of the resolution, joined at half of it with the pixels again and with what the transformer

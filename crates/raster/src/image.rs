@@ -42,6 +42,31 @@ impl Rgb8 {
         }
     }
 
+    /// A part, `size` pixels (width, height) from `at` (column, row) on; past the picture's edge its last
+    /// pixels repeat.
+    ///
+    /// # Panics
+    /// When column `at[0]` is not in the picture, or there are no rows: a bug of the caller, never of
+    /// input.
+    #[must_use]
+    pub fn crop(&self, at: [usize; 2], size: [usize; 2]) -> Self {
+        let mut data = Vec::with_capacity(3 * size[0] * size[1]);
+        let whole = size[0].min(self.width_px.saturating_sub(at[0]));
+        for y in at[1]..at[1] + size[1] {
+            let start = 3 * y.min(self.height_px - 1) * self.width_px;
+            let row = &self.data[start..start + 3 * self.width_px];
+            data.extend_from_slice(&row[3 * at[0]..3 * (at[0] + whole)]);
+            for _ in whole..size[0] {
+                data.extend_from_slice(&row[row.len() - 3..]);
+            }
+        }
+        Self {
+            width_px: size[0],
+            height_px: size[1],
+            data,
+        }
+    }
+
     /// The three channels of the pixel at column `x_px`, row `y_px`.
     #[must_use]
     pub fn pixel(&self, x_px: usize, y_px: usize) -> [u8; 3] {

@@ -18,6 +18,19 @@ pub struct TilePair {
     pub notes: Vec<String>,
 }
 
+impl TilePair {
+    /// A pair without a place on the ground, of which nothing need be said.
+    #[must_use]
+    pub fn new(rgb: Rgb8, sar: Rgb8) -> Self {
+        Self {
+            rgb,
+            sar,
+            georef: None,
+            notes: Vec::new(),
+        }
+    }
+}
+
 /// Grids closer than this are one grid, in optical pixels.
 const SAME_GRID_PX: f64 = 0.5;
 

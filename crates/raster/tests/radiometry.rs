@@ -29,18 +29,6 @@ fn pictures(suffix: &str, most: usize) -> Vec<Rgb8> {
         .collect()
 }
 
-fn crop(picture: &Rgb8, x: usize, y: usize, side: usize) -> Rgb8 {
-    let rows = (y..y + side).flat_map(|row| {
-        let at = (row * picture.width_px + x) * 3;
-        picture.data[at..at + side * 3].iter().copied()
-    });
-    Rgb8 {
-        width_px: side,
-        height_px: side,
-        data: rows.collect(),
-    }
-}
-
 fn raster(picture: &Rgb8, samples: Samples) -> Raster {
     Raster {
         name: "made.tif".into(),
@@ -71,7 +59,7 @@ fn sar_looks_the_same_from_any_scale() {
     let (mut wrong, mut tests) = (Vec::new(), 0);
     for (tile, picture) in pictures("_sar_vh.jpg", 35).iter().enumerate() {
         for (x, y, side) in [(0, 0, 1024), (0, 0, 256), (512, 512, 256), (768, 100, 192)] {
-            let linear = crop(picture, x, y, side);
+            let linear = picture.crop([x, y], [side; 2]);
             let grey: Vec<f32> = linear
                 .data
                 .iter()

@@ -16,10 +16,20 @@ const TEMPERATURE: f64 = 0.07;
 /// named a road from a chance of a quarter on, where a class that is found to a third gains most.
 const ROAD_WEIGHT: f32 = 3.0;
 
-fn class_weight(legend: Legend, class: usize) -> f32 {
+/// Weight of a labelled pixel of each class.
+fn class_weights(legend: Legend) -> Vec<f32> {
     match legend {
-        Legend::Scenes if CLASSES[class].name == "road" => ROAD_WEIGHT,
-        Legend::Scenes | Legend::EuroSat => 1.0,
+        Legend::Scenes => CLASSES
+            .iter()
+            .map(|class| {
+                if class.name == "road" {
+                    ROAD_WEIGHT
+                } else {
+                    1.0
+                }
+            })
+            .collect(),
+        Legend::EuroSat => vec![1.0; legend.classes()],
     }
 }
 
@@ -69,11 +79,11 @@ impl Batch {
                 .collect();
             Tensor::<4>::from_data(TensorData::new(flat, [n, 1, 1, 1]), device)
         };
-        let (cells, cell_weight) = shares(samples, grid);
-        let (pixels, pixel_weight) = shares(samples, 4 * grid);
         let legend = samples.first().map_or(Legend::Scenes, |s| s.legend);
         debug_assert!(samples.iter().all(|s| s.legend == legend));
-        let classes = legend.len();
+        let (cells, cell_weight) = shares(samples, legend, grid);
+        let (pixels, pixel_weight) = shares(samples, legend, 4 * grid);
+        let classes = legend.classes();
         let fine = 4 * grid;
         Self {
             optical: tile(|s| &s.optical),
@@ -105,7 +115,7 @@ impl Batch {
         let mut dice = ChaCha8Rng::seed_from_u64(seed ^ 0x7E87 ^ (step as u64) << 16);
         let flat = words.draw(self.legend, &mut dice);
         Tensor::from_data(
-            TensorData::new(flat, [self.legend.len(), words.width()]),
+            TensorData::new(flat, [self.legend.classes(), words.width()]),
             &self.device,
         )
     }
@@ -113,12 +123,12 @@ impl Batch {
 
 /// Share of each class, `[N, T, grid²]`, and of labelled pixels weighted by class, `[N, 1, grid²]`,
 /// a cell.
-fn shares(samples: &[Sample], grid: usize) -> (Vec<f32>, Vec<f32>) {
+fn shares(samples: &[Sample], legend: Legend, grid: usize) -> (Vec<f32>, Vec<f32>) {
     let side = samples.first().map_or(0, Sample::side_px);
     let cell_px = (side / grid).max(1);
     let area = grid * grid;
-    let legend = samples.first().map_or(Legend::Scenes, |s| s.legend);
-    let classes = legend.len();
+    let classes = legend.classes();
+    let class_weights = class_weights(legend);
     let mut share = vec![0.0f32; samples.len() * classes * area];
     let mut weight = vec![0.0f32; samples.len() * area];
     let unit = 1.0 / (cell_px * cell_px) as f32;
@@ -135,9 +145,9 @@ fn shares(samples: &[Sample], grid: usize) -> (Vec<f32>, Vec<f32>) {
             let labelled = weight[n * area + cell];
             if labelled > 0.0 {
                 let mut weighted = 0.0;
-                for class in 0..classes {
+                for (class, class_weight) in class_weights.iter().enumerate() {
                     let share = &mut share[(n * classes + class) * area + cell];
-                    weighted += *share * class_weight(legend, class);
+                    weighted += *share * class_weight;
                     *share /= labelled;
                 }
                 weight[n * area + cell] = weighted;
@@ -149,17 +159,20 @@ fn shares(samples: &[Sample], grid: usize) -> (Vec<f32>, Vec<f32>) {
 
 /// Cross-entropy of cells against their class shares; `cosines [N, T, g²]`.
 pub(crate) fn dense_loss(cosines: Tensor<3>, batch: &Batch) -> Tensor<1> {
-    let log = log_softmax(cosines / TEMPERATURE, 1);
-    let each = -(batch.cells.clone() * log).sum_dim(1) * batch.cell_weight.clone();
-    each.sum() / (batch.cell_weight.clone().sum() + 1e-6)
+    cross_entropy(cosines, batch.cells.clone(), batch.cell_weight.clone())
 }
 
 /// The same on the logits' grid: cosines `[N, T, 16 g²]` against shares `[N, T, 4g, 4g]` with weights
 /// `[N, 1, 4g, 4g]`.
 pub(crate) fn pixel_loss(cosines: Tensor<3>, shares: &Tensor<4>, weight: &Tensor<4>) -> Tensor<1> {
+    let [n, classes, cells] = cosines.dims();
+    let shares = shares.clone().reshape([n, classes, cells]);
+    cross_entropy(cosines, shares, weight.clone().reshape([n, 1, cells]))
+}
+
+/// Mean over cells by `weight [N, 1, L]`; cosines and shares `[N, T, L]`.
+fn cross_entropy(cosines: Tensor<3>, shares: Tensor<3>, weight: Tensor<3>) -> Tensor<1> {
     let log = log_softmax(cosines / TEMPERATURE, 1);
-    let [n, classes, cells] = log.dims();
-    let each = -(shares.clone().reshape([n, classes, cells]) * log).sum_dim(1);
-    let weight = weight.clone().reshape([n, 1, cells]);
-    (each * weight.clone()).sum() / (weight.sum() + 1e-6)
+    let each = -(shares * log).sum_dim(1) * weight.clone();
+    each.sum() / (weight.sum() + 1e-6)
 }

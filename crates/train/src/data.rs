@@ -47,8 +47,7 @@ impl Legend {
 
     /// Number of classes.
     #[must_use]
-    #[expect(clippy::len_without_is_empty, reason = "a legend is never empty")]
-    pub fn len(self) -> usize {
+    pub fn classes(self) -> usize {
         match self {
             Self::Scenes => CLASSES.len(),
             Self::EuroSat => EUROSAT.len(),
@@ -372,7 +371,8 @@ impl Sources {
             .min(rgb.height_px);
         let left = dice.random_range(0..=rgb.width_px - side);
         let top = dice.random_range(0..=rgb.height_px - side);
-        let cut = |picture: &Rgb8| resize_bilinear(&crop(picture, left, top, side), wanted, wanted);
+        let cut =
+            |picture: &Rgb8| resize_bilinear(&picture.crop([left, top], [side; 2]), wanted, wanted);
         let (rgb, sar) = (cut(rgb), cut(sar));
         let label = plain_ground(&rgb, &sar, NEIGHBOURHOOD_PX * wanted / side);
         self.finish(rgb, Some(sar), label, clouds, &mut dice)
@@ -413,21 +413,6 @@ impl Sources {
             label: labels,
             legend: Legend::Scenes,
         }
-    }
-}
-
-/// The square of side `side` at column `left`, row `top`.
-#[must_use]
-pub fn crop(picture: &Rgb8, left: usize, top: usize, side: usize) -> Rgb8 {
-    let mut data = Vec::with_capacity(side * side * 3);
-    for y in top..top + side {
-        let start = (y * picture.width_px + left) * 3;
-        data.extend_from_slice(&picture.data[start..start + side * 3]);
-    }
-    Rgb8 {
-        width_px: side,
-        height_px: side,
-        data,
     }
 }
 

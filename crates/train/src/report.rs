@@ -10,7 +10,7 @@ use mmovseg_scene::{CLASSES, CloudKind, cloud_for, generate};
 use serde::Serialize;
 
 use crate::TrainError;
-use crate::data::{HELD_OUT_EVERY, Sources, crop, from_jpeg, is_held_out, read_tar};
+use crate::data::{HELD_OUT_EVERY, Sources, from_jpeg, is_held_out, read_tar};
 use crate::metrics::{ConfusionMatrix, Figures};
 
 /// Side of the generated scenes and of the cuts of real pairs, in pixels of 10 m.
@@ -123,30 +123,43 @@ async fn scenes(
     options: &ReportOptions,
     on_step: &mut dyn FnMut(&'static str, usize, usize),
 ) -> Result<Vec<SceneRow>, ReportError> {
-    const CLOUDS: [(&str, CloudKind); 3] = [
-        ("none", CloudKind::None),
-        ("thin", CloudKind::Thin),
-        ("thick", CloudKind::Thick),
+    // What SAR alone says does not change with the clouds.
+    const CLOUDS: [(&str, CloudKind, &[Modality]); 3] = [
+        (
+            "none",
+            CloudKind::None,
+            &[Modality::Fused, Modality::Optical, Modality::Sar],
+        ),
+        (
+            "thin",
+            CloudKind::Thin,
+            &[Modality::Fused, Modality::Optical],
+        ),
+        (
+            "thick",
+            CloudKind::Thick,
+            &[Modality::Fused, Modality::Optical],
+        ),
     ];
-    const MODALITIES: [Modality; 3] = [Modality::Fused, Modality::Optical, Modality::Sar];
     let names: Vec<&str> = CLASSES.iter().map(|class| class.name).collect();
-    let mut matrices = vec![ConfusionMatrix::new(names.len()); CLOUDS.len() * MODALITIES.len()];
+    let mut rows: Vec<_> = CLOUDS
+        .iter()
+        .flat_map(|&(cloud, _, modalities)| modalities.iter().map(move |&m| (cloud, m)))
+        .map(|row| (row, ConfusionMatrix::new(names.len())))
+        .collect();
     for i in 0..options.scenes {
         let scene = generate(options.seed.wrapping_add(i as u64), SCENE_PX);
-        for (c, (_, kind)) in CLOUDS.iter().enumerate() {
+        let mut matrices = rows.iter_mut().map(|(_, matrix)| matrix);
+        for (_, kind, modalities) in CLOUDS {
             // The clouds of `mmovseg eval`, so that both give the same figures.
-            let rgb = match cloud_for(i as u64, *kind) {
+            let rgb = match cloud_for(i as u64, kind) {
                 Some(cloud) => add_cloud(&scene.rgb, &cloud).0,
                 None => scene.rgb.clone(),
             };
-            let pair = pair(rgb, scene.sar.clone());
-            for (m, modality) in MODALITIES.iter().enumerate() {
-                // What SAR alone says does not change with the clouds.
-                if *modality == Modality::Sar && c > 0 {
-                    continue;
-                }
-                let labels = labels(session, &pair, &names, *modality).await?;
-                matrices[c * MODALITIES.len() + m].add(&scene.label, &labels);
+            let pair = TilePair::new(rgb, scene.sar.clone());
+            for (&modality, matrix) in modalities.iter().zip(&mut matrices) {
+                let labels = labels(session, &pair, &names, modality).await?;
+                matrix.add(&scene.label, &labels);
             }
         }
         on_step("scenes", i + 1, options.scenes);
@@ -155,19 +168,10 @@ async fn scenes(
         .iter()
         .map(|class| (class.name.to_owned(), class.seen))
         .collect();
-    Ok(matrices
-        .iter()
-        .enumerate()
-        .map(|(i, matrix)| {
-            (
-                i / MODALITIES.len(),
-                MODALITIES[i % MODALITIES.len()],
-                matrix,
-            )
-        })
-        .filter(|(cloud, modality, _)| *modality != Modality::Sar || *cloud == 0)
-        .map(|(cloud, modality, matrix)| SceneRow {
-            cloud: CLOUDS[cloud].0,
+    Ok(rows
+        .into_iter()
+        .map(|((cloud, modality), matrix)| SceneRow {
+            cloud,
             modality,
             figures: matrix.figures(&classes, options.scenes),
         })
@@ -198,7 +202,7 @@ async fn eurosat(
         for bytes in &held_out {
             let rgb = from_jpeg(bytes, name)?;
             let sar = Rgb8::filled(rgb.width_px, rgb.height_px, 0);
-            let pair = pair(rgb, sar);
+            let pair = TilePair::new(rgb, sar);
             for (prompts, hits) in [by_names, by_synonyms].iter().zip(&mut hits) {
                 let labels = labels(session, &pair, prompts, Modality::Optical).await?;
                 *hits += usize::from(largest(&labels, prompts.len()) == class);
@@ -238,17 +242,25 @@ async fn pairs(
             // Middles of the quarters.
             let at = |index: usize, length: usize| (2 * index + 1) * length / (2 * CUTS) - side / 2;
             let (left, top) = (at(cut % CUTS, rgb.width_px), at(cut / CUTS, rgb.height_px));
-            let (rgb, sar) = (crop(rgb, left, top, side), crop(sar, left, top, side));
+            let (rgb, sar) = (
+                rgb.crop([left, top], [side; 2]),
+                sar.crop([left, top], [side; 2]),
+            );
             let seed = (i * CUTS * CUTS + cut) as u64;
             let Some(cloud) = cloud_for(seed, CloudKind::Thick) else {
                 continue;
             };
-            let clouded = pair(add_cloud(&rgb, &cloud).0, sar.clone());
-            let clear = pair(rgb, sar);
-            for (modality, same) in [Modality::Fused, Modality::Optical].iter().zip(&mut same) {
-                let before = labels(session, &clear, &names, *modality).await?;
-                let after = labels(session, &clouded, &names, *modality).await?;
-                *same += before.iter().zip(&after).filter(|(a, b)| a == b).count();
+            let clouded = TilePair::new(add_cloud(&rgb, &cloud).0, sar.clone());
+            let clear = TilePair::new(rgb, sar);
+            // Both sensors' masks of one tile in a row: the session then has its features.
+            let mut both = async |pair: &TilePair| {
+                let fused = labels(session, pair, &names, Modality::Fused).await?;
+                let optical = labels(session, pair, &names, Modality::Optical).await?;
+                Ok::<_, ReportError>([fused, optical])
+            };
+            let (before, after) = (both(&clear).await?, both(&clouded).await?);
+            for (same, (before, after)) in same.iter_mut().zip(before.iter().zip(&after)) {
+                *same += before.iter().zip(after).filter(|(a, b)| a == b).count();
             }
             all += side * side;
             cuts += 1;
@@ -261,15 +273,6 @@ async fn pairs(
         fused: share(same[0]),
         optical: share(same[1]),
     }))
-}
-
-fn pair(rgb: Rgb8, sar: Rgb8) -> TilePair {
-    TilePair {
-        rgb,
-        sar,
-        georef: None,
-        notes: Vec::new(),
-    }
 }
 
 /// Labels of one pass over the whole pair.

@@ -11,7 +11,6 @@ use mmovseg_model::clip_text::TextTower;
 use mmovseg_model::{MmOvSeg, params};
 
 use crate::TrainError;
-use crate::vision::content;
 
 /// Amplitude of the position tables beside patch tokens of about unit variance.
 const POSITION_AMPLITUDE: f32 = 0.3;
@@ -175,7 +174,7 @@ pub(crate) fn values<M: Module>(model: &M) -> Result<Tensors, TrainError> {
             let data = flat
                 .into_data()
                 .try_into_vec()
-                .map_err(|e| content(Path::new(&name), format!("{e:?}")))?;
+                .map_err(TrainError::device(Path::new(&name)))?;
             Ok((name, (shape, data)))
         })
         .collect()

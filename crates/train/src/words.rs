@@ -1,6 +1,6 @@
 //! Class words as unit vectors: every name a class may be called by in training.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use mmovseg_model::{MmOvSeg, Silent};
 use mmovseg_text::{Tokenizer, prompt};
@@ -37,10 +37,7 @@ impl Words {
                 .encode_text(&prompts, &mut Silent)
                 .into_data()
                 .try_into_vec()
-                .map_err(|error| TrainError::Content {
-                    path: PathBuf::from("text tower"),
-                    what: format!("the device gave no values ({error:?})"),
-                })?;
+                .map_err(TrainError::device(Path::new("text tower")))?;
             Ok(flat.chunks_exact(text.embed).map(<[f32]>::to_vec).collect())
         };
         let vectors = Legend::ALL

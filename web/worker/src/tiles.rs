@@ -43,12 +43,7 @@ impl OpenTiles {
     /// Generates a scene of `size_px` x `size_px` pixels.
     pub fn from_scene(seed: u32, size_px: u32, cloud: Cloud) -> Self {
         let scene = mmovseg_scene::generate(u64::from(seed), size_px as usize);
-        let pair = TilePair {
-            rgb: scene.rgb,
-            sar: scene.sar,
-            georef: None,
-            notes: Vec::new(),
-        };
+        let pair = TilePair::new(scene.rgb, scene.sar);
         let origin = format!("generated scene {seed}");
         Self::new(pair, Some(scene.label), false, origin, cloud)
     }

@@ -44,6 +44,14 @@ impl TrainError {
         }
     }
 
+    /// For `map_err` on reading a tensor.
+    pub(crate) fn device<'a, E: std::fmt::Debug>(path: &'a Path) -> impl FnOnce(E) -> Self + 'a {
+        move |error| Self::Content {
+            path: path.to_owned(),
+            what: format!("the device gave no values ({error:?})"),
+        }
+    }
+
     /// For `map_err` on a parser.
     pub(super) fn content<'a, E: std::fmt::Display>(path: &'a Path) -> impl FnOnce(E) -> Self + 'a {
         move |error| Self::Content {

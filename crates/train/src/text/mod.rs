@@ -312,13 +312,10 @@ fn export(tower: &mmovseg_model::clip_text::TextTower, path: &Path) -> Result<()
         } else {
             ""
         };
-        let values: Vec<f32> =
-            flat.into_data()
-                .try_into_vec()
-                .map_err(|error| TrainError::Content {
-                    path: path.to_owned(),
-                    what: format!("the device gave no values ({error:?})"),
-                })?;
+        let values: Vec<f32> = flat
+            .into_data()
+            .try_into_vec()
+            .map_err(TrainError::device(path))?;
         let bytes: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
         tensors.push((
             format!("sem_seg_head.predictor.clip_model.{stem}{name}"),

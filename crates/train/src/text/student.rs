@@ -182,10 +182,7 @@ pub(super) fn embed(
             .forward(&prompts, &mut Silent)
             .into_data()
             .try_into_vec()
-            .map_err(|error| TrainError::Content {
-                path: PathBuf::from("text tower"),
-                what: format!("the device gave no values ({error:?})"),
-            })?;
+            .map_err(TrainError::device(Path::new("text tower")))?;
         out.extend(values);
     }
     Ok(out)

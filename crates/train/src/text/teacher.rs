@@ -219,10 +219,7 @@ impl Teacher {
         tensor
             .into_data()
             .try_into_vec()
-            .map_err(|error| TrainError::Content {
-                path: self.path.clone(),
-                what: format!("the device gave no values ({error:?})"),
-            })
+            .map_err(TrainError::device(&self.path))
     }
 
     fn names(&self) -> Vec<String> {
