@@ -58,13 +58,8 @@ pub fn real_files(folder: &Path) -> Result<Option<[PathBuf; 2]>> {
         &SarOptions::default(),
     )?;
     let middle = |tile: &Rgb8| {
-        let [x, y] = [tile.width_px, tile.height_px].map(|side| (side - SIDE_PX) / 2);
-        let mut cut = Rgb8::filled(SIDE_PX, SIDE_PX, 0);
-        for (row, to) in cut.data.chunks_exact_mut(SIDE_PX * 3).enumerate() {
-            let from = ((y + row) * tile.width_px + x) * 3;
-            to.copy_from_slice(&tile.data[from..from + SIDE_PX * 3]);
-        }
-        cut
+        let corner = [tile.width_px, tile.height_px].map(|side| (side - SIDE_PX) / 2);
+        tile.crop(corner, [SIDE_PX; 2])
     };
     let files = ["real-s2.png", "real-s1.png"].map(|name| folder.join(name));
     for (file, tile) in files.iter().zip([&pair.rgb, &pair.sar]) {
