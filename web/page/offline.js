@@ -48,8 +48,8 @@ self.addEventListener("fetch", (event) => {
     } catch (error) {
       const answer = await kept;
       if (!answer) throw error;
-      silentUntil = Date.now() + REST;
-      asked.catch(() => {});
+      // Not prolonged by what is served meanwhile: the server is asked in earnest again.
+      if (Date.now() >= silentUntil) silentUntil = Date.now() + REST;
       return answer;
     }
   })());
