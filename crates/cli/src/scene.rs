@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use mmovseg_raster::{MAX_SIDE_PX, default_palette, indexed_png, write_rgb_png};
-use mmovseg_scene::{CLASSES, generate};
+use mmovseg_scene::{CLASSES, class_names, generate};
 
 use crate::output::{folder, json, say};
 use crate::progress::Progress;
@@ -23,6 +23,9 @@ pub struct Args {
     /// Side of the tiles in pixels of 10 m
     #[arg(long, value_name = "PX", default_value_t = 192, value_parser = clap::value_parser!(u32).range(16..=MAX_SIDE_PX as i64))]
     size: u32,
+    /// Ask for three of the classes by words that no training label has used, marked as unseen
+    #[arg(long)]
+    unseen_words: bool,
 }
 
 pub fn run(args: Args) -> anyhow::Result<()> {
@@ -87,9 +90,9 @@ fn write(to: &Path, args: &Args, progress: &mut Progress) -> anyhow::Result<()> 
         )?;
         progress.step("scenes", i as usize + 1, args.count as usize);
     }
-    let classes: Vec<_> = CLASSES
-        .iter()
-        .map(|class| serde_json::json!({"name": class.name, "seen": class.seen}))
+    let classes: Vec<_> = class_names(args.unseen_words)
+        .into_iter()
+        .map(|(name, seen)| serde_json::json!({"name": name, "seen": seen}))
         .collect();
     put(".", "classes.json", json(&classes)?)
 }

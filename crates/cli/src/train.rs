@@ -9,7 +9,7 @@ use mmovseg_train::TrainError;
 use mmovseg_train::import::start_from;
 use mmovseg_train::run::StageOptions;
 use mmovseg_train::text::{TextOptions, train_text};
-use mmovseg_train::vision::{train_align, train_optical, train_segment, write_nano};
+use mmovseg_train::vision::{train_align, train_optical, train_pixels, train_segment, write_nano};
 use mmovseg_weights::StoreDtype;
 
 use crate::inputs::{DeviceArgs, choice};
@@ -32,7 +32,9 @@ enum Stage {
     Optical(VisionArgs),
     /// Teach the SAR tower to see what the optical one sees
     Align(VisionArgs),
-    /// Teach head and projections under clouds; --package writes the model when done
+    /// Teach the pixels' towers of the default model, everything else frozen
+    Pixels(VisionArgs),
+    /// Teach all but the text tower under clouds; --package writes the model when done
     Segment(SegmentArgs),
 }
 
@@ -111,6 +113,7 @@ const CPU_PART: usize = 2;
 
 const OPTICAL: Defaults = Defaults(3000, 8, 1e-3);
 const ALIGN: Defaults = Defaults(1500, 8, 5e-4);
+const PIXELS: Defaults = Defaults(5000, 4, 1e-3);
 const SEGMENT: Defaults = Defaults(2000, 8, 1e-3);
 
 fn positive(text: &str) -> Result<usize, String> {
@@ -134,6 +137,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Stage::Text(args) => text(args),
         Stage::Optical(args) => vision(&args, &OPTICAL, train_optical),
         Stage::Align(args) => vision(&args, &ALIGN, train_align),
+        Stage::Pixels(args) => vision(&args, &PIXELS, train_pixels),
         Stage::Segment(args) => {
             vision(&args.vision, &SEGMENT, train_segment)?;
             args.package.as_deref().map_or(Ok(()), |out| {

@@ -528,6 +528,52 @@ fn eval_measures_generated_scenes_and_bench_times_stages() {
 }
 
 #[test]
+fn words_that_were_never_labels_are_measured_apart() {
+    let root = tempfile::tempdir().unwrap();
+    let root = root.path();
+    works(
+        root,
+        &[
+            "scene",
+            "--out",
+            "data",
+            "--count",
+            "1",
+            "--seed",
+            "5",
+            "--size",
+            "150",
+            "--unseen-words",
+        ],
+    );
+    let classes = json(&root.join("data/classes.json"));
+    let unseen: Vec<&str> = classes
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|class| class["seen"] == false)
+        .map(|class| class["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(unseen, ["waterway", "timberland", "badlands"]);
+    let model = convert(root, "q8");
+    works(
+        root,
+        &[
+            "eval", "--device", "cpu", "--model", &model, "--data", "data", "--json", "e.json",
+        ],
+    );
+    let figures = json(&root.join("e.json"));
+    let share = |key: &str| figures[key].as_f64().unwrap();
+    let (seen, unseen) = (share("miou_seen"), share("miou_unseen"));
+    let expected = if seen + unseen > 0.0 {
+        2.0 * seen * unseen / (seen + unseen)
+    } else {
+        0.0
+    };
+    assert!((share("hiou") - expected).abs() < 1e-9);
+}
+
+#[test]
 fn scenes_are_the_same_for_the_same_seed_and_never_overwrite() {
     let root = tempfile::tempdir().unwrap();
     let root = root.path();

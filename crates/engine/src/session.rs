@@ -293,6 +293,12 @@ impl Session {
         }
     }
 
+    /// The network, for what is measured of its towers.
+    #[must_use]
+    pub fn model(&self) -> &MmOvSeg {
+        &self.model
+    }
+
     /// The package's manifest.
     #[must_use]
     pub fn manifest(&self) -> &Manifest {

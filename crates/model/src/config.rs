@@ -123,6 +123,9 @@ pub struct HeadConfig {
     /// `None` in the released models.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pixel_embed: Option<usize>,
+    /// Channels of the pixels' towers at an eighth of the resolution, where they reach that far down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pixel_deep: Option<usize>,
     /// Channels of the decoder's two stages.
     pub decoder: [usize; 2],
     /// Groups of each decoder stage's group norms.
@@ -236,7 +239,7 @@ impl ModelConfig {
                 width: 192,
                 layers: 4,
                 heads: 3,
-                vocab: 12_288,
+                vocab: 22_528,
                 context: 32,
                 embed: 128,
             },
@@ -260,6 +263,7 @@ impl ModelConfig {
                 // Roads and banks are narrower than a patch, and small towers do not keep them.
                 pixel_guidance: Some(16),
                 pixel_embed: Some(32),
+                pixel_deep: Some(128),
                 decoder: [32, 16],
                 groups: [2, 1],
                 class_pad: 256,
@@ -311,6 +315,12 @@ impl ModelConfig {
                 "the fine guidance's width must be a multiple of the pixel towers' norm groups",
             );
         }
+        if head
+            .pixel_deep
+            .is_some_and(|width| width == 0 || !width.is_multiple_of(groups))
+        {
+            return fail("the pixel towers' deepest width must be a multiple of their norm groups");
+        }
         for (name, width, heads) in [
             ("CLIP visual", self.clip.width, self.clip.heads),
             ("text", self.text.width, self.text.heads),
@@ -361,6 +371,7 @@ impl HeadConfig {
             projected_guidance: [32, 16],
             pixel_guidance: None,
             pixel_embed: None,
+            pixel_deep: None,
             decoder: [64, 32],
             groups: [4, 2],
             class_pad: 256,
@@ -495,6 +506,7 @@ impl ModelConfig {
                 ],
                 pixel_guidance: None,
                 pixel_embed: None,
+                pixel_deep: None,
                 decoder,
                 // The authors' group norms hold sixteen channels a group.
                 groups: decoder.map(|c| (c / 16).max(1)),

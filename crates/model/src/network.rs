@@ -190,7 +190,7 @@ impl MmOvSeg {
         };
         let tower = || {
             head.pixel_embed
-                .map(|width| PixelTower::new(fine, width, device))
+                .map(|width| PixelTower::new(fine, width, head.pixel_deep, embed, device))
         };
         let [g0, g1] = head.projected_guidance;
         let guides = || {
@@ -314,7 +314,7 @@ impl MmOvSeg {
         maps.fine = PixelGuidance::add(guidance.as_ref(), maps.fine, pixels.clone());
         maps.pixels = tower
             .as_ref()
-            .map(|tower| tower.forward(pixels, maps.fine.clone()));
+            .map(|tower| tower.forward(pixels, maps.fine.clone(), maps.down.clone()));
         maps
     }
 

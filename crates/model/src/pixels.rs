@@ -46,44 +46,101 @@ impl PixelGuidance {
 
 /// Residual rounds at a quarter of the resolution.
 const ROUNDS: usize = 3;
+/// Residual rounds at an eighth.
+const DEEP_ROUNDS: usize = 2;
 /// Groups of the group norms.
 pub(crate) const GROUPS: usize = 4;
 
 /// A small convolutional tower that gives every pair of pixels an embedding of its own: texture at a
-/// quarter of the resolution, joined at half of it with the pixels again and with what the transformer
-/// tower of the same sensor knows of the surroundings.
+/// quarter of the resolution and the surroundings at an eighth, joined at half of it with the pixels
+/// again; the transformer tower of the same sensor joins in at an eighth and at half.
 #[derive(Module, Debug)]
 pub(crate) struct PixelTower {
     pairs: Conv,
     near: Conv,
     down: Conv,
     rounds: Vec<Round>,
+    deep: Option<Deep>,
     up: Upsample,
     join: Conv,
     norm: GroupNorm,
     out: Conv,
 }
 
+/// A residual round: a convolution of neighbours.
 #[derive(Module, Debug)]
 struct Round {
     conv: Conv,
     norm: GroupNorm,
 }
 
+impl Round {
+    fn new(width: usize, device: &Device) -> Self {
+        Self {
+            conv: Conv::new(width, width, 3, false, device),
+            norm: GroupNorm::new(width, GROUPS, device),
+        }
+    }
+
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        x.clone() + relu(self.norm.forward(self.conv.forward(x)))
+    }
+}
+
+/// What the surroundings say, at an eighth of the resolution.
+#[derive(Module, Debug)]
+struct Deep {
+    down: Conv,
+    tokens: Conv,
+    rounds: Vec<Round>,
+    up: Upsample,
+    join: Round,
+}
+
+impl Deep {
+    /// `width` channels of the map it is added to, `deep` of its own, `tokens` of the transformer's.
+    fn new(width: usize, deep: usize, tokens: usize, device: &Device) -> Self {
+        let mut up = Upsample::new(deep, width, 2, device);
+        // Nothing at first: training finds what the neighbours do not say.
+        up.weight = constant([deep, width, 2, 2], 0.0, device);
+        Self {
+            down: Conv::new(width, deep, 2, true, device),
+            tokens: Conv::new(tokens, deep, 1, true, device),
+            rounds: (0..DEEP_ROUNDS).map(|_| Round::new(deep, device)).collect(),
+            up,
+            join: Round::new(width, device),
+        }
+    }
+
+    /// `[N, width, 2g, 2g]` and tokens `[N, tokens, g, g]` to `[N, width, 2g, 2g]`.
+    fn forward(&self, x: Tensor<4>, tokens: Tensor<4>) -> Tensor<4> {
+        let grid = tokens.dims()[2];
+        let near = self.down.patches(x.clone()) + self.tokens.patches(tokens);
+        let mut deep = relu(to_map(near, grid, grid));
+        for round in &self.rounds {
+            deep = round.forward(deep);
+        }
+        self.join.forward(x + self.up.forward(deep))
+    }
+}
+
 impl PixelTower {
-    /// `width` channels, as many as the fine guidance has; `embed` channels out.
-    pub fn new(width: usize, embed: usize, device: &Device) -> Self {
+    /// `width` channels, as many as the fine guidance has; `embed` channels out. With `deep` channels at
+    /// an eighth, which is then the grid of the `tokens`-wide transformer map.
+    pub fn new(
+        width: usize,
+        embed: usize,
+        deep: Option<usize>,
+        tokens: usize,
+        device: &Device,
+    ) -> Self {
         let wide = 2 * width;
         Self {
             pairs: Conv::new(3, width, 2, true, device),
             near: Conv::new(width, width, 3, true, device),
             down: Conv::new(width, wide, 2, true, device),
-            rounds: (0..ROUNDS)
-                .map(|_| Round {
-                    conv: Conv::new(wide, wide, 3, false, device),
-                    norm: GroupNorm::new(wide, GROUPS, device),
-                })
-                .collect(),
+            rounds: (0..ROUNDS).map(|_| Round::new(wide, device)).collect(),
+            deep: deep.map(|deep| Deep::new(wide, deep, tokens, device)),
             up: Upsample::new(wide, width, 2, device),
             join: Conv::new(width, width, 3, false, device),
             norm: GroupNorm::new(width, GROUPS, device),
@@ -91,15 +148,18 @@ impl PixelTower {
         }
     }
 
-    /// Pixels `[N, 3, S, S]` and the tower's fine map `[N, width, S/2, S/2]` to embeddings
-    /// `[N, (S/2)², embed]`, row-major.
-    pub fn forward(&self, pixels: Tensor<4>, fine: Tensor<4>) -> Tensor<3> {
+    /// Pixels `[N, 3, S, S]`, the transformer's fine map `[N, width, S/2, S/2]` and its features
+    /// `[N, tokens, S/8, S/8]` to embeddings `[N, (S/2)², embed]`, row-major.
+    pub fn forward(&self, pixels: Tensor<4>, fine: Tensor<4>, tokens: Tensor<4>) -> Tensor<3> {
         let half = pixels.dims()[2] / 2;
         let near = relu(to_map(self.pairs.patches(pixels), half, half));
         let near = relu(self.near.forward(near));
         let mut x = relu(to_map(self.down.patches(near.clone()), half / 2, half / 2));
         for round in &self.rounds {
-            x = x.clone() + relu(round.norm.forward(round.conv.forward(x)));
+            x = round.forward(x);
+        }
+        if let Some(deep) = &self.deep {
+            x = deep.forward(x, tokens);
         }
         let x = self.up.forward(x) + near + fine;
         let x = relu(self.norm.forward(self.join.forward(x)));

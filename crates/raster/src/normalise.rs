@@ -9,13 +9,17 @@ use crate::stats::{histogram_percentile, percentiles, stretch_byte};
 const RGB_RANGE: [f32; 2] = [16.0, 240.0];
 
 /// Most contrast that [`robust_rgb`] adds, so that a flat tile does not become noise.
-const RGB_MOST_GAIN: f32 = 4.0;
+const RGB_MOST_GAIN: f32 = 3.0;
+
+/// What becomes of a flat tile's brightness.
+const RGB_BRIGHTNESS: f32 = 1.5;
 
 /// Optical tile with one gain and one offset for all channels that bring the 1 % and 99 % percentiles
 /// of its luminance to 16 and 240. `[height_px, width_px, 3]`.
 ///
-/// The gain is at most 4; a tile flatter than that is centred on mid-grey. Black pixels (fill) do not
-/// take part and stay black. Colour balance is kept: colour is evidence.
+/// The gain is at most 3. A tile flatter than that leaves room, in which it keeps its brightness (times
+/// 1.5): a tile of nothing but forest stays darker than one of nothing but meadow. Black pixels (fill) do
+/// not take part and stay black. Colour balance is kept: colour is evidence.
 #[must_use]
 pub fn robust_rgb(picture: &Rgb8) -> Rgb8 {
     RgbRadiometry::measure(picture).apply(picture)
@@ -46,7 +50,11 @@ impl RgbRadiometry {
         };
         let (low, high) = (f32::from(low), f32::from(high));
         let gain = ((RGB_RANGE[1] - RGB_RANGE[0]) / (high - low).max(1.0)).min(RGB_MOST_GAIN);
-        let offset = f32::midpoint(RGB_RANGE[0], RGB_RANGE[1]) - gain * f32::midpoint(low, high);
+        let (middle, reach) = (f32::midpoint(low, high), 0.5 * gain * (high - low));
+        let [least, most] = [RGB_RANGE[0] + reach, RGB_RANGE[1] - reach];
+        // Full contrast leaves one place for the middle, and rounding must not turn the ends about.
+        let offset =
+            (RGB_BRIGHTNESS * middle).clamp(least.min(most), most.max(least)) - gain * middle;
         let mut table = [0_u8; 256];
         for (byte, out) in table.iter_mut().enumerate() {
             *out = libm::roundf(gain * byte as f32 + offset) as u8;

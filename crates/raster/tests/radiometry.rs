@@ -130,6 +130,31 @@ fn optical_looks_the_same_from_any_stretch() {
     }
 }
 
+/// A tile of one kind of ground shows how dark that ground is; a full range leaves nothing to tell.
+#[test]
+fn a_flat_tile_stays_as_dark_as_it_was() {
+    let tile = |middle: u32, reach: u32| {
+        let bytes: Vec<u8> = (0..64_u32 * 64)
+            .map(|i| (middle - reach + i * 2_654_435_761 % (2 * reach + 1)) as u8)
+            .collect();
+        Rgb8::from_grey(64, 64, &bytes)
+    };
+    let mean = |picture: &Rgb8| {
+        picture.data.iter().map(|&b| f64::from(b)).sum::<f64>() / picture.data.len() as f64
+    };
+    let [forest, meadow] = [60, 110].map(|middle| mean(&robust_rgb(&tile(middle, 12))));
+    assert!((80.0..100.0).contains(&forest), "{forest}");
+    assert!((155.0..175.0).contains(&meadow), "{meadow}");
+    // Nothing leaves the range, however dark or bright.
+    for middle in [13, 240] {
+        let out = robust_rgb(&tile(middle, 12));
+        let clipped = out.data.iter().filter(|&&b| b == 0 || b == 255).count();
+        assert_eq!(clipped, 0, "{middle}");
+    }
+    let [dark, bright] = [90, 130].map(|middle| mean(&robust_rgb(&tile(middle, 80))));
+    assert!((dark - bright).abs() < 4.0, "{dark} {bright}");
+}
+
 #[test]
 fn even_tiles_do_not_become_noise() {
     // Two levels apart: rounding noise, nothing else.

@@ -26,8 +26,10 @@ pub struct SceneClass {
     pub name: &'static str,
     /// Whether training shows this name; an unseen class is kept for testing open vocabulary.
     pub seen: bool,
-    /// Other names for the same ground.
+    /// Other names for the same ground, which training uses too.
     pub synonyms: &'static [&'static str],
+    /// A name for the same ground that is never a label in training, where one is kept for testing.
+    pub unseen_word: Option<&'static str>,
 }
 
 /// The classes; a label is an index into this list.
@@ -45,7 +47,13 @@ pub const CLASSES: &[SceneClass] = &[
             "water body",
             "open water",
             "coastal water",
+            "canal",
+            "bay",
+            "estuary",
+            "shallow water",
+            "watercourse",
         ],
+        unseen_word: Some("waterway"),
     },
     SceneClass {
         name: "forest",
@@ -57,7 +65,14 @@ pub const CLASSES: &[SceneClass] = &[
             "woods",
             "forested area",
             "dense vegetation",
+            "grove",
+            "taiga",
+            "coniferous forest",
+            "deciduous forest",
+            "mixed forest",
+            "wooded area",
         ],
+        unseen_word: Some("timberland"),
     },
     SceneClass {
         name: "city",
@@ -73,12 +88,30 @@ pub const CLASSES: &[SceneClass] = &[
             "settlement",
             "industrial area",
             "building",
+            "suburb",
+            "urban fabric",
+            "apartment blocks",
+            "neighbourhood",
+            "business district",
+            "rooftops",
         ],
+        unseen_word: None,
     },
     SceneClass {
         name: "road",
         seen: true,
-        synonyms: &["highway", "street", "motorway", "paved road", "roadway"],
+        synonyms: &[
+            "highway",
+            "street",
+            "motorway",
+            "paved road",
+            "roadway",
+            "avenue",
+            "lane",
+            "asphalt road",
+            "roads",
+        ],
+        unseen_word: None,
     },
     SceneClass {
         name: "farmland",
@@ -91,7 +124,13 @@ pub const CLASSES: &[SceneClass] = &[
             "agriculture",
             "cultivated land",
             "arable land",
+            "farm",
+            "field",
+            "crop field",
+            "maize field",
+            "tilled land",
         ],
+        unseen_word: None,
     },
     SceneClass {
         name: "grassland",
@@ -103,7 +142,12 @@ pub const CLASSES: &[SceneClass] = &[
             "grass",
             "herbaceous vegetation",
             "lawn",
+            "steppe",
+            "grazing land",
+            "grassy field",
+            "hay meadow",
         ],
+        unseen_word: None,
     },
     SceneClass {
         name: "bare land",
@@ -116,9 +160,28 @@ pub const CLASSES: &[SceneClass] = &[
             "barren land",
             "bare ground",
             "beach",
+            "gravel",
+            "barren ground",
+            "bare rock",
+            "dry land",
+            "dirt",
         ],
+        unseen_word: Some("badlands"),
     },
 ];
+
+/// Every class's name and whether training has seen it; with `unseen_words`, the words that no label has
+/// used take the places of the names of their classes.
+#[must_use]
+pub fn class_names(unseen_words: bool) -> Vec<(&'static str, bool)> {
+    CLASSES
+        .iter()
+        .map(|class| match class.unseen_word {
+            Some(word) if unseen_words => (word, false),
+            _ => (class.name, class.seen),
+        })
+        .collect()
+}
 
 /// One generated pair of tiles with its ground truth, all `size_px` × `size_px` and aligned.
 #[derive(Clone, Debug, PartialEq)]

@@ -43,6 +43,10 @@ pub(crate) struct Batch {
     pub sar: Tensor<4>,
     /// 1 where there is a SAR tile, `[N, 1, 1, 1]`.
     pub has_sar: Tensor<4>,
+    /// Whether any sample has one.
+    pub any_sar: bool,
+    /// 1 where both sensors see the ground, `[N]`; `None` where no sample does.
+    pub both_see: Option<Tensor<1>>,
     /// Share of each class in each cell of the feature grid, `[N, T, g²]`.
     cells: Tensor<3>,
     /// Share of labelled pixels in each cell, `[N, 1, g²]`.
@@ -90,6 +94,11 @@ impl Batch {
             clear: tile(|s| &s.clear),
             sar: tile(|s| &s.sar),
             has_sar: flag(&|s| s.has_sar),
+            any_sar: samples.iter().any(|s| s.has_sar),
+            both_see: samples
+                .iter()
+                .any(|s| s.has_sar && s.is_clear)
+                .then(|| flag(&|s| s.has_sar && s.is_clear).reshape([n])),
             cells: Tensor::from_data(TensorData::new(cells, [n, classes, grid * grid]), device),
             cell_weight: Tensor::from_data(
                 TensorData::new(cell_weight, [n, 1, grid * grid]),
@@ -157,6 +166,23 @@ fn shares(samples: &[Sample], legend: Legend, grid: usize) -> (Vec<f32>, Vec<f32
     (share, weight)
 }
 
+/// How badly each SAR embedding finds the optical one of its own place among all of its tile,
+/// `[N, E, g, g]` each, mean over the tiles that `weight [N]` counts. The optical ones stay as they are:
+/// SAR is unified with them, as in stage 1.
+pub(crate) fn place_loss(sar: Tensor<4>, optical: Tensor<4>, weight: Tensor<1>) -> Tensor<1> {
+    let [n, embed, h, w] = sar.dims();
+    let unit = |map: Tensor<4>| {
+        let flat = map.reshape([n, embed, h * w]);
+        let norm = flat.clone().square().sum_dim(1).clamp_min(1e-24).sqrt();
+        flat / norm
+    };
+    let likeness = unit(sar).swap_dims(1, 2).matmul(unit(optical).detach());
+    let log = log_softmax(likeness / TEMPERATURE, 2);
+    let here: Tensor<3> = Tensor::<2>::eye(h * w, &log.device()).unsqueeze();
+    let each = -(log * here).sum_dim(2).mean_dim(1).reshape([n]);
+    (each * weight.clone()).sum() / (weight.sum() + 1e-6)
+}
+
 /// Cross-entropy of cells against their class shares; `cosines [N, T, g²]`.
 pub(crate) fn dense_loss(cosines: Tensor<3>, batch: &Batch) -> Tensor<1> {
     cross_entropy(cosines, batch.cells.clone(), batch.cell_weight.clone())
@@ -175,4 +201,36 @@ fn cross_entropy(cosines: Tensor<3>, shares: Tensor<3>, weight: Tensor<3>) -> Te
     let log = log_softmax(cosines / TEMPERATURE, 1);
     let each = -(shares * log).sum_dim(1) * weight.clone();
     each.sum() / (weight.sum() + 1e-6)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+    use super::place_loss;
+    use burn::tensor::{Device, Distribution, Tensor};
+
+    #[test]
+    fn places_are_found_by_their_own_embeddings_and_only_counted_tiles_count() {
+        let device = Device::flex();
+        device.seed(7);
+        let optical = Tensor::<4>::random([2, 32, 4, 4], Distribution::Normal(0.0, 1.0), &device);
+        let other = Tensor::<4>::random([2, 32, 4, 4], Distribution::Normal(0.0, 1.0), &device);
+        let loss = |sar: &Tensor<4>, weight: [f32; 2]| -> f32 {
+            place_loss(
+                sar.clone(),
+                optical.clone(),
+                Tensor::from_data(weight, &device),
+            )
+            .into_scalar()
+        };
+        assert!(loss(&optical, [1.0, 1.0]) < 0.01);
+        assert!(loss(&other, [1.0, 1.0]) > 16f32.ln());
+        let mixed = Tensor::cat(
+            vec![optical.clone().narrow(0, 0, 1), other.narrow(0, 1, 1)],
+            0,
+        );
+        assert!(loss(&mixed, [1.0, 0.0]) < 0.01);
+        assert!(loss(&mixed, [0.0, 1.0]) > 16f32.ln());
+    }
 }

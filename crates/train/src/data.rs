@@ -25,7 +25,7 @@ pub const HELD_OUT_EVERY: usize = 7;
 pub enum Legend {
     /// Those of generated scenes, [`CLASSES`].
     Scenes,
-    /// Those of EuroSAT that show one land cover throughout, [`EUROSAT`].
+    /// Those of EuroSAT, [`EUROSAT`].
     EuroSat,
 }
 
@@ -66,6 +66,8 @@ pub struct Sample {
     pub sar: Vec<f32>,
     /// Whether there is a SAR tile.
     pub has_sar: bool,
+    /// Whether the optical tile is without clouds.
+    pub is_clear: bool,
     /// Index into the legend a pixel, or [`IGNORE`].
     pub label: Vec<u8>,
     /// What labels mean.
@@ -100,8 +102,11 @@ impl CloudMix {
         clear: 100,
         thin: 0,
     };
-    /// For teaching to lean on SAR where the optical tile fails.
-    pub const CLOUDY: Self = Self { clear: 15, thin: 8 };
+    /// For teaching to lean on SAR where the optical tile fails, and on both where it does not.
+    pub const CLOUDY: Self = Self {
+        clear: 35,
+        thin: 15,
+    };
 }
 
 /// The square that a model reads.
@@ -145,38 +150,9 @@ pub struct Sources {
     square: Square,
 }
 
-/// EuroSAT classes whose tiles show one land cover throughout, and what that may be called. Highway
-/// and River tiles are mostly something else and are left out.
-pub const EUROSAT: [(&str, &[&str]); 8] = [
-    (
-        "SeaLake",
-        &["sea or lake", "water", "sea", "lake", "open water"],
-    ),
-    (
-        "Forest",
-        &["forest", "woodland", "trees", "tree cover", "dense forest"],
-    ),
-    (
-        "Residential",
-        &[
-            "residential area",
-            "residential buildings",
-            "houses",
-            "suburb",
-            "housing",
-            "town",
-        ],
-    ),
-    (
-        "Industrial",
-        &[
-            "industrial area",
-            "industrial buildings",
-            "commercial area",
-            "warehouses",
-            "factory",
-        ],
-    ),
+/// EuroSAT's classes in its own order: file, and what its tiles may be called, the plain name first.
+/// Of a Highway or River tile, a part is what its name says; EuroSAT names it whole.
+pub const EUROSAT: [(&str, &[&str]); 10] = [
     (
         "AnnualCrop",
         &[
@@ -186,16 +162,24 @@ pub const EUROSAT: [(&str, &[&str]); 8] = [
             "cropland",
             "arable land",
             "ploughed field",
+            "crops",
+            "agricultural field",
+            "maize field",
+            "tilled land",
         ],
     ),
     (
-        "PermanentCrop",
+        "Forest",
         &[
-            "permanent crop",
-            "permanent crop land",
-            "orchard",
-            "vineyard",
-            "plantation",
+            "forest",
+            "woodland",
+            "trees",
+            "tree cover",
+            "dense forest",
+            "woods",
+            "coniferous forest",
+            "mixed forest",
+            "forested area",
         ],
     ),
     (
@@ -207,6 +191,35 @@ pub const EUROSAT: [(&str, &[&str]); 8] = [
             "scrub",
             "wild grassland",
             "heathland",
+            "bushes",
+            "shrubs",
+            "moorland",
+        ],
+    ),
+    (
+        "Highway",
+        &[
+            "highway",
+            "motorway",
+            "road",
+            "main road",
+            "interstate",
+            "roadway",
+            "asphalt road",
+        ],
+    ),
+    (
+        "Industrial",
+        &[
+            "industrial area",
+            "industrial buildings",
+            "commercial area",
+            "warehouses",
+            "factory",
+            "industrial zone",
+            "commercial buildings",
+            "factories",
+            "business district",
         ],
     ),
     (
@@ -217,6 +230,59 @@ pub const EUROSAT: [(&str, &[&str]); 8] = [
             "meadow",
             "grazing land",
             "grassy field",
+            "green field",
+            "hay meadow",
+        ],
+    ),
+    (
+        "PermanentCrop",
+        &[
+            "permanent crop",
+            "permanent crop land",
+            "orchard",
+            "vineyard",
+            "plantation",
+            "olive grove",
+            "orchards",
+            "vineyards",
+        ],
+    ),
+    (
+        "Residential",
+        &[
+            "residential area",
+            "residential buildings",
+            "houses",
+            "suburb",
+            "housing",
+            "town",
+            "village",
+            "neighbourhood",
+            "apartment blocks",
+        ],
+    ),
+    (
+        "River",
+        &[
+            "river",
+            "river channel",
+            "watercourse",
+            "canal",
+            "river water",
+            "river bank",
+        ],
+    ),
+    (
+        "SeaLake",
+        &[
+            "sea or lake",
+            "water",
+            "sea",
+            "lake",
+            "open water",
+            "ocean",
+            "water body",
+            "reservoir",
         ],
     ),
 ];
@@ -336,6 +402,7 @@ impl Sources {
             _ => most,
         };
         let side = wanted / cells;
+        // Neighbours of few kinds, as on the ground.
         let palette: [usize; 3] = std::array::from_fn(|_| dice.random_range(0..EUROSAT.len()));
         for cell in 0..cells * cells {
             let kind = palette[dice.random_range(0..palette.len())];
@@ -396,10 +463,9 @@ impl Sources {
             *l = label[source(i, square.side_px, turn)];
         }
         let rgb = disturb(&rgb, dice);
-        let cloudy = match cloud(clouds, dice) {
-            Some(cloud) => add_cloud(&rgb, &cloud).0,
-            None => rgb.clone(),
-        };
+        let cloud = cloud(clouds, dice);
+        let is_clear = cloud.is_none();
+        let cloudy = cloud.map_or_else(|| rgb.clone(), |cloud| add_cloud(&rgb, &cloud).0);
         let has_sar = sar.is_some();
         let sar = match sar {
             Some(sar) => square.sar(&disturb_sar(&dihedral(&sar, turn), dice), dice),
@@ -410,6 +476,7 @@ impl Sources {
             clear: square.optical(&rgb),
             sar,
             has_sar,
+            is_clear,
             label: labels,
             legend: Legend::Scenes,
         }
@@ -483,8 +550,12 @@ fn mean(plane: &[f32], [w, h]: [usize; 2], reach: usize) -> Vec<f32> {
 
 /// Gain, offset, gamma, haze and colour cast, as sensors and stretches differ.
 fn disturb(rgb: &Rgb8, dice: &mut ChaCha8Rng) -> Rgb8 {
-    if dice.random_bool(0.15) {
+    if dice.random_bool(0.2) {
         return rgb.clone();
+    }
+    // 16-bit tiles arrive stretched by their own percentiles.
+    if dice.random_bool(0.25) {
+        return stretched(rgb);
     }
     let gamma = dice.random_range(0.7f32..1.4);
     let black = dice.random_range(-15.0f32..30.0);
@@ -513,6 +584,27 @@ fn disturb(rgb: &Rgb8, dice: &mut ChaCha8Rng) -> Rgb8 {
         for (value, table) in pixel.iter_mut().zip(&tables) {
             *value = table[usize::from(*value)];
         }
+    }
+    out
+}
+
+/// The 2 % and 98 % percentiles of all values as 0 and 255.
+fn stretched(rgb: &Rgb8) -> Rgb8 {
+    let mut sorted = rgb.data.clone();
+    sorted.sort_unstable();
+    let at = |percent: usize| {
+        f32::from(
+            sorted
+                .get(sorted.len() * percent / 100)
+                .copied()
+                .unwrap_or(0),
+        )
+    };
+    let (low, high) = (at(2), at(98));
+    let gain = 255.0 / (high - low).max(1.0);
+    let mut out = rgb.clone();
+    for value in &mut out.data {
+        *value = ((f32::from(*value) - low) * gain).clamp(0.0, 255.0) as u8;
     }
     out
 }

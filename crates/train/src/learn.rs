@@ -24,7 +24,7 @@ const AHEAD: usize = 3;
 /// Samples of one kind (scene, collage, real pair) in a row.
 const SAME_KIND: usize = 2;
 /// Steps between two lines of the log.
-const LOG_STEPS: usize = 10;
+pub(crate) const LOG_STEPS: usize = 10;
 
 /// What a stage minimises, and the terms it logs.
 pub(crate) struct Loss {
@@ -43,7 +43,7 @@ pub(crate) fn learn(
     loss: impl Fn(&MmOvSeg, &Batch, usize) -> Loss + Sync,
 ) -> Result<(), TrainError> {
     let slow = recipe.slow_ids(&model);
-    let (mut run, mut model, mut optimizers) = Run::start(name, options, recipe, model)?;
+    let (mut run, mut model, mut optimizers) = Run::start(options.plan(name), recipe, model)?;
     let square = Square::of(model.config());
     let mut average = Average::open(&run, &model)?;
     let feed = feed(options, square, run.first(), draw)?;

@@ -39,6 +39,19 @@ pub struct StageOptions {
     pub progress: fn(&str),
 }
 
+impl StageOptions {
+    /// The book-keeping of the stage `name`.
+    pub(crate) fn plan(&self, name: &str) -> Plan {
+        Plan {
+            folder: self.run.join(name),
+            steps: self.steps,
+            learning_rate: self.learning_rate,
+            seed: self.seed,
+            progress: self.progress,
+        }
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 struct State {
     step: usize,
@@ -115,10 +128,23 @@ pub(crate) struct Optimizers {
     pub slow: Option<ModuleOptimizer>,
 }
 
+/// What a stage's book-keeping is told.
+pub(crate) struct Plan {
+    /// Where the stage keeps its files.
+    pub folder: PathBuf,
+    /// Optimiser steps.
+    pub steps: usize,
+    /// Highest learning rate.
+    pub learning_rate: f64,
+    /// Seed of weights and data.
+    pub seed: u64,
+    /// Hears what is going on, one line at a time.
+    pub progress: fn(&str),
+}
+
 /// A stage under way.
-pub struct Run {
-    folder: PathBuf,
-    options: StageOptions,
+pub(crate) struct Run {
+    plan: Plan,
     losses: File,
     started: Instant,
     first: usize,
@@ -127,19 +153,18 @@ pub struct Run {
 }
 
 impl Run {
-    /// Starts the stage `name`, or goes on where it stopped: the module and the optimiser are
-    /// replaced by the last checkpoint's.
+    /// Starts a stage, or goes on where it stopped: the module and the optimiser are replaced by the
+    /// last checkpoint's.
     ///
     /// # Errors
     /// When the folder cannot be written, or holds a run of another length or seed.
     pub(crate) fn start<M: Module>(
-        name: &str,
-        options: &StageOptions,
+        plan: Plan,
         recipe: &Recipe,
         module: M,
     ) -> Result<(Self, M, Optimizers), TrainError> {
-        let folder = options.run.join(name);
-        std::fs::create_dir_all(&folder).map_err(file(&folder))?;
+        let folder = &plan.folder;
+        std::fs::create_dir_all(folder).map_err(file(folder))?;
         let mut optimizers = Optimizers {
             main: recipe.optimizer(),
             slow: recipe.slow.as_ref().map(|_| recipe.optimizer()),
@@ -150,7 +175,7 @@ impl Run {
         if path.exists() {
             let bytes = std::fs::read(&path).map_err(file(&path))?;
             let state: State = serde_json::from_slice(&bytes).map_err(content(&path))?;
-            if (state.steps, state.seed) != (options.steps, options.seed) {
+            if (state.steps, state.seed) != (plan.steps, plan.seed) {
                 let what = format!(
                     "it belongs to a run of {} steps with seed {}",
                     state.steps, state.seed
@@ -159,14 +184,14 @@ impl Run {
             }
             module = module
                 .try_load_file(folder.join("model.bpk"))
-                .map_err(content(&folder))?;
+                .map_err(content(folder))?;
             optimizers.main = optimizers
                 .main
                 .load(folder.join(OPTIMIZER_FILES[0]))
-                .map_err(content(&folder))?;
+                .map_err(content(folder))?;
             if let Some(slow) = optimizers.slow.take() {
                 let loaded = slow.load(folder.join(OPTIMIZER_FILES[1]));
-                optimizers.slow = Some(loaded.map_err(content(&folder))?);
+                optimizers.slow = Some(loaded.map_err(content(folder))?);
             }
             first = state.step;
         }
@@ -177,8 +202,7 @@ impl Run {
             .open(&path)
             .map_err(file(&path))?;
         let run = Self {
-            folder,
-            options: options.clone(),
+            plan,
             losses,
             started: Instant::now(),
             first,
@@ -190,7 +214,7 @@ impl Run {
 
     /// Where the stage keeps its files.
     pub(crate) fn folder(&self) -> &Path {
-        &self.folder
+        &self.plan.folder
     }
 
     /// The step to go on with.
@@ -202,14 +226,14 @@ impl Run {
     /// Linear warm-up, then half a cosine.
     #[must_use]
     pub fn learning_rate(&self, step: usize) -> f64 {
-        let at = (step + 1) as f64 / self.options.steps.max(1) as f64;
+        let at = (step + 1) as f64 / self.plan.steps.max(1) as f64;
         let factor = if at < self.warm_up {
             at / self.warm_up
         } else {
             let turn = std::f64::consts::PI * (at - self.warm_up) / (1.0 - self.warm_up);
             0.5 * (1.0 + self.last + (1.0 - self.last) * turn.cos())
         };
-        self.options.learning_rate * factor
+        self.plan.learning_rate * factor
     }
 
     /// Logs named losses of a step.
@@ -226,15 +250,15 @@ impl Run {
         for (name, value) in losses {
             line.insert((*name).into(), (*value).into());
         }
-        let path = self.folder.join("losses.jsonl");
+        let path = self.plan.folder.join("losses.jsonl");
         writeln!(self.losses, "{}", serde_json::Value::Object(line)).map_err(file(&path))?;
         let text: Vec<String> = losses
             .iter()
             .map(|(name, value)| format!("{name} {value:.4}"))
             .collect();
-        (self.options.progress)(&format!(
+        (self.plan.progress)(&format!(
             "step {step} of {}: {}",
-            self.options.steps,
+            self.plan.steps,
             text.join(", ")
         ));
         Ok(())
@@ -243,7 +267,7 @@ impl Run {
     /// Whether it is time to save after a step, as it is at the end.
     #[must_use]
     pub fn is_checkpoint(&self, step: usize) -> bool {
-        (step + 1).is_multiple_of(CHECKPOINT_STEPS) || step + 1 == self.options.steps
+        (step + 1).is_multiple_of(CHECKPOINT_STEPS) || step + 1 == self.plan.steps
     }
 
     /// Saves the state after a step.
@@ -258,24 +282,24 @@ impl Run {
     ) -> Result<(), TrainError> {
         let done = step + 1;
         // The state file is written last: without it a half-written checkpoint is not picked up.
-        let path = self.folder.join("state.json");
+        let path = self.plan.folder.join("state.json");
         if path.exists() {
             std::fs::remove_file(&path).map_err(file(&path))?;
         }
         module
             .valid()
-            .save_file(self.folder.join("model.bpk"))
-            .map_err(content(&self.folder))?;
+            .save_file(self.plan.folder.join("model.bpk"))
+            .map_err(content(self.folder()))?;
         let all = std::iter::once(&optimizers.main).chain(&optimizers.slow);
         for (optimizer, name) in all.zip(OPTIMIZER_FILES) {
             optimizer
-                .save(self.folder.join(name))
-                .map_err(content(&self.folder))?;
+                .save(self.plan.folder.join(name))
+                .map_err(content(self.folder()))?;
         }
         let state = State {
             step: done,
-            steps: self.options.steps,
-            seed: self.options.seed,
+            steps: self.plan.steps,
+            seed: self.plan.seed,
         };
         let text = serde_json::to_vec(&state).map_err(content(&path))?;
         std::fs::write(&path, text).map_err(file(&path))

@@ -2,12 +2,12 @@
 //! cross-modal unification), and segmentation under clouds (the paper's stage 2).
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use burn::tensor::activation::{log_softmax, relu};
 use burn::tensor::{Device, Tensor};
 use mmovseg_model::dino::DinoTaps;
-use mmovseg_model::network::Modality;
+use mmovseg_model::network::{DinoMaps, Modality};
 use mmovseg_model::{MmOvSeg, ModelConfig, Silent, cosine};
 use mmovseg_scene::CLASSES;
 use mmovseg_text::Tokenizer;
@@ -16,7 +16,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::TrainError;
-use crate::batch::{dense_loss, pixel_loss};
+use crate::batch::{dense_loss, pixel_loss, place_loss};
 use crate::data::{CloudMix, Sample, Sources};
 use crate::import::{self, Imported};
 use crate::learn::{Loss, learn};
@@ -29,6 +29,9 @@ use crate::words::Words;
 pub const NANO_TEMPLATE: &str = "{}";
 /// Weight of the towers' own classification beside the segmentation losses.
 const DENSE_WEIGHT: f64 = 0.3;
+
+/// Weight of the unification of SAR with optical embeddings beside the segmentation losses.
+const PLACE_WEIGHT: f64 = 0.05;
 
 /// Teaches both optical towers land cover, on scenes and EuroSAT collages, clear and clouded:
 /// every cell of the feature grid is classified by its cosine with class words.
@@ -88,7 +91,7 @@ pub fn train_align(options: &StageOptions) -> Result<(), TrainError> {
         return align_released(options, origin.model);
     }
     let words = origin.words()?;
-    let model = match origin.after(options, "optical")? {
+    let model = match origin.after(options, &["optical"])? {
         (model, true) => copy_optical_to_sar(model, &options.device.clone().autodiff())?,
         // A package's SAR tower goes on from where it is.
         (model, false) => model,
@@ -156,8 +159,82 @@ fn apart(ours: DinoTaps, theirs: DinoTaps) -> Tensor<1> {
     unlike(a, first) + unlike(b, second) + unlike(c, third)
 }
 
+/// The pixels' towers and their comparison with text, everything else frozen: a step costs a third of one
+/// of the segment stage, and small convolutions need many. Judged by each sensor alone and by both.
+///
+/// # Errors
+/// When the align stage has not been run, or a file cannot be read or written.
+pub fn train_pixels(options: &StageOptions) -> Result<(), TrainError> {
+    let origin = Origin::open(options)?;
+    if origin.is_released() {
+        return Err(content(
+            &options.run,
+            "it starts from a released variant, which has no towers for pixels: go on with `segment`",
+        ));
+    }
+    let words = origin.words()?;
+    let (model, _) = origin.after(options, &["align"])?;
+    let model =
+        model.learn_only(|name| name.contains("pixel_tower") || name.contains("pixel_head"));
+    let draw = |sources: &Sources, seed, dice: &mut ChaCha8Rng| {
+        labelled(sources, seed, dice, [35, 10], CloudMix::CLOUDY)
+    };
+    learn(
+        "pixels",
+        options,
+        &Recipe::OURS,
+        model,
+        draw,
+        |model, batch, step| {
+            let text = batch.text(&words, options.seed, step);
+            let judge = |maps: &DinoMaps, weight: &Tensor<4>| {
+                let cosines = model.pixel_cosine(maps, text.clone());
+                cosines.map(|cosines| pixel_loss(cosines, &batch.pixels, weight))
+            };
+            let optical = model.encode_dino(batch.optical.clone(), false, &mut Silent);
+            let mut terms = vec![("optical", judge(&optical, &batch.pixel_weight))];
+            if batch.any_sar {
+                let radar = model.encode_dino(batch.sar.clone(), true, &mut Silent);
+                let radar = radar.weighted(batch.has_sar.clone());
+                let weight = batch.pixel_weight.clone() * batch.has_sar.clone();
+                terms.push(("sar", judge(&radar, &weight)));
+                terms.push(("fused", judge(&optical.plus(radar), &batch.pixel_weight)));
+            }
+            let terms: Vec<(&'static str, Tensor<1>)> = terms
+                .into_iter()
+                .filter_map(|(name, term)| Some((name, term?)))
+                .collect();
+            let zero = Tensor::zeros([1], &batch.device);
+            Loss {
+                total: terms.iter().fold(zero, |sum, (_, term)| sum + term.clone()),
+                terms,
+            }
+        },
+    )
+}
+
+/// A sample with labels: collages and real pairs in the given hundredths where there are any, else a
+/// scene under `clouds`. EuroSAT is mostly clear: its tiles have no SAR to lean on.
+fn labelled(
+    sources: &Sources,
+    seed: u64,
+    dice: &mut ChaCha8Rng,
+    [collages, pairs]: [u8; 2],
+    clouds: CloudMix,
+) -> Result<Sample, TrainError> {
+    let roll = dice.random_range(0..100u8);
+    if roll < collages && sources.has_eurosat() {
+        sources.collage(seed, CloudMix::MOSTLY_CLEAR)
+    } else if roll >= collages && roll < collages + pairs && sources.has_pairs() {
+        Ok(sources.pair(seed, clouds))
+    } else {
+        Ok(sources.scene(seed, clouds))
+    }
+}
+
 /// Segmentation under clouds: all but the text tower learns, on scenes with their ground truth,
-/// EuroSAT collages (optical alone) and real pairs where both tiles say plainly what the ground is. The towers keep classifying by themselves, so that their
+/// EuroSAT collages (optical alone) and real pairs where both tiles say plainly what the ground is. The
+/// towers keep classifying by themselves, so that their
 /// features stay comparable with any text.
 ///
 /// # Errors
@@ -167,12 +244,12 @@ pub fn train_segment(options: &StageOptions) -> Result<(), TrainError> {
     if origin.is_released() {
         let context = origin.model.config().text.context;
         let prompts = paper::prompts(&origin.tokenizer, &origin.template, context)?;
-        let (model, _) = origin.after(options, "align")?;
+        let (model, _) = origin.after(options, &["align"])?;
         return paper::segment(options, model, &prompts);
     }
     let words = origin.words()?;
     let has_head = origin.has_weights;
-    let (model, _) = origin.after(options, "align")?;
+    let (model, _) = origin.after(options, &["pixels", "align"])?;
     let model = if has_head {
         model
     } else {
@@ -181,12 +258,7 @@ pub fn train_segment(options: &StageOptions) -> Result<(), TrainError> {
     let model = model
         .learn_only(|name| name.contains("clip_model.visual") || !name.contains("clip_model."));
     let draw = |sources: &Sources, seed, dice: &mut ChaCha8Rng| {
-        let roll = dice.random_range(0..100u8);
-        match roll {
-            0..15 if sources.has_eurosat() => sources.collage(seed, CloudMix::CLOUDY),
-            15..25 if sources.has_pairs() => Ok(sources.pair(seed, CloudMix::CLOUDY)),
-            _ => Ok(sources.scene(seed, CloudMix::CLOUDY)),
-        }
+        labelled(sources, seed, dice, [25, 10], CloudMix::CLOUDY)
     };
     learn(
         "segment",
@@ -198,6 +270,7 @@ pub fn train_segment(options: &StageOptions) -> Result<(), TrainError> {
             let mut dice = ChaCha8Rng::seed_from_u64(options.seed ^ 0x0DA1 ^ (step as u64) << 16);
             let text = batch.text(&words, options.seed, step);
             let modality = match dice.random_range(0..100u8) {
+                _ if !batch.any_sar => Modality::Optical,
                 0..15 => Modality::Optical,
                 15..40 => Modality::Sar,
                 _ => Modality::Fused,
@@ -216,8 +289,15 @@ pub fn train_segment(options: &StageOptions) -> Result<(), TrainError> {
                 let maps = model.encode_dino(batch.sar.clone(), true, &mut Silent);
                 maps.weighted(batch.has_sar.clone())
             };
+            let mut apart = None;
             let dino = match modality {
-                Modality::Fused => optical().plus(radar()),
+                Modality::Fused => {
+                    let (optical, radar) = (optical(), radar());
+                    apart = batch.both_see.as_ref().map(|both_see| {
+                        place_loss(radar.down.clone(), optical.down.clone(), both_see.clone())
+                    });
+                    optical.plus(radar)
+                }
                 Modality::Optical => optical(),
                 Modality::Sar => radar(),
             };
@@ -254,6 +334,9 @@ pub fn train_segment(options: &StageOptions) -> Result<(), TrainError> {
                 loss.total = loss.total + sight.clone() * DENSE_WEIGHT;
                 loss.terms.push(("pixels", sight));
             }
+            if let Some(apart) = apart {
+                loss.total = loss.total + apart * PLACE_WEIGHT;
+            }
             loss
         },
     )
@@ -288,6 +371,8 @@ pub fn write_nano(run: &Path, out: &Path, dtype: StoreDtype) -> Result<Manifest,
         return pack(model, manifest, &tokenizer, out);
     }
     let mut manifest = Manifest::new("nano", architecture, dtype, NANO_TEMPLATE);
+    // Its words lie far enough apart: quantised, they label the same (models/nano/README.md).
+    manifest.text_dtype = Some(dtype);
     manifest.default_classes = CLASSES.iter().map(|class| class.name.to_owned()).collect();
     manifest.palette = vec![
         [0, 114, 178],
@@ -384,12 +469,17 @@ impl Origin {
         Words::embed(&self.model, &self.tokenizer, &self.template)
     }
 
-    /// The model after `stage`, and whether that stage was run here; without it, a package's weights.
-    fn after(self, options: &StageOptions, stage: &str) -> Result<(MmOvSeg, bool), TrainError> {
-        if self.has_weights && !options.run.join(stage).exists() {
-            return Ok((self.model, false));
+    /// The model after the first of `stages` that was run here, and whether one was; without any, a
+    /// package's weights.
+    fn after(self, options: &StageOptions, stages: &[&str]) -> Result<(MmOvSeg, bool), TrainError> {
+        let done = stages.iter().find(|stage| options.run.join(stage).exists());
+        match (done, stages.last()) {
+            (Some(stage), _) => Ok((result(&options.run, stage, self.model)?, true)),
+            (None, Some(wanted)) if !self.has_weights => {
+                Ok((result(&options.run, wanted, self.model)?, true))
+            }
+            _ => Ok((self.model, false)),
         }
-        Ok((result(&options.run, stage, self.model)?, true))
     }
 }
 
@@ -481,10 +571,4 @@ fn unlike(a: Tensor<3>, b: Tensor<3>) -> Tensor<1> {
     let dot = (a.clone() * b.clone()).sum_dim(2);
     let norms = (a.square().sum_dim(2) * b.square().sum_dim(2) + 1e-12).sqrt();
     -(dot / norms).mean() + 1.0
-}
-
-/// Where the default run lives, relative to the project.
-#[must_use]
-pub fn default_run() -> PathBuf {
-    PathBuf::from("runs/nano")
 }

@@ -10,6 +10,9 @@ use rand_chacha::ChaCha8Rng;
 use crate::TrainError;
 use crate::data::Legend;
 
+/// Longest random step beside a word's unit vector: a cosine of 0.86 with it.
+const NOISE_MOST: f32 = 0.6;
+
 /// The words of each class of each legend with their embeddings.
 pub struct Words {
     /// `[legend][class][word]`, each of the embedding's width; the first word is the class's own name.
@@ -57,18 +60,29 @@ impl Words {
     }
 
     /// One word for each class of a legend, `[T, E]` flat: the class's own name half of the time, else
-    /// any of its words.
+    /// any of its words. Half of the time all are moved a little in a random direction, so that words
+    /// near them mean the same to what learns from them.
     pub fn draw(&self, legend: Legend, dice: &mut ChaCha8Rng) -> Vec<f32> {
-        self.vectors[legend as usize]
-            .iter()
-            .flat_map(|words| {
-                let word = if dice.random_bool(0.5) {
-                    0
-                } else {
-                    dice.random_range(0..words.len())
-                };
-                words[word].iter().copied()
-            })
-            .collect()
+        let reach = if dice.random_bool(0.5) {
+            // Of uniform numbers between -1 and 1, the mean square is a third.
+            dice.random_range(0.0..NOISE_MOST) * (3.0 / self.embed as f32).sqrt()
+        } else {
+            0.0
+        };
+        let mut drawn = Vec::with_capacity(self.embed * legend.classes());
+        for words in &self.vectors[legend as usize] {
+            let word = if dice.random_bool(0.5) {
+                0
+            } else {
+                dice.random_range(0..words.len())
+            };
+            let moved: Vec<f32> = words[word]
+                .iter()
+                .map(|x| x + dice.random_range(-1.0..=1.0) * reach)
+                .collect();
+            let norm = moved.iter().map(|x| x * x).sum::<f32>().sqrt().max(1e-12);
+            drawn.extend(moved.iter().map(|x| x / norm));
+        }
+        drawn
     }
 }

@@ -30,8 +30,8 @@ mod quant;
 pub use assemble::Assembler;
 pub use error::WeightsError;
 pub use manifest::{
-    FORMAT_VERSION, MANIFEST_FILE, Manifest, Probe, SelfTest, ShardRef, StoreDtype, TokenizerRef,
-    parse_manifest,
+    Dtypes, FORMAT_VERSION, MANIFEST_FILE, Manifest, Probe, SelfTest, ShardRef, StoreDtype,
+    TokenizerRef, parse_manifest,
 };
 pub use shard::{MAX_SHARD_BYTES, decode_shard, shard_names};
 pub use tensor::{HostTensor, HostTensorPart};

@@ -74,6 +74,18 @@ pub struct SelfTest {
     pub tolerance: f64,
 }
 
+/// How a package stores matrices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dtypes {
+    /// All but those of the text tower.
+    pub all: StoreDtype,
+    /// Those of the text tower. Words differ by little and each pixel is compared with all of them: of
+    /// the labels of six scenes in q8, tiny B and tiny L, 96.7 % and 96.1 % agree with f32 when the text
+    /// tower is quantised, 99.2 % and 98.96 % with its token table alone in f16, 99.4 % and 99.1 % with
+    /// all of it. Those are random weights; a trained tower is measured before it is quantised.
+    pub text: StoreDtype,
+}
+
 /// `model.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -85,6 +97,9 @@ pub struct Manifest {
     pub architecture: serde_json::Value,
     /// How matrices are stored.
     pub dtype: StoreDtype,
+    /// How those of the text tower are; `None`: as the others, but f16 where those are quantised.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text_dtype: Option<StoreDtype>,
     /// The tokenizer file.
     pub tokenizer: TokenizerRef,
     /// Prompt with `{}` for the class name.
@@ -123,6 +138,7 @@ impl Manifest {
             name: name.into(),
             architecture,
             dtype,
+            text_dtype: None,
             tokenizer: TokenizerRef::default(),
             prompt_template: prompt_template.into(),
             default_classes: Vec::new(),
@@ -131,6 +147,19 @@ impl Manifest {
             attribution: String::new(),
             shards: Vec::new(),
             self_test: None,
+        }
+    }
+
+    /// How matrices and those of the text tower are stored.
+    #[must_use]
+    pub fn dtypes(&self) -> Dtypes {
+        let text = match self.dtype {
+            wide @ (StoreDtype::F32 | StoreDtype::F16) => wide,
+            StoreDtype::Q8 | StoreDtype::Q4 => StoreDtype::F16,
+        };
+        Dtypes {
+            all: self.dtype,
+            text: self.text_dtype.unwrap_or(text),
         }
     }
 

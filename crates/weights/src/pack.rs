@@ -2,7 +2,7 @@
 
 use crate::build::ShardBuilder;
 use crate::tensor::Matrix;
-use crate::{HostTensor, StoreDtype, WeightsError};
+use crate::{Dtypes, HostTensor, StoreDtype, WeightsError};
 
 /// Tensors that belong into the same shards: the parts of the model that checkpoints share.
 ///
@@ -64,13 +64,9 @@ const TABLES: [&str; 9] = [
 /// The head: a hundredth of a released model's values, and no later layer averages its error away.
 const HEAD: &str = "predictor.transformer.";
 
-/// Whether a tensor stays in f16 where others are quantised. Besides the head that is the text
-/// tower: words differ by little and each pixel is compared with all of them. Labels of six scenes
-/// that agree with f32 in q8, tiny B and tiny L: 96.7 % and 96.1 % when the text tower is
-/// quantised, 99.2 % and 98.96 % with its token table alone in f16, 99.4 % and 99.1 % with all of it.
-fn stays_wide(name: &str) -> bool {
-    let text = name.contains("clip_model.") && !name.contains("clip_model.visual.");
-    text || name.contains(HEAD)
+/// Whether a tensor is of the text tower.
+fn is_text(name: &str) -> bool {
+    name.contains("clip_model.") && !name.contains("clip_model.visual.")
 }
 
 /// Below this many values, quantising saves nothing worth its error.
@@ -78,7 +74,12 @@ const SMALL: usize = 4096;
 
 /// How a tensor is stored in a package of the given dtype; see
 /// [`write_package`](crate::write_package).
-fn stored_as(name: &str, dims: usize, matrix: Matrix, dtype: StoreDtype) -> StoreDtype {
+fn stored_as(name: &str, dims: usize, matrix: Matrix, dtypes: Dtypes) -> StoreDtype {
+    let dtype = if is_text(name) {
+        dtypes.text
+    } else {
+        dtypes.all
+    };
     let leaf = name.rsplit('.').next().unwrap_or(name);
     if dims <= 1 {
         return StoreDtype::F32;
@@ -88,7 +89,7 @@ fn stored_as(name: &str, dims: usize, matrix: Matrix, dtype: StoreDtype) -> Stor
         StoreDtype::Q8 | StoreDtype::Q4 => {
             let narrow = matrix.cols < crate::dequant::BLOCK;
             let small = matrix.rows * matrix.cols < SMALL;
-            if narrow || small || TABLES.contains(&leaf) || stays_wide(name) {
+            if narrow || small || TABLES.contains(&leaf) || name.contains(HEAD) {
                 StoreDtype::F16
             } else {
                 dtype
@@ -100,7 +101,7 @@ fn stored_as(name: &str, dims: usize, matrix: Matrix, dtype: StoreDtype) -> Stor
 /// Sorts tensors into shards and hands out each shard's bytes as soon as it is full. Holds at most
 /// one open shard for each group.
 pub(crate) struct Packer<S> {
-    dtype: StoreDtype,
+    dtypes: Dtypes,
     limit: usize,
     open: [ShardBuilder; GROUPS.len()],
     names: std::collections::HashSet<String>,
@@ -112,9 +113,9 @@ where
     S: FnMut(usize, Vec<u8>) -> Result<(), WeightsError>,
 {
     /// `sink` gets the position of the group and the shard's bytes, at most `limit`.
-    pub fn new(dtype: StoreDtype, limit: usize, sink: S) -> Self {
+    pub fn new(dtypes: Dtypes, limit: usize, sink: S) -> Self {
         Self {
-            dtype,
+            dtypes,
             limit,
             open: std::array::from_fn(|_| ShardBuilder::default()),
             names: std::collections::HashSet::new(),
@@ -142,7 +143,7 @@ where
             )));
         }
         let (dims, cols) = (tensor.shape.len(), matrix.cols);
-        let stored = stored_as(name, dims, matrix, self.dtype);
+        let stored = stored_as(name, dims, matrix, self.dtypes);
         let group = Group::of(name);
         let at = GROUPS.iter().position(|&g| g == group).unwrap_or(0);
         let open = &mut self.open[at];
@@ -248,9 +249,17 @@ mod tests {
         ]
     }
 
+    /// The text tower as everything else.
+    fn both(dtype: StoreDtype) -> Dtypes {
+        Dtypes {
+            all: dtype,
+            text: dtype,
+        }
+    }
+
     fn pack(tensors: &[HostTensor], dtype: StoreDtype, limit: usize) -> Vec<(usize, Vec<u8>)> {
         let mut shards = Vec::new();
-        let mut packer = Packer::new(dtype, limit, |at, bytes| {
+        let mut packer = Packer::new(both(dtype), limit, |at, bytes| {
             shards.push((at, bytes));
             Ok(())
         });
@@ -368,7 +377,7 @@ mod tests {
     fn a_name_and_a_shape_decide_the_bits() {
         use StoreDtype::{F16, F32, Q4, Q8};
         let stored = |name: &str, shape: &[usize], dtype| {
-            stored_as(name, shape.len(), Matrix::of(shape).unwrap(), dtype)
+            stored_as(name, shape.len(), Matrix::of(shape).unwrap(), both(dtype))
         };
         for dtype in [F16, Q8, Q4] {
             assert_eq!(stored("dino_model.norm.weight", &[768], dtype), F32);
@@ -384,12 +393,18 @@ mod tests {
             assert_eq!(stored("x.conv1.weight", &[128, 1, 7, 7], dtype), dtype);
         }
         assert_eq!(stored("dino_model.pos_embed", &[1, 785, 768], F32), F32);
+        let apart = |name: &str| {
+            let dtypes = Dtypes { all: Q8, text: F16 };
+            stored_as(name, 2, Matrix::of(&[768, 768]).unwrap(), dtypes)
+        };
+        assert_eq!(apart("p.clip_model.token_embedding.weight"), F16);
+        assert_eq!(apart("p.clip_model.visual.proj"), Q8);
     }
 
     #[test]
     fn refuses_by_name() {
         let refused = |t: HostTensor, dtype| {
-            let mut packer = Packer::new(dtype, 20_000, |_, _| Ok(()));
+            let mut packer = Packer::new(both(dtype), 20_000, |_, _| Ok(()));
             packer.push(&t).unwrap_err().to_string()
         };
         let mut huge = tensor("head.weight", &[64, 64], 1);
@@ -403,7 +418,7 @@ mod tests {
         assert!(refused(tensor("a", &[2, 9000], 1), StoreDtype::F32).contains("larger than"));
         huge.data.pop();
         assert!(refused(huge, StoreDtype::F32).contains("4096"));
-        let mut packer = Packer::new(StoreDtype::F32, 20_000, |_, _| Ok(()));
+        let mut packer = Packer::new(both(StoreDtype::F32), 20_000, |_, _| Ok(()));
         packer.push(&tensor("a", &[2], 1)).unwrap();
         assert!(packer.push(&tensor("a", &[2], 1)).is_err());
     }

@@ -14,11 +14,11 @@ use crate::{
 /// Writes a package folder and returns its manifest, with tokenizer, shards and format version
 /// filled in.
 ///
-/// **Bits.** `manifest.dtype` says how matrices are stored, `[shape[0], product of the rest]`.
+/// **Bits.** `manifest.dtypes()` says how matrices are stored, `[shape[0], product of the rest]`.
 /// Whatever it says, vectors and scalars (norms, biases, layer scales) stay f32. In a q8 or q4
 /// package these stay f16: learned tables and masks (class, storage, mask and padding tokens,
 /// positional embeddings, `attn_mask`), the head, tensors of fewer than 4096 values, and rows shorter than
-/// one block of 32. The token embedding is quantised like any matrix.
+/// one block of 32.
 ///
 /// **Shards.** Tensors are read one at a time and at most six shards are in memory. Each of these
 /// has its own shards, in this order: optical DINO, SAR DINO, CLIP visual, CLIP text, the q and v
@@ -79,7 +79,7 @@ fn write_with_limit<E: From<WeightsError>>(
     fs::create_dir_all(folder).map_err(|e| cannot("create", folder, &e))?;
 
     let mut shards: [Vec<ShardRef>; GROUP_COUNT] = std::array::from_fn(|_| Vec::new());
-    let mut packer = Packer::new(manifest.dtype, limit, |group, bytes: Vec<u8>| {
+    let mut packer = Packer::new(manifest.dtypes(), limit, |group, bytes: Vec<u8>| {
         let sha256 = sha256_hex(&bytes);
         let file = format!("{}.safetensors", &sha256[..16]);
         write(&folder.join(&file), &bytes)?;

@@ -3,7 +3,7 @@
 
 use burn::tensor::Device;
 use mmovseg_engine::{DeviceChoice, open_device};
-use mmovseg_golden_tests::{B, L, check};
+use mmovseg_golden_tests::{B, L, check, check_scenes};
 use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
 
 wasm_bindgen_test_configure!(run_in_dedicated_worker);
@@ -16,6 +16,11 @@ async fn b_on_cpu() {
 #[wasm_bindgen_test]
 async fn l_on_cpu() {
     check(&L, Device::flex()).await;
+}
+
+#[wasm_bindgen_test]
+fn scenes_are_the_committed_bytes() {
+    check_scenes();
 }
 
 #[wasm_bindgen_test]

@@ -2,7 +2,7 @@
 #![cfg(not(target_arch = "wasm32"))]
 
 use burn::tensor::Device;
-use mmovseg_golden_tests::{B, L, check};
+use mmovseg_golden_tests::{B, L, check, check_scenes};
 
 #[test]
 fn b_on_cpu() {
@@ -12,6 +12,11 @@ fn b_on_cpu() {
 #[test]
 fn l_on_cpu() {
     pollster::block_on(check(&L, Device::flex()));
+}
+
+#[test]
+fn scenes_are_the_committed_bytes() {
+    check_scenes();
 }
 
 #[test]

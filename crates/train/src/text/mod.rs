@@ -100,7 +100,7 @@ pub struct TextReport {
 ///
 /// Writes to `options.out`: `tokenizer.json`; `text.safetensors` (the tower under the checkpoint
 /// names of spec §15, f32); `report.json`; `losses.jsonl`; `teacher.safetensors` (a cache) and
-/// the last checkpoint (`student.bpk`, `optimizer.bpk`, `state.json`).
+/// the last checkpoint (`model.bpk`, `optimizer.bpk`, `state.json`).
 ///
 /// # Errors
 /// [`TrainError`] when a source is missing or damaged, or `out` cannot be written.
@@ -170,9 +170,8 @@ pub fn train_text(options: &TextOptions) -> Result<TextReport, TrainError> {
             .map(|&i| phrases[i].kind == Kind::LandCover)
             .collect(),
     };
-    let tower = student::train(options, &tokenizer, &lessons, &|| {
-        token_table(options, &tokenizer, &projection)
-    })?;
+    let table = token_table(options, &tokenizer, &projection)?;
+    let tower = student::train(options, &tokenizer, &lessons, table)?;
     export(&tower, &options.out.join("text.safetensors"))?;
 
     let report = examine(&phrases, &embeddings, &targets, width, &|texts| {

@@ -6,9 +6,10 @@
 
 use super::teacher::WIDTH;
 
-/// Takes the mean away, keeps the principal directions, gives unit vectors.
+/// Keeps the principal directions, gives unit vectors. The mean stays in: what phrases have in common
+/// is a part of how alike they are, and without it the reduced similarities of held-out nouns follow the
+/// teacher's at 0.85 (Spearman) and not at 0.98.
 pub(super) struct Projection {
-    mean: Vec<f64>,
     /// One row a direction, strongest first, `[width, WIDTH]`.
     rows: Vec<Vec<f64>>,
 }
@@ -18,50 +19,34 @@ impl Projection {
     pub(super) fn fit(embeddings: &[f32], weights: &[f64], width: usize) -> Self {
         let total: f64 = weights.iter().sum::<f64>().max(f64::MIN_POSITIVE);
         let rows = || embeddings.chunks_exact(WIDTH).zip(weights);
-        let mut mean = vec![0.0; WIDTH];
-        for (row, weight) in rows() {
-            for (m, &x) in mean.iter_mut().zip(row) {
-                *m += f64::from(x) * weight / total;
-            }
-        }
-        let mut covariance = vec![vec![0.0f64; WIDTH]; WIDTH];
+        let mut moments = vec![vec![0.0f64; WIDTH]; WIDTH];
         for (row, &weight) in rows().filter(|(_, weight)| **weight > 0.0) {
-            let centred: Vec<f64> = row
-                .iter()
-                .zip(&mean)
-                .map(|(&x, m)| f64::from(x) - m)
-                .collect();
-            for (i, line) in covariance.iter_mut().enumerate() {
-                let scale = centred[i] * weight / total;
+            for (i, line) in moments.iter_mut().enumerate() {
+                let scale = f64::from(row[i]) * weight / total;
                 // The matrix is symmetric: half of it is enough.
-                for (c, x) in line[..=i].iter_mut().zip(&centred) {
-                    *c += scale * x;
+                for (c, &x) in line[..=i].iter_mut().zip(row) {
+                    *c += scale * f64::from(x);
                 }
             }
         }
         for i in 0..WIDTH {
-            let (above, below) = covariance.split_at_mut(i);
+            let (above, below) = moments.split_at_mut(i);
             for (j, line) in above.iter_mut().enumerate() {
                 line[i] = below[0][j];
             }
         }
-        let rows = strongest(&covariance, width.min(WIDTH));
-        Self { mean, rows }
+        let rows = strongest(&moments, width.min(WIDTH));
+        Self { rows }
     }
 
     /// Unit vectors `[N, width]` of embeddings `[N, WIDTH]`.
     pub(super) fn apply(&self, embeddings: &[f32]) -> Vec<f32> {
         let mut out = Vec::with_capacity(embeddings.len() / WIDTH * self.rows.len());
         for row in embeddings.chunks_exact(WIDTH) {
-            let centred: Vec<f64> = row
-                .iter()
-                .zip(&self.mean)
-                .map(|(&x, m)| f64::from(x) - m)
-                .collect();
             let projected: Vec<f64> = self
                 .rows
                 .iter()
-                .map(|axis| axis.iter().zip(&centred).map(|(a, x)| a * x).sum())
+                .map(|axis| axis.iter().zip(row).map(|(a, &x)| a * f64::from(x)).sum())
                 .collect();
             let norm = projected
                 .iter()
@@ -119,18 +104,18 @@ mod tests {
 
     #[test]
     fn keeps_the_strong_directions() {
-        // Two directions of spread 1 and 0.1, all else constant.
+        // Much along one direction, little along another.
         let mut embeddings = Vec::new();
         for i in 0..40 {
-            let mut row = vec![0.5f32; WIDTH];
-            row[3] += if i % 2 == 0 { 1.0 } else { -1.0 };
-            row[7] += if i % 4 < 2 { 0.1 } else { -0.1 };
+            let mut row = vec![0.0f32; WIDTH];
+            row[3] = if i % 2 == 0 { 1.0 } else { -1.0 };
+            row[7] = if i % 4 < 2 { 0.1 } else { -0.1 };
             embeddings.extend(row);
         }
         let projection = Projection::fit(&embeddings, &vec![1.0; 40], 1);
         let out = projection.apply(&embeddings);
         assert_eq!(out.len(), 40);
-        assert!((out[0] + out[1]).abs() < 1e-5, "opposite sides of the mean");
+        assert!((out[0] + out[1]).abs() < 1e-5, "opposite sides");
         assert!((out[0].abs() - 1.0).abs() < 1e-5, "unit length");
         assert!((projection.rows[0][3].abs() - 1.0).abs() < 1e-6);
     }

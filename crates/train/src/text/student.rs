@@ -1,11 +1,9 @@
 //! The student: the model's own text tower, taught to give the teacher's (reduced) embeddings.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::path::Path;
 
 use burn::module::Module;
-use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
+use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData};
 use mmovseg_model::Silent;
 use mmovseg_model::clip_text::TextTower;
@@ -13,10 +11,11 @@ use mmovseg_text::Tokenizer;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use serde::{Deserialize, Serialize};
 
 use super::landcover::NEUTRAL_PROMPTS;
 use super::{TextOptions, TrainError};
+use crate::learn::LOG_STEPS;
+use crate::run::{Plan, Recipe, Run};
 use crate::start;
 
 /// Weight of the similarity-matrix term against the cosine term.
@@ -24,13 +23,9 @@ const SIMILARITY_WEIGHT: f64 = 4.0;
 /// Share of phrases that are put into a neutral prompt.
 const PROMPTED: f64 = 0.25;
 /// Times that a land-cover phrase comes in one pass over the corpus.
-const LAND_COVER_TIMES: usize = 3;
+const LAND_COVER_TIMES: usize = 5;
 /// Batches drawn together and sorted by length, so that little is padded.
 const POOL_BATCHES: usize = 8;
-/// Steps between two checkpoints.
-const CHECKPOINT_STEPS: usize = 200;
-/// Share of the steps with a rising learning rate.
-const WARM_UP: f64 = 0.05;
 
 /// What the student learns from.
 pub(super) struct Lessons<'a> {
@@ -42,83 +37,29 @@ pub(super) struct Lessons<'a> {
     pub land_cover: Vec<bool>,
 }
 
-#[derive(Serialize, Deserialize)]
-struct State {
-    step: usize,
-    steps: usize,
-    seed: u64,
-}
-
-#[derive(Serialize)]
-struct Line {
-    step: usize,
-    loss: f32,
-    cosine: f32,
-    learning_rate: f64,
-    seconds: f64,
-}
-
-/// Files of the run, in `options.out`.
-struct Files {
-    module: PathBuf,
-    optimizer: PathBuf,
-    state: PathBuf,
-    losses: PathBuf,
-}
-
-impl Files {
-    fn of(out: &Path) -> Self {
-        Self {
-            module: out.join("student.bpk"),
-            optimizer: out.join("optimizer.bpk"),
-            state: out.join("state.json"),
-            losses: out.join("losses.jsonl"),
-        }
-    }
-}
-
 /// Trains from the last checkpoint, or from the start, to `options.steps`; `table` gives the token
 /// table to start with.
 pub(super) fn train(
     options: &TextOptions,
     tokenizer: &Tokenizer,
     lessons: &Lessons<'_>,
-    table: &dyn Fn() -> Result<Vec<f32>, TrainError>,
+    table: Vec<f32>,
 ) -> Result<TextTower, TrainError> {
     let device = options.device.clone().autodiff();
     device.seed(options.seed);
-    let files = Files::of(&options.out);
-    let mut tower = TextTower::new(&options.tower, &device);
-    let mut optimizer = AdamWConfig::new()
-        .with_beta_2(0.98)
-        .with_epsilon(1e-8)
-        .with_weight_decay(0.02)
-        .init();
-    let mut first = 0;
-    if let Some(state) = last_state(&files, options)? {
-        tower = tower
-            .try_load_file(&files.module)
-            .map_err(TrainError::content(&files.module))?;
-        tower = tower.set_require_grad(true);
-        optimizer = optimizer
-            .load(&files.optimizer)
-            .map_err(TrainError::content(&files.optimizer))?;
-        first = state.step;
-    } else {
-        tower = start::mean_of_words(tower.with_table(table()?), &device)?.set_require_grad(true);
-    }
-    let mut losses = std::fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(&files.losses)
-        .map_err(TrainError::file(
-            &files.losses,
-            "give a folder that can be written",
-        ))?;
-
+    let tower = TextTower::new(&options.tower, &device).with_table(table);
+    let tower = start::mean_of_words(tower, &device)?;
+    let plan = Plan {
+        folder: options.out.clone(),
+        steps: options.steps,
+        learning_rate: options.learning_rate,
+        seed: options.seed,
+        progress: options.progress,
+    };
+    let (mut run, tower, mut optimizers) = Run::start(plan, &Recipe::OURS, tower)?;
+    let mut tower = tower.set_require_grad(true);
     let feed = Feed::new(options, tokenizer, lessons)?;
-    let started = Instant::now();
-    for step in first..options.steps {
+    for step in run.first()..options.steps {
         let (prompts, targets) = feed.batch(step);
         let count = prompts.len();
         let targets: Tensor<2> = Tensor::from_data(
@@ -130,37 +71,19 @@ pub(super) fn train(
         let similar =
             out.clone().matmul(out.transpose()) - targets.clone().matmul(targets.transpose());
         let loss = -cosine.clone() + 1.0 + similar.square().mean() * SIMILARITY_WEIGHT;
-        let learning_rate = rate(options, step);
         let gradients = GradientsParams::from_grads(loss.backward(), &tower);
-        tower = optimizer.step(learning_rate, tower, gradients);
-
-        if step % 10 == 0 || step + 1 == options.steps {
-            let line = Line {
-                step,
-                loss: loss.into_scalar(),
-                cosine: cosine.into_scalar(),
-                learning_rate,
-                seconds: started.elapsed().as_secs_f64(),
-            };
-            let text = serde_json::to_string(&line).map_err(TrainError::content(&files.losses))?;
-            writeln!(losses, "{text}")
-                .map_err(TrainError::file(&files.losses, "free some disk space"))?;
-            (options.progress)(&format!(
-                "step {step} of {}: loss {:.4}",
-                options.steps, line.loss
-            ));
+        tower = optimizers
+            .main
+            .step(run.learning_rate(step), tower, gradients);
+        if step % LOG_STEPS == 0 || step + 1 == options.steps {
+            let terms = [
+                ("loss", loss.into_scalar()),
+                ("cosine", cosine.into_scalar()),
+            ];
+            run.log(step, &terms)?;
         }
-        if (step + 1) % CHECKPOINT_STEPS == 0 || step + 1 == options.steps {
-            save(
-                &files,
-                &tower,
-                &optimizer,
-                &State {
-                    step: step + 1,
-                    steps: options.steps,
-                    seed: options.seed,
-                },
-            )?;
+        if run.is_checkpoint(step) {
+            run.checkpoint(step, &tower, &optimizers)?;
         }
     }
     Ok(tower.valid())
@@ -186,60 +109,6 @@ pub(super) fn embed(
         out.extend(values);
     }
     Ok(out)
-}
-
-fn last_state(files: &Files, options: &TextOptions) -> Result<Option<State>, TrainError> {
-    if !files.state.exists() {
-        return Ok(None);
-    }
-    let bytes = std::fs::read(&files.state)
-        .map_err(TrainError::file(&files.state, "check its permissions"))?;
-    let state: State = serde_json::from_slice(&bytes).map_err(TrainError::content(&files.state))?;
-    if (state.steps, state.seed) != (options.steps, options.seed) {
-        let what = format!(
-            "it belongs to a run of {} steps with seed {}",
-            state.steps, state.seed
-        );
-        return Err(TrainError::Content {
-            path: files.state.clone(),
-            what,
-        });
-    }
-    Ok(Some(state))
-}
-
-/// The state file is written last: without it a half-written checkpoint is not picked up.
-fn save(
-    files: &Files,
-    tower: &TextTower,
-    optimizer: &ModuleOptimizer,
-    state: &State,
-) -> Result<(), TrainError> {
-    if files.state.exists() {
-        std::fs::remove_file(&files.state)
-            .map_err(TrainError::file(&files.state, "check its permissions"))?;
-    }
-    tower
-        .valid()
-        .save_file(&files.module)
-        .map_err(TrainError::content(&files.module))?;
-    optimizer
-        .save(&files.optimizer)
-        .map_err(TrainError::content(&files.optimizer))?;
-    let text = serde_json::to_vec(state).map_err(TrainError::content(&files.state))?;
-    std::fs::write(&files.state, text)
-        .map_err(TrainError::file(&files.state, "free some disk space"))
-}
-
-/// Linear warm-up, then half a cosine down to a hundredth.
-fn rate(options: &TextOptions, step: usize) -> f64 {
-    let at = (step + 1) as f64 / options.steps.max(1) as f64;
-    let factor = if at < WARM_UP {
-        at / WARM_UP
-    } else {
-        0.505 + 0.495 * (std::f64::consts::PI * (at - WARM_UP) / (1.0 - WARM_UP)).cos()
-    };
-    options.learning_rate * factor
 }
 
 /// Gives the batch of any step, the same for the same seed, so that a run can resume.
