@@ -1,5 +1,6 @@
 //! The project's helper: `cargo xtask serve`, `cargo xtask test` and the parts they are made of.
 
+mod bench;
 mod checks;
 mod run;
 mod setup;
@@ -61,6 +62,8 @@ enum Task {
         #[arg(long)]
         no_build: bool,
     },
+    /// Time the network's parts beside PyTorch, onnxruntime and onnxruntime-web
+    Bench(bench::Options),
     /// Run Trunk with the tools and the toolchain of this project, as in `trunk serve`
     #[command(disable_help_flag = true)]
     Trunk {
@@ -107,6 +110,7 @@ fn dispatch(task: Task) -> Result<()> {
         }
         Task::TestWasm => checks::test_wasm(),
         Task::TestBrowser { no_build } => checks::test_browser(!no_build),
+        Task::Bench(options) => bench::bench(&options),
         Task::Trunk { arguments } => trunk(&arguments),
     }
 }

@@ -349,6 +349,20 @@ pub fn axe() {
     }
 }
 
+/// The folder of a package of npm's, fetched where missing: `name@version`.
+///
+/// # Errors
+/// When npm is missing or cannot fetch it.
+pub fn npm_package(name: &str, version: &str) -> Result<PathBuf> {
+    let folder = paths::tools().join("node_modules").join(name);
+    if !folder.is_dir() {
+        let npm = paths::find_program(&["npm"])
+            .with_context(|| format!("{name} comes from npm: install Node.js with npm"))?;
+        npm_install(&npm, &format!("{name}@{version}"))?;
+    }
+    Ok(folder)
+}
+
 /// A package of npm's into the project's own tools.
 fn npm_install(npm: &Path, package: &str) -> Result<()> {
     run(Command::new(npm)

@@ -78,10 +78,24 @@ pub fn build_engine(tools: &WebTools, folder: &Path) -> Result<()> {
     engine(tools, folder)
 }
 
+/// Builds the bench's page into `folder`.
+///
+/// # Errors
+/// When a build step fails.
+pub fn build_bench(tools: &WebTools, folder: &Path) -> Result<()> {
+    compile_with(tools, &["mmovseg-bench"])?;
+    copy_tree(&paths::project().join("tests/bench/page"), folder)?;
+    bind(tools, "mmovseg_bench", "mmovseg_bench", folder, "-O2")
+}
+
 fn compile(tools: &WebTools) -> Result<()> {
+    compile_with(tools, &[])
+}
+
+fn compile_with(tools: &WebTools, more: &[&str]) -> Result<()> {
     let mut command = wasm_cargo(&tools.toolchain);
     command.args(["build", "--release", "--target", "wasm32-unknown-unknown"]);
-    for package in wasm_packages() {
+    for package in wasm_packages().iter().chain(more) {
         command.args(["-p", package]);
     }
     run(&mut command)

@@ -600,7 +600,9 @@ mod tests {
             .iter()
             .flat_map(|legend| legend.words().concat())
             .collect();
-        let kept = mmovseg_scene::CLASSES.iter().filter_map(|class| class.unseen_word);
+        let kept = mmovseg_scene::CLASSES
+            .iter()
+            .filter_map(|class| class.unseen_word);
         for word in EUROSAT_SYNONYMS.into_iter().chain(kept) {
             assert!(!trained.contains(&word), "{word}");
         }

@@ -1,0 +1,363 @@
+//! `cargo xtask bench`: the network's parts timed beside PyTorch and onnxruntime on the same cores, and
+//! beside onnxruntime-web on the same page and adapter. All run the same graphs with the same weights and
+//! inputs; outputs are compared before anything is timed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+use xtask::paths;
+
+use crate::checks::HEAVY;
+use crate::run::{Toolchain, cargo, run};
+use crate::setup::{self, WebTools};
+use crate::web;
+
+/// What to measure.
+#[derive(clap::Args)]
+pub struct Options {
+    /// Graphs, separated by commas [default: all of them natively, the default model's in the browser]
+    #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
+    graphs: Vec<String>,
+    /// Timed runs of each engine, after the warm-ups
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    runs: usize,
+    /// Runs before them that are not counted
+    #[arg(long, default_value_t = 3, value_name = "N")]
+    warm_ups: usize,
+    /// Where to measure
+    #[arg(long, default_value = "native,cpu,gpu", value_delimiter = ',')]
+    on: Vec<Place>,
+    /// Where to write the figures
+    #[arg(long, value_name = "FILE.json")]
+    json: Option<PathBuf>,
+}
+
+/// Where graphs run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Place {
+    /// On this machine's cores.
+    Native,
+    /// In Chromium, one thread.
+    Cpu,
+    /// In Chromium, WebGPU.
+    Gpu,
+}
+
+const GRAPHS: [&str; 7] = [
+    "nano-clip",
+    "nano-dino-optical",
+    "nano-dino-sar",
+    "nano-whole",
+    "vit-b16-384",
+    "vit-b8-3-blocks",
+    "b-whole",
+];
+/// The default model's, which an emulated GPU gets through in minutes.
+const SMALL: usize = 4;
+/// Rounds in which the native engines take turns: each runs in a process of its own.
+const ROUNDS: usize = 3;
+/// Outputs further apart than this share of the largest value are not of the same graph.
+const APART_MOST: f64 = 1e-3;
+/// Of npm.
+const ORT_WEB_VERSION: &str = "1.30.0";
+/// Of PyPI.
+const PYTHON_PACKAGES: [&str; 5] = [
+    "torch==2.3.1",
+    "onnx==1.23.2",
+    "onnxruntime==1.32.0",
+    "safetensors",
+    "numpy<2",
+];
+
+/// One line of the table: an engine's median beside ours.
+struct Row {
+    place: &'static str,
+    graph: String,
+    ours_ms: f64,
+    theirs: Vec<(&'static str, f64)>,
+}
+
+/// Sets up, measures, prints the table.
+///
+/// # Errors
+/// When a tool is missing, or outputs differ.
+pub fn bench(options: &Options) -> Result<()> {
+    let folder = paths::cache().join("bench");
+    let graphs = folder.join("graphs");
+    run(cargo(&Toolchain::Active)
+        .args(["build", "--release"])
+        .args(HEAVY))?;
+    let ours = paths::target().join("release/mmovseg-bench");
+    let names = options.graphs(&GRAPHS);
+    run(Command::new(&ours).arg("write").arg(&graphs).args(&names))?;
+    let python = python(&folder)?;
+    let reference = paths::project().join("tests/bench/reference.py");
+    run(Command::new(&python)
+        .arg("-W")
+        .arg("ignore")
+        .arg(&reference)
+        .arg("export")
+        .arg(&graphs)
+        .args(&names))?;
+
+    let mut rows = Vec::new();
+    let mut raw = Vec::new();
+    if options.on.contains(&Place::Native) {
+        for graph in names {
+            let report = native(options, graph, &graphs, &ours, (&python, &reference))?;
+            rows.push(Row {
+                place: "native",
+                graph: graph.to_owned(),
+                ours_ms: median(&report["ours"])?,
+                theirs: vec![
+                    ("PyTorch", median(&report["torch"])?),
+                    ("onnxruntime", median(&report["onnxruntime"])?),
+                ],
+            });
+            raw.push(report);
+        }
+    }
+    let jobs = options.jobs(&graphs)?;
+    if !jobs.is_empty() {
+        let site = site(&setup::web_tools()?, &folder, &graphs)?;
+        for report in in_browser(&site, &jobs)? {
+            if let Some(graph) = report["graph"].as_str() {
+                same(&report)?;
+                let gpu = report["gpu"] == true;
+                rows.push(Row {
+                    place: if gpu { "WebGPU" } else { "browser's CPU" },
+                    graph: graph.to_owned(),
+                    ours_ms: median(&report["ours"])?,
+                    theirs: vec![("onnxruntime-web", median(&report["ort"])?)],
+                });
+            }
+            raw.push(report);
+        }
+    }
+    tell(&rows);
+    if let Some(path) = &options.json {
+        fs::write(path, serde_json::to_vec_pretty(&raw)?)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+impl Options {
+    fn graphs<'a>(&'a self, all: &[&'a str]) -> Vec<&'a str> {
+        if self.graphs.is_empty() {
+            all.to_vec()
+        } else {
+            self.graphs.iter().map(String::as_str).collect()
+        }
+    }
+
+    /// What the page is asked for.
+    fn jobs(&self, folder: &Path) -> Result<Vec<Value>> {
+        let mut jobs = Vec::new();
+        for (place, gpu) in [(Place::Cpu, false), (Place::Gpu, true)] {
+            if !self.on.contains(&place) {
+                continue;
+            }
+            for graph in self.graphs(&GRAPHS[..SMALL]) {
+                let file = folder.join(format!("{graph}.json"));
+                let text = fs::read(&file).with_context(|| {
+                    format!("there is no graph `{graph}`: {}", GRAPHS.join(", "))
+                })?;
+                let config: Value = serde_json::from_slice(&text)?;
+                let text = fs::metadata(folder.join(format!("{graph}.text.f32")))?.len();
+                let embed = config["clip"]["embed"].as_u64().context("no `embed`")?;
+                jobs.push(json!({
+                    "graph": graph, "gpu": gpu, "side": config["input_px"], "embed": embed,
+                    "classes": text / 4 / embed, "warmUps": self.warm_ups, "runs": self.runs,
+                }));
+            }
+        }
+        Ok(jobs)
+    }
+}
+
+/// Our engine and the other two in turn, the runs of all rounds together.
+fn native(
+    options: &Options,
+    graph: &str,
+    folder: &Path,
+    ours: &Path,
+    (python, reference): (&Path, &Path),
+) -> Result<Value> {
+    let each = options.runs.div_ceil(ROUNDS);
+    let count = (options.warm_ups + each).to_string();
+    let mut told = json!({ "graph": graph, "ours": [], "torch": [], "onnxruntime": [] });
+    for _ in 0..ROUNDS {
+        let mine = read(
+            Command::new(ours)
+                .arg("run")
+                .arg(folder)
+                .args([graph, &count]),
+        )?;
+        let theirs = read(
+            Command::new(python)
+                .arg(reference)
+                .arg("time")
+                .arg(folder)
+                .args([graph, &count]),
+        )?;
+        same(&theirs)?;
+        let rounds = [
+            ("ours", &mine),
+            ("torch", &theirs["torch"]),
+            ("onnxruntime", &theirs["onnxruntime"]),
+        ];
+        for (engine, times) in rounds {
+            let times = times.as_array().context("no times")?;
+            if let Some(list) = told[engine].as_array_mut() {
+                list.extend(times.iter().skip(options.warm_ups).cloned());
+            }
+        }
+        told["threads"] = theirs["threads"].clone();
+        told["difference"] = theirs["difference"].clone();
+    }
+    Ok(told)
+}
+
+/// That both engines ran the same graph.
+fn same(report: &Value) -> Result<()> {
+    match report["difference"].as_f64() {
+        Some(apart) if apart <= APART_MOST => Ok(()),
+        apart => bail!("outputs differ by {apart:?} of the largest value: {report}"),
+    }
+}
+
+/// The JSON that a program prints.
+fn read(command: &mut Command) -> Result<Value> {
+    let output = command.stderr(Stdio::inherit()).output()?;
+    if !output.status.success() {
+        bail!("{command:?} failed");
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+/// A Python with PyTorch and onnxruntime: `MMOVSEG_PYTHON`, or an environment of our own.
+fn python(folder: &Path) -> Result<PathBuf> {
+    if let Some(own) = std::env::var_os("MMOVSEG_PYTHON") {
+        return Ok(own.into());
+    }
+    let place = folder.join("python");
+    let python = place.join("bin/python");
+    if !python.is_file() {
+        run(Command::new("python3").args(["-m", "venv"]).arg(&place))
+            .context("the bench needs Python 3 with venv; or set MMOVSEG_PYTHON")?;
+        run(Command::new(&python)
+            .args(["-m", "pip", "install", "--quiet"])
+            .args(PYTHON_PACKAGES))?;
+    }
+    Ok(python)
+}
+
+/// The page with both engines and the graphs.
+fn site(tools: &WebTools, folder: &Path, graphs: &Path) -> Result<PathBuf> {
+    let site = folder.join("site");
+    if site.exists() {
+        fs::remove_dir_all(&site)?;
+    }
+    fs::create_dir_all(&site)?;
+    web::build_bench(tools, &site)?;
+    let modules = setup::npm_package("onnxruntime-web", ORT_WEB_VERSION)?;
+    fs::create_dir_all(site.join("ort"))?;
+    for entry in fs::read_dir(modules.join("dist"))? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name == "ort.webgpu.bundle.min.mjs"
+            || name.ends_with(".wasm")
+            || name.starts_with("ort-wasm")
+        {
+            fs::copy(entry.path(), site.join("ort").join(name))?;
+        }
+    }
+    fs::create_dir_all(site.join("graphs"))?;
+    for entry in fs::read_dir(graphs)? {
+        let entry = entry?;
+        fs::copy(entry.path(), site.join("graphs").join(entry.file_name()))?;
+    }
+    Ok(site)
+}
+
+fn in_browser(site: &Path, jobs: &[Value]) -> Result<Vec<Value>> {
+    let browser = setup::browser()?;
+    let mut command = cargo(&Toolchain::Active);
+    command
+        .args([
+            "run",
+            "--release",
+            "--quiet",
+            "-p",
+            "mmovseg-browser-tests",
+            "--bin",
+            "bench",
+            "--",
+        ])
+        .arg(site)
+        .arg(Value::from(jobs).to_string())
+        .env("CHROME", &browser.chromium)
+        .env("CHROMEDRIVER", &browser.driver);
+    let output = command.stderr(Stdio::inherit()).output()?;
+    if !output.status.success() {
+        bail!("the bench's page failed");
+    }
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .map(|line| Ok(serde_json::from_str(line)?))
+        .collect()
+}
+
+fn median(times: &Value) -> Result<f64> {
+    let mut times: Vec<f64> = times
+        .as_array()
+        .context("no times")?
+        .iter()
+        .filter_map(Value::as_f64)
+        .collect();
+    times.sort_by(f64::total_cmp);
+    let middle = times.len().checked_sub(1).context("no runs")?;
+    Ok(f64::midpoint(times[middle / 2], times[times.len() / 2]))
+}
+
+fn tell(rows: &[Row]) {
+    println!("| where | graph | mmovseg, ms | other | other, ms | ratio |");
+    println!("|---|---|---|---|---|---|");
+    for row in rows {
+        for (engine, ms) in &row.theirs {
+            println!(
+                "| {} | {} | {:.1} | {engine} | {ms:.1} | {:.2} |",
+                row.place,
+                row.graph,
+                row.ours_ms,
+                row.ours_ms / ms
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+    use super::{median, same};
+    use serde_json::json;
+
+    #[test]
+    fn medians_of_odd_and_even_counts() {
+        assert_eq!(median(&json!([3.0, 1.0, 2.0])).unwrap(), 2.0);
+        assert_eq!(median(&json!([4.0, 1.0, 2.0, 3.0])).unwrap(), 2.5);
+        assert!(median(&json!([])).is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_compared_is_not_the_same() {
+        assert!(same(&json!({ "difference": 1e-5 })).is_ok());
+        assert!(same(&json!({ "difference": 0.1 })).is_err());
+        assert!(same(&json!({})).is_err());
+    }
+}
