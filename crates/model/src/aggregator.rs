@@ -51,24 +51,23 @@ impl WindowBlock {
         }
     }
 
-    /// `x [M, g², C]`, `guidance [M, g², G]`; `shift` in cells, 0 for the first block of a layer.
+    /// `x [N·T, g², C]`, `guidance [N, g², G]`; `shift` in cells, 0 for the first block of a layer.
     fn forward(&self, x: Tensor<3>, guidance: Tensor<3>, shift: usize) -> Tensor<3> {
         let [_, cells, _] = x.dims();
         let grid = 2 * self.window;
         let n = self.norm1.forward(x.clone());
-        let guided = Tensor::cat(vec![n.clone(), guidance], 2);
-        let guided = self.partition(guided, shift);
-        let values = self.partition(n, shift);
         let heads = self.attn.heads;
+        let windows = |x: Tensor<3>| split_heads(self.partition(x, shift), heads);
+        let guided = |linear: &Linear| guided(linear, n.clone(), guidance.clone());
         let mask = if shift == 0 {
             Mask::None
         } else {
             Mask::Bias(Arc::new(shift_mask(grid, self.window, shift)))
         };
         let mixed = attend(
-            split_heads(self.attn.q.forward(guided.clone()), heads),
-            split_heads(self.attn.k.forward(guided), heads),
-            split_heads(self.attn.v.forward(values), heads),
+            windows(guided(&self.attn.q)),
+            windows(guided(&self.attn.k)),
+            windows(self.attn.v.forward(n.clone())),
             &mask,
         );
         let mixed = self.attn.proj.forward(merge_heads(mixed));
@@ -103,6 +102,16 @@ impl WindowBlock {
         };
         map.reshape([m4 / 4, cells, c])
     }
+}
+
+/// A linear layer of `[x | guidance]`, `x [N·T, L, C]`: what guidance `[N, L, G]` adds is the same for
+/// every class, so it is computed once.
+fn guided(linear: &Linear, x: Tensor<3>, guidance: Tensor<3>) -> Tensor<3> {
+    let [nt, cells, c] = x.dims();
+    let shared = linear.part_with_bias(guidance, c);
+    let [n, _, width] = shared.dims();
+    let own = linear.part(x, 0).reshape([n, nt / n, cells * width]);
+    (own + shared.reshape([n, 1, cells * width])).reshape([nt, cells, width])
 }
 
 /// Moves `[M, g, g, C]` by `-by` rows and columns, cyclically.
@@ -214,10 +223,12 @@ impl ClassAttention {
         let attn = &self.attention;
         let heads = attn.heads;
         let n = self.norm1.forward(s.clone());
-        let guided = Tensor::cat(vec![n.clone(), text.expand([m as i64, -1, -1])], 2);
-        let q = split_heads(feature(attn.q.forward(guided.clone())), heads);
-        let k = split_heads(feature(attn.k.forward(guided)), heads);
-        let v = split_heads(attn.v.forward(n), heads);
+        // A linear layer of `[n | text]`: what text adds is the same at every location.
+        let guided =
+            |linear: &Linear| linear.part(n.clone(), 0) + linear.part_with_bias(text.clone(), c);
+        let q = split_heads(feature(guided(&attn.q)), heads);
+        let k = split_heads(feature(guided(&attn.k)), heads);
+        let v = split_heads(attn.v.forward(n.clone()), heads);
         // Σₛ φ(kₛ) vₛᵀ and Σₛ φ(kₛ): [M, heads, d, d] and [M, heads, 1, d].
         let mut sum_kv = k.clone().swap_dims(2, 3).matmul(v);
         let mut sum_k = k.sum_dim(2);
@@ -283,18 +294,12 @@ impl AggregatorLayer {
         name: &str,
         observer: &mut dyn Observer,
     ) -> Tensor<3> {
-        let [nt, cells, _] = x.dims();
-        let [n, _, width] = guidance.appearance.dims();
-        let classes = nt / n;
+        let n = guidance.appearance.dims()[0];
         let appearance = self
             .swin_block
             .guidance_norm
             .forward(guidance.appearance.clone());
         see(observer, &format!("{name}.guidance_norm"), &appearance);
-        let appearance = appearance
-            .reshape([n, 1, cells, width])
-            .expand([n, classes, cells, width])
-            .reshape([nt, cells, width]);
         let x = self.swin_block.block_1.forward(x, appearance.clone(), 0);
         see(observer, &format!("{name}.swin1"), &x);
         let x = self

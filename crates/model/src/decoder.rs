@@ -49,16 +49,14 @@ impl DecoderStage {
     ) -> Tensor<4> {
         let up = self.up.forward(x);
         see(observer, &format!("{name}.up"), &up);
-        let [nt, _, h, w] = up.dims();
-        let repeat = |guidance: Tensor<4>| {
-            let [n, g, _, _] = guidance.dims();
-            guidance
-                .reshape([n, 1, g, h * w])
-                .expand([n, nt / n, g, h * w])
-                .reshape([nt, g, h, w])
-        };
-        let x = Tensor::cat(vec![up, repeat(clip), repeat(dino)], 1);
-        let x = self.norm1.forward(self.conv1.forward(x));
+        // The convolution of `[up | clip | dino]`: guidance is the same for every class, so its part is
+        // computed once.
+        let [nt, channels, h, w] = up.dims();
+        let shared = self.conv1.part(Tensor::cat(vec![clip, dino], 1), channels);
+        let [n, output, _, _] = shared.dims();
+        let own = self.conv1.part(up, 0).reshape([n, nt / n, output * h * w]);
+        let x = own + shared.reshape([n, 1, output * h * w]);
+        let x = self.norm1.forward(x.reshape([nt, output, h, w]));
         see(observer, &format!("{name}.gn1"), &x);
         let x = relu(self.norm2.forward(self.conv2.forward(relu(x))));
         see(observer, &format!("{name}.out"), &x);

@@ -43,6 +43,22 @@ impl Linear {
     }
 }
 
+impl Linear {
+    /// What the inputs from `first` on add to the result, without the bias. A part of the input that is
+    /// the same for many rows is multiplied once for all of them.
+    pub fn part<const D: usize>(&self, x: Tensor<D>, first: usize) -> Tensor<D> {
+        let width = x.dims()[D - 1];
+        linear(x, self.weight.val().narrow(1, first, width), None)
+    }
+
+    /// The same with the bias.
+    pub fn part_with_bias<const D: usize>(&self, x: Tensor<D>, first: usize) -> Tensor<D> {
+        let width = x.dims()[D - 1];
+        let weight = self.weight.val().narrow(1, first, width);
+        linear(x, weight, Some(self.bias.val()))
+    }
+}
+
 /// `x Wᵀ + b` over the last axis of `x`, weight `[out, in]`.
 pub(crate) fn linear<const D: usize>(
     x: Tensor<D>,
@@ -124,6 +140,12 @@ impl Conv {
 
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         kernels::conv(x, self.weight.val(), self.bias.as_ref().map(Param::val))
+    }
+
+    /// What the input channels from `first` on add to the result, without the bias; see [`Linear::part`].
+    pub fn part(&self, x: Tensor<4>, first: usize) -> Tensor<4> {
+        let channels = x.dims()[1];
+        kernels::conv(x, self.weight.val().narrow(1, first, channels), None)
     }
 
     /// The same weights as a convolution whose stride is its kernel, see [`patches`].

@@ -286,6 +286,12 @@ pub const EUROSAT: [(&str, &[&str]); 10] = [
         ],
     ),
 ];
+/// Share of scenes and real pairs whose radiometry is disturbed.
+const DISTURBED: f64 = 0.8;
+/// The same of collages: a tile of forest and one of lake differ by a few counts of red, which casts and
+/// offsets of other sensors drown.
+const DISTURBED_COLLAGES: f64 = 0.35;
+
 /// Side of a EuroSAT tile.
 const EUROSAT_PX: usize = 64;
 
@@ -380,7 +386,7 @@ impl Sources {
             fit(&scene.rgb),
             Some(fit(&scene.sar)),
             label,
-            clouds,
+            (clouds, DISTURBED),
             &mut dice,
         )
     }
@@ -422,7 +428,7 @@ impl Sources {
         }
         Ok(Sample {
             legend: Legend::EuroSat,
-            ..self.finish(rgb, None, label, clouds, &mut dice)
+            ..self.finish(rgb, None, label, (clouds, DISTURBED_COLLAGES), &mut dice)
         })
     }
 
@@ -442,7 +448,7 @@ impl Sources {
             |picture: &Rgb8| resize_bilinear(&picture.crop([left, top], [side; 2]), wanted, wanted);
         let (rgb, sar) = (cut(rgb), cut(sar));
         let label = plain_ground(&rgb, &sar, NEIGHBOURHOOD_PX * wanted / side);
-        self.finish(rgb, Some(sar), label, clouds, &mut dice)
+        self.finish(rgb, Some(sar), label, (clouds, DISTURBED), &mut dice)
     }
 
     /// Turns and mirrors everything together, disturbs the radiometry, lays a cloud over the optical
@@ -452,7 +458,7 @@ impl Sources {
         rgb: Rgb8,
         sar: Option<Rgb8>,
         label: Vec<u8>,
-        clouds: CloudMix,
+        (clouds, disturbed): (CloudMix, f64),
         dice: &mut ChaCha8Rng,
     ) -> Sample {
         let square = self.square;
@@ -462,7 +468,11 @@ impl Sources {
         for (i, l) in labels.iter_mut().enumerate() {
             *l = label[source(i, square.side_px, turn)];
         }
-        let rgb = disturb(&rgb, dice);
+        let rgb = if dice.random_bool(disturbed) {
+            disturb(&rgb, dice)
+        } else {
+            rgb
+        };
         let cloud = cloud(clouds, dice);
         let is_clear = cloud.is_none();
         let cloudy = cloud.map_or_else(|| rgb.clone(), |cloud| add_cloud(&rgb, &cloud).0);
@@ -550,9 +560,6 @@ fn mean(plane: &[f32], [w, h]: [usize; 2], reach: usize) -> Vec<f32> {
 
 /// Gain, offset, gamma, haze and colour cast, as sensors and stretches differ.
 fn disturb(rgb: &Rgb8, dice: &mut ChaCha8Rng) -> Rgb8 {
-    if dice.random_bool(0.2) {
-        return rgb.clone();
-    }
     // 16-bit tiles arrive stretched by their own percentiles.
     if dice.random_bool(0.25) {
         return stretched(rgb);

@@ -258,7 +258,7 @@ pub fn train_segment(options: &StageOptions) -> Result<(), TrainError> {
     let model = model
         .learn_only(|name| name.contains("clip_model.visual") || !name.contains("clip_model."));
     let draw = |sources: &Sources, seed, dice: &mut ChaCha8Rng| {
-        labelled(sources, seed, dice, [25, 10], CloudMix::CLOUDY)
+        labelled(sources, seed, dice, [30, 10], CloudMix::CLOUDY)
     };
     learn(
         "segment",

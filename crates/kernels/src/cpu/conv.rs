@@ -1,5 +1,7 @@
 //! Convolution of stride 1 whose output has its input's size, as matrix products over unfolded rows.
 
+use std::cell::RefCell;
+
 use burn::backend::flex::FlexTensor;
 
 use super::gemm::{Place, product};
@@ -49,6 +51,12 @@ impl Sizes {
         (UNFOLDED / (self.taps() * self.width).max(1)).clamp(1, self.height.max(1))
     }
 
+    /// First row and number of rows of a band.
+    fn rows_of(&self, band: usize) -> (usize, usize) {
+        let first = band * self.band();
+        (first, self.band().min(self.height - first))
+    }
+
     fn is_much(&self) -> bool {
         self.images * self.area() * self.taps() * self.output >= PARALLEL_PRODUCTS
     }
@@ -90,6 +98,29 @@ fn unfold(image: &[f32], sizes: Sizes, first: usize, rows: usize, into: &mut [f3
     }
 }
 
+thread_local! {
+    /// What [`unfold`] writes to: kept, since clearing a megabyte for every band costs a third of filling it.
+    static UNFOLDED_ROWS: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
+/// `f` of what the rows `first .. first + rows` see, see [`unfold`].
+fn with_unfolded<T>(
+    image: &[f32],
+    sizes: Sizes,
+    first: usize,
+    rows: usize,
+    f: impl FnOnce(&[f32]) -> T,
+) -> T {
+    let len = sizes.taps() * rows * sizes.width;
+    UNFOLDED_ROWS.with_borrow_mut(|buffer| {
+        if buffer.len() < len {
+            buffer.resize(len, 0.0);
+        }
+        unfold(image, sizes, first, rows, &mut buffer[..len]);
+        f(&buffer[..len])
+    })
+}
+
 /// `x [N, C, H, W]`, `weight [O, C, k, k]` with odd `k`, to `[N, O, H, W]`; zeros around the map.
 pub(crate) fn conv(x: &FlexTensor, weight: &FlexTensor, bias: Option<&FlexTensor>) -> FlexTensor {
     let sizes = Sizes::new(x, weight);
@@ -116,35 +147,39 @@ pub(crate) fn conv(x: &FlexTensor, weight: &FlexTensor, bias: Option<&FlexTensor
 
 fn run(x: &[f32], weight: &[f32], bias: Option<&[f32]>, sizes: Sizes) -> Vec<f32> {
     let (area, taps) = (sizes.area(), sizes.taps());
-    let images = each(sizes.images, sizes.is_much(), |i| {
-        let image = &x[i * sizes.input * area..][..sizes.input * area];
-        let mut out = vec![0.0f32; sizes.output * area];
+    let bands = sizes.height.div_ceil(sizes.band());
+    // Bands of all images side by side: there may be a single image.
+    let parts = each(sizes.images * bands, sizes.is_much(), |job| {
+        let image = &x[job / bands * sizes.input * area..][..sizes.input * area];
+        let (first, rows) = sizes.rows_of(job % bands);
+        let pixels = rows * sizes.width;
+        let mut out = vec![0.0f32; sizes.output * pixels];
         if let Some(bias) = bias {
-            for (plane, bias) in out.chunks_exact_mut(area).zip(bias) {
+            for (plane, bias) in out.chunks_exact_mut(pixels).zip(bias) {
                 plane.fill(*bias);
             }
         }
-        let mut unfolded = vec![0.0f32; taps * sizes.band() * sizes.width];
-        for first in (0..sizes.height).step_by(sizes.band()) {
-            let rows = sizes.band().min(sizes.height - first);
-            let pixels = rows * sizes.width;
-            unfold(image, sizes, first, rows, &mut unfolded[..taps * pixels]);
-            let into = Place {
-                start: first * sizes.width,
-                shape: [sizes.output, pixels],
-                step: [area, 1],
-            };
+        with_unfolded(image, sizes, first, rows, |unfolded| {
             product(
-                (&mut out, into),
+                (&mut out, Place::rows(sizes.output, pixels)),
                 bias.is_some(),
                 (weight, Place::rows(sizes.output, taps)),
-                (&unfolded, Place::rows(taps, pixels)),
+                (unfolded, Place::rows(taps, pixels)),
                 1.0,
             );
-        }
+        });
         out
     });
-    images.concat()
+    let mut out = Vec::with_capacity(sizes.images * sizes.output * area);
+    for image in parts.chunks_exact(bands.max(1)) {
+        for plane in 0..sizes.output {
+            for (band, part) in image.iter().enumerate() {
+                let pixels = sizes.rows_of(band).1 * sizes.width;
+                out.extend_from_slice(&part[plane * pixels..][..pixels]);
+            }
+        }
+    }
+    out
 }
 
 /// Gradients of x, weight and bias, in that order.
@@ -182,23 +217,23 @@ pub(crate) fn conv_backward(
         let image = &values[i * sizes.input * area..][..sizes.input * area];
         let above = &above[i * sizes.output * area..][..sizes.output * area];
         let mut dweight = vec![0.0f32; sizes.output * taps];
-        let mut unfolded = vec![0.0f32; taps * sizes.band() * sizes.width];
-        for first in (0..sizes.height).step_by(sizes.band()) {
-            let rows = sizes.band().min(sizes.height - first);
+        for band in 0..sizes.height.div_ceil(sizes.band()) {
+            let (first, rows) = sizes.rows_of(band);
             let pixels = rows * sizes.width;
-            unfold(image, sizes, first, rows, &mut unfolded[..taps * pixels]);
             let from = Place {
                 start: first * sizes.width,
                 shape: [sizes.output, pixels],
                 step: [area, 1],
             };
-            product(
-                (&mut dweight, Place::rows(sizes.output, taps)),
-                true,
-                (above, from),
-                (&unfolded, Place::rows(taps, pixels).transposed()),
-                1.0,
-            );
+            with_unfolded(image, sizes, first, rows, |unfolded| {
+                product(
+                    (&mut dweight, Place::rows(sizes.output, taps)),
+                    true,
+                    (above, from),
+                    (unfolded, Place::rows(taps, pixels).transposed()),
+                    1.0,
+                );
+            });
         }
         let dbias: Vec<f32> = above
             .chunks_exact(area)
