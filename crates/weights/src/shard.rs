@@ -197,8 +197,9 @@ impl File<'_> {
                     return Err("its rows do not fit its shape");
                 }
                 let scales = self.bytes(scale)?;
-                // Bounded by the file: at most two values a byte.
-                data.reserve_exact(held.rows * (width * 2));
+                // Bounded by the file: at most two values a byte. No more than is needed, since a page's
+                // memory never shrinks again; q4 writes an odd row's last nibble before it cuts it off.
+                data.reserve_exact(held.rows * whole.cols + 1);
                 for (values, scales) in values
                     .chunks_exact(width)
                     .zip(scales.chunks_exact(2 * blocks))
