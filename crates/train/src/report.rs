@@ -131,12 +131,14 @@ pub async fn report(
     on_step: &mut dyn FnMut(&'static str, usize, usize),
 ) -> Result<Report, ReportError> {
     let (scenes, unseen_words) = scenes(session, options, on_step).await?;
+    let eurosat = eurosat(session, options, on_step).await?;
+    let cuts = held_out_cuts(options)?;
     Ok(Report {
         scenes,
         unseen_words,
-        eurosat: eurosat(session, options, on_step).await?,
-        pairs: pairs(session, options, on_step).await?,
-        alignment: alignment(session, options, on_step).await?,
+        eurosat,
+        pairs: pairs(session, &cuts, on_step).await?,
+        alignment: alignment(session, options, &cuts, on_step).await?,
     })
 }
 
@@ -260,39 +262,41 @@ async fn eurosat(
     }))
 }
 
-async fn pairs(
-    session: &mut Session,
-    options: &ReportOptions,
-    on_step: &mut dyn FnMut(&'static str, usize, usize),
-) -> Result<Option<PairScore>, ReportError> {
+/// Cuts of the real pairs that are held out by place; none where there are no pairs.
+fn held_out_cuts(options: &ReportOptions) -> Result<Vec<TilePair>, TrainError> {
     let held_out = Sources::read_pairs(&options.data.join("s1s2_pairs"), |i| {
         i.is_multiple_of(HELD_OUT_EVERY)
     })?;
+    Ok(held_out.iter().flat_map(cuts_of).collect())
+}
+
+async fn pairs(
+    session: &mut Session,
+    held_out: &[TilePair],
+    on_step: &mut dyn FnMut(&'static str, usize, usize),
+) -> Result<Option<PairScore>, ReportError> {
     if held_out.is_empty() {
         return Ok(None);
     }
     let names: Vec<&str> = CLASSES.iter().map(|class| class.name).collect();
     let (mut cuts, mut same, mut all) = (0, [0, 0], 0);
-    for (i, pair) in held_out.iter().enumerate() {
-        for (cut, clear) in cuts_of(pair).into_iter().enumerate() {
-            let seed = (i * CUTS * CUTS + cut) as u64;
-            let Some(cloud) = cloud_for(seed, CloudKind::Thick) else {
-                continue;
-            };
-            let clouded = TilePair::new(add_cloud(&clear.rgb, &cloud).0, clear.sar.clone());
-            // Both sensors' masks of one tile in a row: the session then has its features.
-            let mut both = async |pair: &TilePair| {
-                let fused = labels(session, pair, &names, Modality::Fused).await?;
-                let optical = labels(session, pair, &names, Modality::Optical).await?;
-                Ok::<_, ReportError>([fused, optical])
-            };
-            let (before, after) = (both(&clear).await?, both(&clouded).await?);
-            for (same, (before, after)) in same.iter_mut().zip(before.iter().zip(&after)) {
-                *same += before.iter().zip(after).filter(|(a, b)| a == b).count();
-            }
-            all += before[0].len();
-            cuts += 1;
+    for (i, clear) in held_out.iter().enumerate() {
+        let Some(cloud) = cloud_for(i as u64, CloudKind::Thick) else {
+            continue;
+        };
+        let clouded = TilePair::new(add_cloud(&clear.rgb, &cloud).0, clear.sar.clone());
+        // Both sensors' masks of one tile in a row: the session then has its features.
+        let mut both = async |pair: &TilePair| {
+            let fused = labels(session, pair, &names, Modality::Fused).await?;
+            let optical = labels(session, pair, &names, Modality::Optical).await?;
+            Ok::<_, ReportError>([fused, optical])
+        };
+        let (before, after) = (both(clear).await?, both(&clouded).await?);
+        for (same, (before, after)) in same.iter_mut().zip(before.iter().zip(&after)) {
+            *same += before.iter().zip(after).filter(|(a, b)| a == b).count();
         }
+        all += before[0].len();
+        cuts += 1;
         on_step("real pairs", i + 1, held_out.len());
     }
     let share = |same: usize| same as f64 / all.max(1) as f64;
@@ -321,45 +325,41 @@ fn cuts_of((rgb, sar): &(Rgb8, Rgb8)) -> Vec<TilePair> {
 async fn alignment(
     session: &Session,
     options: &ReportOptions,
+    held_out: &[TilePair],
     on_step: &mut dyn FnMut(&'static str, usize, usize),
 ) -> Result<Option<AlignmentScore>, ReportError> {
-    let held_out = Sources::read_pairs(&options.data.join("s1s2_pairs"), |i| {
-        i.is_multiple_of(HELD_OUT_EVERY)
-    })?;
     if held_out.is_empty() {
         return Ok(None);
     }
     let mut dice = ChaCha8Rng::seed_from_u64(options.seed);
     let (mut patches, mut sums, mut found) = (0usize, [0.0; 2], [0usize; 2]);
-    for (i, pair) in held_out.iter().enumerate() {
-        for cut in cuts_of(pair) {
-            let (rgb, sar) = model_pixels(
-                &cut.rgb,
-                &cut.sar,
-                Preprocess::Aligned,
-                session.model().config(),
-            )
-            .map_err(mmovseg_engine::EngineError::from)?;
-            let optical = embeddings(session, rgb, false).await?;
-            let by_sar = [
-                embeddings(session, sar.clone(), true).await?,
-                embeddings(session, sar, false).await?,
-            ];
-            let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f32>();
-            for place in 0..optical.len() {
-                let others: Vec<usize> = (1..CANDIDATES)
-                    .map(|_| (place + dice.random_range(1..optical.len())) % optical.len())
-                    .collect();
-                for (side, features) in by_sar.iter().enumerate() {
-                    let here = dot(&features[place], &optical[place]);
-                    sums[side] += f64::from(here);
-                    let best = others
-                        .iter()
-                        .all(|&other| dot(&features[place], &optical[other]) < here);
-                    found[side] += usize::from(best);
-                }
-                patches += 1;
+    for (i, cut) in held_out.iter().enumerate() {
+        let (rgb, sar) = model_pixels(
+            &cut.rgb,
+            &cut.sar,
+            Preprocess::Aligned,
+            session.model().config(),
+        )
+        .map_err(mmovseg_engine::EngineError::from)?;
+        let optical = embeddings(session, rgb, false).await?;
+        let by_sar = [
+            embeddings(session, sar.clone(), true).await?,
+            embeddings(session, sar, false).await?,
+        ];
+        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f32>();
+        for place in 0..optical.len() {
+            let others: Vec<usize> = (1..CANDIDATES)
+                .map(|_| (place + dice.random_range(1..optical.len())) % optical.len())
+                .collect();
+            for (side, features) in by_sar.iter().enumerate() {
+                let here = dot(&features[place], &optical[place]);
+                sums[side] += f64::from(here);
+                let best = others
+                    .iter()
+                    .all(|&other| dot(&features[place], &optical[other]) < here);
+                found[side] += usize::from(best);
             }
+            patches += 1;
         }
         on_step("alignment", i + 1, held_out.len());
     }
