@@ -10,7 +10,6 @@
 #[cfg_attr(
     target_family = "wasm",
     expect(
-        dead_code,
         unused_imports,
         reason = "the page does not train: nothing there asks for gradients"
     )
@@ -165,6 +164,65 @@ pub fn conv(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>) -> Tensor<
         Some(bias) => <Dispatch as Fused>::fused_conv_bias(x, weight, bias.into_dispatch()),
         None => <Dispatch as Fused>::fused_conv(x, weight),
     })
+}
+
+/// `x Wᵀ + b` over the last axis of `x`; weight `[out, in]`.
+#[must_use]
+pub fn linear<const D: usize>(
+    x: Tensor<D>,
+    weight: Tensor<2>,
+    bias: Option<Tensor<1>>,
+) -> Tensor<D> {
+    if !is_cpu(&x.device()) {
+        return plain::linear(x, weight, bias);
+    }
+    let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
+    Tensor::from_dispatch(match bias {
+        Some(bias) => <Dispatch as Fused>::fused_linear_bias(x, weight, bias.into_dispatch()),
+        None => <Dispatch as Fused>::fused_linear(x, weight),
+    })
+}
+
+/// A convolution whose stride is its kernel, weight `[O, C, k, k]`: `[N, C, k·h, k·w]` to row-major
+/// tokens `[N, h·w, O]`.
+#[must_use]
+pub fn patches(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>) -> Tensor<3> {
+    if !is_cpu(&x.device()) {
+        return plain::patches(x, weight, bias);
+    }
+    let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
+    Tensor::from_dispatch(match bias {
+        Some(bias) => <Dispatch as Fused>::fused_patches_bias(x, weight, bias.into_dispatch()),
+        None => <Dispatch as Fused>::fused_patches(x, weight),
+    })
+}
+
+/// The same as a map, `[N, O, h, w]`.
+#[must_use]
+pub fn patch_map(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>) -> Tensor<4> {
+    if !is_cpu(&x.device()) {
+        return plain::patch_map(x, weight, bias);
+    }
+    Tensor::from_dispatch(<Dispatch as Fused>::fused_patch_map(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+        bias.into_dispatch(),
+    ))
+}
+
+/// A transposed convolution whose stride is its kernel, weight `[C, O, k, k]`, over row-major tokens
+/// `[N, h·w, C]`: every cell writes its own `k × k` tile of `[N, O, k·h, k·w]` (spec §4).
+#[must_use]
+pub fn upsample(x: Tensor<3>, [h, w]: [usize; 2], weight: Tensor<4>, bias: Tensor<1>) -> Tensor<4> {
+    if !is_cpu(&x.device()) {
+        return plain::upsample(x, [h, w], weight, bias);
+    }
+    Tensor::from_dispatch(<Dispatch as Fused>::fused_upsample(
+        x.into_dispatch(),
+        h,
+        weight.into_dispatch(),
+        bias.into_dispatch(),
+    ))
 }
 
 /// `x · Φ(x)`, the exact, erf-based GELU.

@@ -8,7 +8,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Flex, backend_extension};
 
 use crate::WindowBias;
-use crate::cpu;
+use crate::cpu::{self, Cells};
 
 /// What is dispatched by the device of the operands.
 #[backend_extension(Flex, Autodiff: cfg(not(target_arch = "wasm32")))]
@@ -41,6 +41,35 @@ pub(crate) trait Fused: Backend {
     /// The same with bias.
     fn fused_conv_bias(
         x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
+    /// `x Wᵀ` over the last axis.
+    fn fused_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
+    /// `x Wᵀ + b` over the last axis.
+    fn fused_linear_bias(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
+    /// Stride `k`, to `[N, cells, O]`, without bias.
+    fn fused_patches(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
+    /// The same with bias.
+    fn fused_patches_bias(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
+    /// Stride `k`, to `[N, O, height, width]`, with bias.
+    fn fused_patch_map(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
+    /// From tokens `[N, height · width, C]` to `[N, O, k · height, k · width]`.
+    fn fused_upsample(
+        x: FloatTensor<Self>,
+        height: usize,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
     ) -> FloatTensor<Self>;
@@ -88,6 +117,35 @@ impl Fused for Flex {
         cpu::conv(&x, &weight, Some(&bias))
     }
 
+    fn fused_linear(x: FlexTensor, weight: FlexTensor) -> FlexTensor {
+        cpu::linear(&x, &weight, None)
+    }
+
+    fn fused_linear_bias(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
+        cpu::linear(&x, &weight, Some(&bias))
+    }
+
+    fn fused_patches(x: FlexTensor, weight: FlexTensor) -> FlexTensor {
+        cpu::patches(&x, &weight, None, Cells::Tokens)
+    }
+
+    fn fused_patches_bias(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
+        cpu::patches(&x, &weight, Some(&bias), Cells::Tokens)
+    }
+
+    fn fused_patch_map(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
+        cpu::patches(&x, &weight, Some(&bias), Cells::Map)
+    }
+
+    fn fused_upsample(
+        x: FlexTensor,
+        height: usize,
+        weight: FlexTensor,
+        bias: FlexTensor,
+    ) -> FlexTensor {
+        cpu::upsample(&x, height, &weight, &bias)
+    }
+
     fn fused_gelu(x: FlexTensor) -> FlexTensor {
         cpu::gelu(&x)
     }
@@ -111,7 +169,7 @@ mod gradients {
 
     use super::Fused;
     use crate::WindowBias;
-    use crate::cpu;
+    use crate::cpu::{self, Cells};
 
     #[derive(Clone, Debug)]
     struct AttentionState {
@@ -181,6 +239,25 @@ mod gradients {
     });
     backward!(ConvBias, 3, Pair, |(x, weight): Pair, grad| {
         cpu::conv_backward(&x, &weight, &grad)
+    });
+    backward!(Linear, 2, Pair, |(x, weight): Pair, grad| {
+        cpu::linear_backward(&x, &weight, &grad)
+    });
+    backward!(LinearBias, 3, Pair, |(x, weight): Pair, grad| {
+        cpu::linear_backward(&x, &weight, &grad)
+    });
+    backward!(Patches, 2, Pair, |(x, weight): Pair, grad| {
+        cpu::patches_backward(&x, &weight, &grad, Cells::Tokens)
+    });
+    backward!(PatchesBias, 3, Pair, |(x, weight): Pair, grad| {
+        cpu::patches_backward(&x, &weight, &grad, Cells::Tokens)
+    });
+    backward!(PatchMap, 3, Pair, |(x, weight): Pair, grad| {
+        cpu::patches_backward(&x, &weight, &grad, Cells::Map)
+    });
+    type Tall = (FlexTensor, usize, FlexTensor);
+    backward!(Upsample, 3, Tall, |(x, height, weight): Tall, grad| {
+        cpu::upsample_backward(&x, height, &weight, &grad)
     });
     backward!(Gelu, 1, FlexTensor, |x: FlexTensor, grad| {
         [cpu::gelu_backward(&x, &grad)]
@@ -262,6 +339,65 @@ mod gradients {
             let (x, weight) = (x.into_primitive(), weight.into_primitive());
             let out = cpu::conv(&x, &weight, Some(&bias.into_primitive()));
             record!(ConvBias, nodes, (x, weight), out)
+        }
+
+        fn fused_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+            let nodes = [x.node(), weight.node()];
+            let (x, weight) = (x.into_primitive(), weight.into_primitive());
+            let out = cpu::linear(&x, &weight, None);
+            record!(Linear, nodes, (x, weight), out)
+        }
+
+        fn fused_patches(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+            let nodes = [x.node(), weight.node()];
+            let (x, weight) = (x.into_primitive(), weight.into_primitive());
+            let out = cpu::patches(&x, &weight, None, Cells::Tokens);
+            record!(Patches, nodes, (x, weight), out)
+        }
+
+        fn fused_linear_bias(
+            x: FloatTensor<Self>,
+            weight: FloatTensor<Self>,
+            bias: FloatTensor<Self>,
+        ) -> FloatTensor<Self> {
+            let nodes = [x.node(), weight.node(), bias.node()];
+            let (x, weight) = (x.into_primitive(), weight.into_primitive());
+            let out = cpu::linear(&x, &weight, Some(&bias.into_primitive()));
+            record!(LinearBias, nodes, (x, weight), out)
+        }
+
+        fn fused_patches_bias(
+            x: FloatTensor<Self>,
+            weight: FloatTensor<Self>,
+            bias: FloatTensor<Self>,
+        ) -> FloatTensor<Self> {
+            let nodes = [x.node(), weight.node(), bias.node()];
+            let (x, weight) = (x.into_primitive(), weight.into_primitive());
+            let out = cpu::patches(&x, &weight, Some(&bias.into_primitive()), Cells::Tokens);
+            record!(PatchesBias, nodes, (x, weight), out)
+        }
+
+        fn fused_patch_map(
+            x: FloatTensor<Self>,
+            weight: FloatTensor<Self>,
+            bias: FloatTensor<Self>,
+        ) -> FloatTensor<Self> {
+            let nodes = [x.node(), weight.node(), bias.node()];
+            let (x, weight) = (x.into_primitive(), weight.into_primitive());
+            let out = cpu::patches(&x, &weight, Some(&bias.into_primitive()), Cells::Map);
+            record!(PatchMap, nodes, (x, weight), out)
+        }
+
+        fn fused_upsample(
+            x: FloatTensor<Self>,
+            height: usize,
+            weight: FloatTensor<Self>,
+            bias: FloatTensor<Self>,
+        ) -> FloatTensor<Self> {
+            let nodes = [x.node(), weight.node(), bias.node()];
+            let (x, weight) = (x.into_primitive(), weight.into_primitive());
+            let out = cpu::upsample(&x, height, &weight, &bias.into_primitive());
+            record!(Upsample, nodes, (x, height, weight), out)
         }
 
         fn fused_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {

@@ -68,6 +68,63 @@ pub fn conv(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>) -> Tensor<
     conv2d(x, weight, bias, options)
 }
 
+/// `x Wᵀ + b` over the last axis of `x`, weight `[out, in]`.
+#[must_use]
+pub fn linear<const D: usize>(
+    x: Tensor<D>,
+    weight: Tensor<2>,
+    bias: Option<Tensor<1>>,
+) -> Tensor<D> {
+    let mut dims = x.dims();
+    let input = dims[D - 1];
+    let rows = dims.iter().product::<usize>() / input.max(1);
+    let [output, _] = weight.dims();
+    let y = x.reshape([rows, input]).matmul(weight.transpose());
+    let y = match bias {
+        Some(bias) => y + bias.reshape([1, output]),
+        None => y,
+    };
+    dims[D - 1] = output;
+    y.reshape(dims)
+}
+
+/// A convolution whose stride is its kernel, to row-major tokens.
+#[must_use]
+pub fn patches(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>) -> Tensor<3> {
+    let [n, c, h, w] = x.dims();
+    let [output, _, k, _] = weight.dims();
+    let (rows, cols) = (h / k, w / k);
+    let patches = x
+        .reshape([n, c, rows, k, cols, k])
+        .permute([0, 2, 4, 1, 3, 5])
+        .reshape([n, rows * cols, c * k * k]);
+    linear(patches, weight.reshape([output, c * k * k]), bias)
+}
+
+/// The same as a map.
+#[must_use]
+pub fn patch_map(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>) -> Tensor<4> {
+    let [n, _, h, w] = x.dims();
+    let [output, _, k, _] = weight.dims();
+    let tokens = patches(x, weight, Some(bias));
+    tokens.swap_dims(1, 2).reshape([n, output, h / k, w / k])
+}
+
+/// A transposed convolution whose stride is its kernel, over row-major tokens.
+#[must_use]
+pub fn upsample(x: Tensor<3>, [h, w]: [usize; 2], weight: Tensor<4>, bias: Tensor<1>) -> Tensor<4> {
+    let [n, _, c] = x.dims();
+    let [_, output, k, _] = weight.dims();
+    let y = x
+        .reshape([n * h * w, c])
+        .matmul(weight.reshape([c, output * k * k]));
+    let y = y
+        .reshape([n, h, w, output, k, k])
+        .permute([0, 3, 1, 4, 2, 5])
+        .reshape([n, output, k * h, k * w]);
+    y + bias.reshape([1, output, 1, 1])
+}
+
 /// `x · Φ(x)`.
 #[must_use]
 pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {

@@ -130,6 +130,62 @@ proptest! {
     }
 
     #[test]
+    fn linear_agrees(
+        n in 1usize..4, length in 1usize..300, input in 1usize..40, output in 1usize..40,
+        has_bias in any::<bool>(), turned in any::<bool>(), part in any::<bool>(),
+    ) {
+        // Tokens of a map, and part of a weight matrix: views, not copies.
+        let x = if turned { [n, input, length] } else { [n, length, input] };
+        let weight = if part { [1, output, input + 3] } else { [1, output, input] };
+        let operands = [random(x), random(weight), random([1, 1, output])];
+        let linear = |f: fn(Tensor<3>, Tensor<2>, Option<Tensor<1>>) -> Tensor<3>| {
+            run(&operands, |[x, weight, bias]| {
+                let used = has_bias.then(|| bias.clone().reshape([output]));
+                let x = if turned { x.swap_dims(1, 2) } else { x };
+                let [_, _, all] = weight.dims();
+                let weight = weight.reshape([output, all]).narrow(1, all - input, input);
+                f(x, weight, used) + bias
+            })
+        };
+        compare(&linear(kernels::linear), &linear(plain::linear), 2e-3);
+    }
+
+    #[test]
+    fn patches_agree(
+        n in 1usize..4, input in 1usize..7, output in 1usize..9, h in 1usize..20, w in 1usize..20,
+        k in 1usize..5, has_bias in any::<bool>(),
+    ) {
+        let operands = [random([n, input, k * h, k * w]), random([output, input, k, k]), random([1, output, 1, 1])];
+        let tokens = |f: fn(Tensor<4>, Tensor<4>, Option<Tensor<1>>) -> Tensor<3>| {
+            run(&operands, |[x, weight, bias]| {
+                let used = has_bias.then(|| bias.clone().reshape([output]));
+                f(x, weight, used).reshape([n, h * w, output, 1]) + bias.reshape([1, 1, output, 1])
+            })
+        };
+        compare(&tokens(kernels::patches), &tokens(plain::patches), 2e-3);
+        let map = |f: fn(Tensor<4>, Tensor<4>, Tensor<1>) -> Tensor<4>| {
+            run(&operands, |[x, weight, bias]| f(x, weight, bias.reshape([output])))
+        };
+        compare(&map(kernels::patch_map), &map(plain::patch_map), 2e-3);
+    }
+
+    #[test]
+    fn upsampling_agrees(
+        n in 1usize..4, input in 1usize..40, output in 1usize..7, h in 1usize..20, w in 1usize..20,
+        k in 1usize..5, turned in any::<bool>(),
+    ) {
+        let x = if turned { [n, input, h * w, 1] } else { [n, h * w, input, 1] };
+        let operands = [random(x), random([input, output, k, k]), random([1, output, 1, 1])];
+        let upsample = |f: fn(Tensor<3>, [usize; 2], Tensor<4>, Tensor<1>) -> Tensor<4>| {
+            run(&operands, |[x, weight, bias]| {
+                let x = if turned { x.swap_dims(1, 2) } else { x };
+                f(x.reshape([n, h * w, input]), [h, w], weight, bias.reshape([output]))
+            })
+        };
+        compare(&upsample(kernels::upsample), &upsample(plain::upsample), 2e-3);
+    }
+
+    #[test]
     fn activations_agree(rows in 1usize..300, width in 1usize..200) {
         let operands = [random([rows, width]) * 3.0];
         let one = |f: fn(Tensor<2>) -> Tensor<2>| run(&operands, |[x]| f(x));

@@ -6,7 +6,9 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use crate::attention::Mask;
 use crate::clip_visual::ClipBlock;
 use crate::config::TextConfig;
-use crate::layers::{LayerNorm, linear, normal};
+use mmovseg_kernels as kernels;
+
+use crate::layers::{LayerNorm, normal};
 use crate::observe::{Observer, see};
 
 #[derive(Module, Debug)]
@@ -119,7 +121,7 @@ impl TextTower {
         let x = self.ln_final.forward(x);
         see(observer, "text.ln_final", &x);
         let ends = pick.matmul(x).reshape([count, width]);
-        let projected = linear(ends, self.text_projection.val().transpose(), None);
+        let projected = kernels::linear(ends, self.text_projection.val().transpose(), None);
         see(observer, "text.eot_projected", &projected);
         let norm = projected.clone().square().sum_dim(1).sqrt();
         let text = projected / norm;

@@ -6,7 +6,9 @@ use mmovseg_kernels::quick_gelu;
 
 use crate::attention::{Mask, attend, merge_heads, split_heads};
 use crate::config::ClipVisualConfig;
-use crate::layers::{Conv, LayerNorm, Linear, constant, linear, normal};
+use mmovseg_kernels as kernels;
+
+use crate::layers::{Conv, LayerNorm, Linear, constant, normal};
 use crate::observe::{Observer, see};
 use crate::resample::{Kernel, resample};
 
@@ -66,7 +68,10 @@ impl ClipBlock {
         let bias = self.attn.in_proj_bias.val();
         let project = |weight: &Param<Tensor<2>>, third: usize| {
             let bias = bias.clone().narrow(0, third * width, width);
-            split_heads(linear(n.clone(), weight.val(), Some(bias)), self.attn.heads)
+            split_heads(
+                kernels::linear(n.clone(), weight.val(), Some(bias)),
+                self.attn.heads,
+            )
         };
         let x = match (&self.attn.q_proj_weight, &self.attn.k_proj_weight) {
             (Some(q), Some(k)) => {
@@ -90,7 +95,7 @@ impl ClipBlock {
         let [_, _, width] = x.dims();
         let cls = x.clone().narrow(1, 0, 1);
         let bias = self.attn.in_proj_bias.val().narrow(0, 2 * width, width);
-        let v = linear(
+        let v = kernels::linear(
             self.ln_1.forward(x),
             self.attn.v_proj_weight.val(),
             Some(bias),
@@ -196,7 +201,7 @@ impl ClipVisual {
         }
         let x = self.ln_post.forward(x);
         see(observer, "clip.ln_post", &x);
-        let dense = linear(x, self.proj.val().transpose(), None);
+        let dense = kernels::linear(x, self.proj.val().transpose(), None);
         see(observer, "clip.dense_features", &dense);
         let fine = taps.pop().unwrap_or_else(|| dense.clone());
         let coarse = taps.pop().unwrap_or_else(|| fine.clone());

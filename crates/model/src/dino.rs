@@ -6,7 +6,9 @@ use mmovseg_kernels::gelu;
 
 use crate::attention::{Mask, attend, merge_heads, split_heads};
 use crate::config::{DinoConfig, DinoKind};
-use crate::layers::{Conv, LayerNorm, Linear, constant, linear, normal};
+use mmovseg_kernels as kernels;
+
+use crate::layers::{Conv, LayerNorm, Linear, constant, normal};
 use crate::observe::{Observer, see};
 use crate::resample::{Kernel, resample};
 
@@ -114,7 +116,7 @@ impl DinoBlock {
             Some(mask) => attn.qkv.bias.val() * mask.val(),
             None => attn.qkv.bias.val(),
         };
-        let qkv = linear(n, attn.qkv.weight.val(), Some(bias));
+        let qkv = kernels::linear(n, attn.qkv.weight.val(), Some(bias));
         let third = |i: usize| split_heads(qkv.clone().narrow(2, i * width, width), attn.heads);
         let (q, k) = match rotary {
             Some(rotary) => (rotary.apply(third(0)), rotary.apply(third(1))),

@@ -39,7 +39,7 @@ impl Linear {
     }
 
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        linear(x, self.weight.val(), Some(self.bias.val()))
+        kernels::linear(x, self.weight.val(), Some(self.bias.val()))
     }
 }
 
@@ -48,34 +48,15 @@ impl Linear {
     /// the same for many rows is multiplied once for all of them.
     pub fn part<const D: usize>(&self, x: Tensor<D>, first: usize) -> Tensor<D> {
         let width = x.dims()[D - 1];
-        linear(x, self.weight.val().narrow(1, first, width), None)
+        kernels::linear(x, self.weight.val().narrow(1, first, width), None)
     }
 
     /// The same with the bias.
     pub fn part_with_bias<const D: usize>(&self, x: Tensor<D>, first: usize) -> Tensor<D> {
         let width = x.dims()[D - 1];
         let weight = self.weight.val().narrow(1, first, width);
-        linear(x, weight, Some(self.bias.val()))
+        kernels::linear(x, weight, Some(self.bias.val()))
     }
-}
-
-/// `x Wᵀ + b` over the last axis of `x`, weight `[out, in]`.
-pub(crate) fn linear<const D: usize>(
-    x: Tensor<D>,
-    weight: Tensor<2>,
-    bias: Option<Tensor<1>>,
-) -> Tensor<D> {
-    let mut dims = x.dims();
-    let input = dims[D - 1];
-    let rows = dims.iter().product::<usize>() / input.max(1);
-    let [output, _] = weight.dims();
-    let y = x.reshape([rows, input]).matmul(weight.transpose());
-    let y = match bias {
-        Some(bias) => y + bias.reshape([1, output]),
-        None => y,
-    };
-    dims[D - 1] = output;
-    y.reshape(dims)
 }
 
 /// Layer norm over the last axis, with the checkpoint's names.
@@ -148,44 +129,22 @@ impl Conv {
         kernels::conv(x, self.weight.val().narrow(1, first, channels), None)
     }
 
-    /// The same weights as a convolution whose stride is its kernel, see [`patches`].
+    /// The same weights as a convolution whose stride is its kernel, see [`kernels::patches`].
     pub fn patches(&self, x: Tensor<4>) -> Tensor<3> {
-        patches(x, self.weight.val(), self.bias.as_ref().map(Param::val))
+        kernels::patches(x, self.weight.val(), self.bias.as_ref().map(Param::val))
     }
-}
 
-/// A convolution whose stride is its kernel, weight `[out, in, k, k]`: `[N, C, H, W]` to
-/// `[N, H/k · W/k, out]`, one matrix product, patches row-major.
-pub(crate) fn patches(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>) -> Tensor<3> {
-    let [n, c, h, w] = x.dims();
-    let [output, _, k, _] = weight.dims();
-    let (rows, cols) = (h / k, w / k);
-    let patches = x
-        .reshape([n, c, rows, k, cols, k])
-        .permute([0, 2, 4, 1, 3, 5])
-        .reshape([n, rows * cols, c * k * k]);
-    linear(patches, weight.reshape([output, c * k * k]), bias)
-}
-
-/// A transposed convolution whose stride is its kernel, weight `[in, out, k, k]`, over row-major
-/// tokens `[N, h·w, C]`: every cell writes its own `k × k` tile of `[N, out, k·h, k·w]` (spec §4).
-pub(crate) fn upsample(
-    x: Tensor<3>,
-    h: usize,
-    w: usize,
-    weight: Tensor<4>,
-    bias: Tensor<1>,
-) -> Tensor<4> {
-    let [n, _, c] = x.dims();
-    let [_, output, k, _] = weight.dims();
-    let y = x
-        .reshape([n * h * w, c])
-        .matmul(weight.reshape([c, output * k * k]));
-    let y = y
-        .reshape([n, h, w, output, k, k])
-        .permute([0, 3, 1, 4, 2, 5])
-        .reshape([n, output, k * h, k * w]);
-    y + bias.reshape([1, output, 1, 1])
+    /// The same as a map, for a convolution with bias.
+    pub fn patch_map(&self, x: Tensor<4>) -> Tensor<4> {
+        match &self.bias {
+            Some(bias) => kernels::patch_map(x, self.weight.val(), bias.val()),
+            None => {
+                let [_, _, h, w] = x.dims();
+                let [_, _, k, _] = self.weight.dims();
+                to_map(self.patches(x), h / k, w / k)
+            }
+        }
+    }
 }
 
 /// Row-major tokens `[N, h·w, C]` as a map `[N, C, h, w]`.
@@ -216,12 +175,13 @@ impl Upsample {
     /// `[N, C, h, w]` to `[N, out, k·h, k·w]`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let [n, c, h, w] = x.dims();
-        self.forward_tokens(x.permute([0, 2, 3, 1]).reshape([n, h * w, c]), h, w)
+        // A view: the kernel reads the map where it lies.
+        self.forward_tokens(x.reshape([n, c, h * w]).swap_dims(1, 2), h, w)
     }
 
     /// The same from row-major tokens `[N, h·w, C]`.
     pub fn forward_tokens(&self, x: Tensor<3>, h: usize, w: usize) -> Tensor<4> {
-        upsample(x, h, w, self.weight.val(), self.bias.val())
+        kernels::upsample(x, [h, w], self.weight.val(), self.bias.val())
     }
 }
 

@@ -12,9 +12,10 @@ use crate::config::ModelConfig;
 use crate::correlation::{cosine, fuse};
 use crate::decoder::DecoderStage;
 use crate::dino::{Dino, DinoTaps};
-use crate::layers::{Conv, Linear, Upsample, constant, normal, patches, to_map, upsample};
+use crate::layers::{Conv, Linear, Upsample, constant, normal, to_map};
 use crate::observe::{Observer, see};
 use crate::pixels::{PixelGuidance, PixelHead, PixelTower};
+use mmovseg_kernels as kernels;
 
 /// Which tiles a run listens to.
 #[derive(
@@ -58,15 +59,9 @@ impl Projection {
     /// Row-major tokens `[N, g², W]` to a map `[N, out, g′, g′]`.
     fn forward(&self, x: Tensor<3>, grid: usize) -> Tensor<4> {
         if self.enlarges {
-            return upsample(x, grid, grid, self.weight.val(), self.bias.val());
+            return kernels::upsample(x, [grid; 2], self.weight.val(), self.bias.val());
         }
-        let kernel = self.weight.val().dims()[2];
-        let y = patches(
-            to_map(x, grid, grid),
-            self.weight.val(),
-            Some(self.bias.val()),
-        );
-        to_map(y, grid / kernel, grid / kernel)
+        kernels::patch_map(to_map(x, grid, grid), self.weight.val(), self.bias.val())
     }
 }
 

@@ -6,7 +6,7 @@ use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 
 use crate::correlation::cosine;
-use crate::layers::{Conv, GroupNorm, Linear, Upsample, constant, to_map};
+use crate::layers::{Conv, GroupNorm, Linear, Upsample, constant};
 
 /// What pixels add to the fine guidance: pairs of pixels, then two rounds of their neighbours.
 #[derive(Module, Debug)]
@@ -30,8 +30,7 @@ impl PixelGuidance {
 
     /// `[N, 3, S, S]` to `[N, out, S/2, S/2]`.
     fn forward(&self, pixels: Tensor<4>) -> Tensor<4> {
-        let half = pixels.dims()[2] / 2;
-        let x = relu(to_map(self.pairs.patches(pixels), half, half));
+        let x = relu(self.pairs.patch_map(pixels));
         self.conv2.forward(relu(self.conv1.forward(x)))
     }
 
@@ -114,9 +113,8 @@ impl Deep {
 
     /// `[N, width, 2g, 2g]` and tokens `[N, tokens, g, g]` to `[N, width, 2g, 2g]`.
     fn forward(&self, x: Tensor<4>, tokens: Tensor<4>) -> Tensor<4> {
-        let grid = tokens.dims()[2];
-        let near = self.down.patches(x.clone()) + self.tokens.patches(tokens);
-        let mut deep = relu(to_map(near, grid, grid));
+        let near = self.down.patch_map(x.clone()) + self.tokens.patch_map(tokens);
+        let mut deep = relu(near);
         for round in &self.rounds {
             deep = round.forward(deep);
         }
@@ -151,10 +149,9 @@ impl PixelTower {
     /// Pixels `[N, 3, S, S]`, the transformer's fine map `[N, width, S/2, S/2]` and its features
     /// `[N, tokens, S/8, S/8]` to embeddings `[N, (S/2)², embed]`, row-major.
     pub fn forward(&self, pixels: Tensor<4>, fine: Tensor<4>, tokens: Tensor<4>) -> Tensor<3> {
-        let half = pixels.dims()[2] / 2;
-        let near = relu(to_map(self.pairs.patches(pixels), half, half));
+        let near = relu(self.pairs.patch_map(pixels));
         let near = relu(self.near.forward(near));
-        let mut x = relu(to_map(self.down.patches(near.clone()), half / 2, half / 2));
+        let mut x = relu(self.down.patch_map(near.clone()));
         for round in &self.rounds {
             x = round.forward(x);
         }

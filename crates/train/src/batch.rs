@@ -167,19 +167,23 @@ fn shares(samples: &[Sample], legend: Legend, grid: usize) -> (Vec<f32>, Vec<f32
 }
 
 /// How badly each SAR embedding finds the optical one of its own place among all of its tile,
-/// `[N, E, g, g]` each, mean over the tiles that `weight [N]` counts. The optical ones stay as they are:
-/// SAR is unified with them, as in stage 1.
-pub(crate) fn place_loss(sar: Tensor<4>, optical: Tensor<4>, weight: Tensor<1>) -> Tensor<1> {
-    let [n, embed, h, w] = sar.dims();
-    let unit = |map: Tensor<4>| {
-        let flat = map.reshape([n, embed, h * w]);
-        let norm = flat.clone().square().sum_dim(1).clamp_min(1e-24).sqrt();
-        flat / norm
+/// `[N, L, E]` each, mean over the tiles that `weight` counts, `[N]` in any shape. The optical ones stay as
+/// they are: SAR is unified with them.
+pub(crate) fn place_loss<const D: usize>(
+    sar: Tensor<3>,
+    optical: Tensor<3>,
+    weight: Tensor<D>,
+) -> Tensor<1> {
+    let [n, places, _] = sar.dims();
+    let unit = |map: Tensor<3>| {
+        let norm = map.clone().square().sum_dim(2).clamp_min(1e-24).sqrt();
+        map / norm
     };
-    let likeness = unit(sar).swap_dims(1, 2).matmul(unit(optical).detach());
+    let likeness = unit(sar).matmul(unit(optical).detach().swap_dims(1, 2));
     let log = log_softmax(likeness / TEMPERATURE, 2);
-    let here: Tensor<3> = Tensor::<2>::eye(h * w, &log.device()).unsqueeze();
+    let here: Tensor<3> = Tensor::<2>::eye(places, &log.device()).unsqueeze();
     let each = -(log * here).sum_dim(2).mean_dim(1).reshape([n]);
+    let weight = weight.reshape([n]);
     (each * weight.clone()).sum() / (weight.sum() + 1e-6)
 }
 
@@ -214,13 +218,13 @@ mod tests {
     fn places_are_found_by_their_own_embeddings_and_only_counted_tiles_count() {
         let device = Device::flex();
         device.seed(7);
-        let optical = Tensor::<4>::random([2, 32, 4, 4], Distribution::Normal(0.0, 1.0), &device);
-        let other = Tensor::<4>::random([2, 32, 4, 4], Distribution::Normal(0.0, 1.0), &device);
-        let loss = |sar: &Tensor<4>, weight: [f32; 2]| -> f32 {
+        let optical = Tensor::<3>::random([2, 16, 32], Distribution::Normal(0.0, 1.0), &device);
+        let other = Tensor::<3>::random([2, 16, 32], Distribution::Normal(0.0, 1.0), &device);
+        let loss = |sar: &Tensor<3>, weight: [f32; 2]| -> f32 {
             place_loss(
                 sar.clone(),
                 optical.clone(),
-                Tensor::from_data(weight, &device),
+                Tensor::<1>::from_data(weight, &device),
             )
             .into_scalar()
         };

@@ -96,13 +96,13 @@ fn gradients(
         let terms: Vec<(&'static str, f32)> = if logs {
             loss.terms
                 .into_iter()
-                .map(|(name, term)| (name, term.into_scalar::<f32>() * share as f32))
+                .map(|(name, term)| (name, term.into_scalar::<f32>()))
                 .collect()
         } else {
             Vec::new()
         };
         let gradients = GradientsParams::from_grads((loss.total * share).backward(), &model);
-        (gradients, terms)
+        (gradients, terms, share as f32)
     };
     let results: Vec<_> = std::thread::scope(|scope| {
         let threads: Vec<_> = parts
@@ -119,16 +119,24 @@ fn gradients(
             .collect()
     });
     let mut sum = GradientsAccumulator::new();
-    let mut means: Vec<(&'static str, f32)> = Vec::new();
-    for (gradients, terms) in results {
+    // Not every part has every term.
+    let mut means: Vec<(&'static str, f32, f32)> = Vec::new();
+    for (gradients, terms, share) in results {
         sum.accumulate(model, gradients);
-        for (i, (name, value)) in terms.into_iter().enumerate() {
-            match means.get_mut(i) {
-                Some(mean) => mean.1 += value,
-                None => means.push((name, value)),
+        for (name, value) in terms {
+            match means.iter_mut().find(|mean| mean.0 == name) {
+                Some((_, sum, of)) => {
+                    *sum += value * share;
+                    *of += share;
+                }
+                None => means.push((name, value * share, share)),
             }
         }
     }
+    let means = means
+        .into_iter()
+        .map(|(name, sum, of)| (name, sum / of))
+        .collect();
     (sum.grads(), means)
 }
 

@@ -6,6 +6,7 @@
 //! [`vision::train_segment`] its segmentation stage. [`evaluate`] measures a session on a folder,
 //! [`report`] on all that the default model is held to.
 
+mod alignment;
 mod average;
 mod batch;
 pub mod data;

@@ -4,26 +4,19 @@
 
 use std::path::{Path, PathBuf};
 
-use burn::module::Module;
-use burn::tensor::{Tensor, TensorData};
-use mmovseg_engine::{
-    Modality, Preprocess, SegmentRequest, Session, TilePair, Tiling, model_pixels,
-};
-use mmovseg_model::Silent;
+use mmovseg_engine::{Modality, Preprocess, SegmentRequest, Session, TilePair, Tiling};
 use mmovseg_raster::{Rgb8, add_cloud};
 use mmovseg_scene::{CLASSES, CloudKind, class_names, cloud_for, generate};
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
 use crate::TrainError;
-use crate::data::{EUROSAT, HELD_OUT_EVERY, Sources, from_jpeg, is_held_out, read_tar};
+pub use crate::alignment::AlignmentScore;
+use crate::alignment::{alignment, held_out_cuts};
+use crate::data::{EUROSAT, from_jpeg, is_held_out, read_tar};
 use crate::metrics::{ConfusionMatrix, Figures};
 
-/// Side of the generated scenes and of the cuts of real pairs, in pixels of 10 m.
+/// Side of the generated scenes, in pixels of 10 m.
 const SCENE_PX: usize = 192;
-/// Cuts of one real pair, along each axis.
-const CUTS: usize = 2;
 
 /// What to measure on.
 #[derive(Clone, Debug)]
@@ -88,25 +81,6 @@ pub struct PairScore {
     pub optical: f64,
 }
 
-/// Cross-modal unification on clear real pairs held out by place: what the SAR tower adds to the fusion at
-/// each patch against what the optical tower adds there, each less its mean over the cut.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct AlignmentScore {
-    /// Patches compared.
-    pub patches: usize,
-    /// Mean cosine of SAR and optical embeddings of one patch.
-    pub cosine: f64,
-    /// The same where the optical tower reads the SAR tile.
-    pub cosine_of_copy: f64,
-    /// Share of patches whose optical embedding is the most alike among 100 of their cut.
-    pub retrieved: f64,
-    /// The same where the optical tower reads the SAR tile.
-    pub retrieved_by_copy: f64,
-}
-
-/// Candidates of one retrieval.
-const CANDIDATES: usize = 100;
-
 /// For each class of EuroSAT a synonym that no training label has used.
 const EUROSAT_SYNONYMS: [&str; EUROSAT.len()] = [
     "wheat field",
@@ -132,13 +106,15 @@ pub async fn report(
 ) -> Result<Report, ReportError> {
     let (scenes, unseen_words) = scenes(session, options, on_step).await?;
     let eurosat = eurosat(session, options, on_step).await?;
-    let cuts = held_out_cuts(options)?;
+    let cuts = held_out_cuts(&options.data)?;
+    let pairs = pairs(session, &cuts, on_step).await?;
+    let mut on_cut = |done, total| on_step("alignment", done, total);
     Ok(Report {
         scenes,
         unseen_words,
         eurosat,
-        pairs: pairs(session, &cuts, on_step).await?,
-        alignment: alignment(session, options, &cuts, on_step).await?,
+        pairs,
+        alignment: alignment(session.model(), &cuts, options.seed, &mut on_cut).await?,
     })
 }
 
@@ -262,14 +238,6 @@ async fn eurosat(
     }))
 }
 
-/// Cuts of the real pairs that are held out by place; none where there are no pairs.
-fn held_out_cuts(options: &ReportOptions) -> Result<Vec<TilePair>, TrainError> {
-    let held_out = Sources::read_pairs(&options.data.join("s1s2_pairs"), |i| {
-        i.is_multiple_of(HELD_OUT_EVERY)
-    })?;
-    Ok(held_out.iter().flat_map(cuts_of).collect())
-}
-
 async fn pairs(
     session: &mut Session,
     held_out: &[TilePair],
@@ -305,110 +273,6 @@ async fn pairs(
         fused: share(same[0]),
         optical: share(same[1]),
     }))
-}
-
-/// Squares out of the middles of a pair's quarters.
-fn cuts_of((rgb, sar): &(Rgb8, Rgb8)) -> Vec<TilePair> {
-    let side = SCENE_PX.min(rgb.width_px / CUTS).min(rgb.height_px / CUTS);
-    let start = |index: usize, length: usize| (2 * index + 1) * length / (2 * CUTS) - side / 2;
-    (0..CUTS * CUTS)
-        .map(|cut| {
-            let at = [
-                start(cut % CUTS, rgb.width_px),
-                start(cut / CUTS, rgb.height_px),
-            ];
-            TilePair::new(rgb.crop(at, [side; 2]), sar.crop(at, [side; 2]))
-        })
-        .collect()
-}
-
-async fn alignment(
-    session: &Session,
-    options: &ReportOptions,
-    held_out: &[TilePair],
-    on_step: &mut dyn FnMut(&'static str, usize, usize),
-) -> Result<Option<AlignmentScore>, ReportError> {
-    if held_out.is_empty() {
-        return Ok(None);
-    }
-    let mut dice = ChaCha8Rng::seed_from_u64(options.seed);
-    let (mut patches, mut sums, mut found) = (0usize, [0.0; 2], [0usize; 2]);
-    for (i, cut) in held_out.iter().enumerate() {
-        let (rgb, sar) = model_pixels(
-            &cut.rgb,
-            &cut.sar,
-            Preprocess::Aligned,
-            session.model().config(),
-        )
-        .map_err(mmovseg_engine::EngineError::from)?;
-        let optical = embeddings(session, rgb, false).await?;
-        let by_sar = [
-            embeddings(session, sar.clone(), true).await?,
-            embeddings(session, sar, false).await?,
-        ];
-        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f32>();
-        for place in 0..optical.len() {
-            let others: Vec<usize> = (1..CANDIDATES)
-                .map(|_| (place + dice.random_range(1..optical.len())) % optical.len())
-                .collect();
-            for (side, features) in by_sar.iter().enumerate() {
-                let here = dot(&features[place], &optical[place]);
-                sums[side] += f64::from(here);
-                let best = others
-                    .iter()
-                    .all(|&other| dot(&features[place], &optical[other]) < here);
-                found[side] += usize::from(best);
-            }
-            patches += 1;
-        }
-        on_step("alignment", i + 1, held_out.len());
-    }
-    let mean = |sum: f64| sum / patches.max(1) as f64;
-    Ok(Some(AlignmentScore {
-        patches,
-        cosine: mean(sums[0]),
-        cosine_of_copy: mean(sums[1]),
-        retrieved: mean(found[0] as f64),
-        retrieved_by_copy: mean(found[1] as f64),
-    }))
-}
-
-/// What one DINO tower makes of the patches of a tile `[3, S, S]`, less their mean and of unit length.
-async fn embeddings(
-    session: &Session,
-    planes: Vec<f32>,
-    sar: bool,
-) -> Result<Vec<Vec<f32>>, ReportError> {
-    let side = session.model().config().input_px;
-    let device = session
-        .model()
-        .devices()
-        .into_iter()
-        .next()
-        .unwrap_or_default();
-    let pixels = Tensor::from_data(TensorData::new(planes, [1, 3, side, side]), &device);
-    let [_, _, deepest] = session.model().dino_taps(pixels, sar, &mut Silent);
-    let embeddings = session.model().dino_embedding(deepest, sar);
-    let width = embeddings.dims()[2];
-    let flat: Vec<f32> = embeddings
-        .into_data_async()
-        .await
-        .map_err(TrainError::device(Path::new("DINO tower")))?
-        .try_into_vec()
-        .map_err(TrainError::device(Path::new("DINO tower")))?;
-    let rows = flat.chunks_exact(width);
-    let count = rows.len().max(1) as f32;
-    let mut mean = vec![0.0f32; width];
-    for row in rows.clone() {
-        mean.iter_mut().zip(row).for_each(|(m, x)| *m += x / count);
-    }
-    Ok(rows
-        .map(|row| {
-            let less: Vec<f32> = row.iter().zip(&mean).map(|(x, m)| x - m).collect();
-            let norm = less.iter().map(|x| x * x).sum::<f32>().sqrt().max(1e-12);
-            less.iter().map(|x| x / norm).collect()
-        })
-        .collect())
 }
 
 /// Labels of one pass over the whole pair.
@@ -513,15 +377,7 @@ impl Report {
         if let Some(score) = &self.alignment {
             lines.push(String::new());
             lines.push(format!(
-                "Embeddings of both sensors on these pairs without clouds, {} patches: cosine {:.2}, the matching optical \
-                 patch found among {CANDIDATES} in {} % ({} % by chance); with the optical tower reading the SAR tile, \
-                 cosine {:.2} and {} %.",
-                score.patches,
-                score.cosine,
-                percent(score.retrieved),
-                100 / CANDIDATES,
-                score.cosine_of_copy,
-                percent(score.retrieved_by_copy),
+                "Embeddings of both sensors on these pairs without clouds, {score}."
             ));
         }
         lines.push(String::new());

@@ -16,6 +16,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::TrainError;
+use crate::alignment::report_of_stage;
 use crate::batch::{dense_loss, pixel_loss, place_loss};
 use crate::data::{CloudMix, Sample, Sources};
 use crate::import::{self, Imported};
@@ -30,8 +31,10 @@ pub const NANO_TEMPLATE: &str = "{}";
 /// Weight of the towers' own classification beside the segmentation losses.
 const DENSE_WEIGHT: f64 = 0.3;
 
-/// Weight of the unification of SAR with optical embeddings beside the segmentation losses.
-const PLACE_WEIGHT: f64 = 0.05;
+/// Weight of the unification of SAR with optical embeddings beside the losses of stage 1.
+const ALIGN_PLACE_WEIGHT: f64 = 0.3;
+/// The same beside the segmentation losses.
+const PLACE_WEIGHT: f64 = 0.1;
 
 /// Teaches both optical towers land cover, on scenes and EuroSAT collages, clear and clouded:
 /// every cell of the feature grid is classified by its cosine with class words.
@@ -52,7 +55,7 @@ pub fn train_optical(options: &StageOptions) -> Result<(), TrainError> {
             || name.starts_with("dino_down_sample.")
     });
     let draw = |sources: &Sources, seed, dice: &mut ChaCha8Rng| {
-        if sources.has_eurosat() && dice.random_bool(0.4) {
+        if sources.has_eurosat() && dice.random_bool(0.8) {
             sources.collage(seed, CloudMix::MOSTLY_CLEAR)
         } else {
             Ok(sources.scene(seed, CloudMix::MOSTLY_CLEAR))
@@ -81,7 +84,7 @@ pub fn train_optical(options: &StageOptions) -> Result<(), TrainError> {
 
 /// Cross-modal unification: the optical DINO is frozen and sees the clear tile, the SAR DINO
 /// starts as its copy and learns to give the same features from SAR, on scenes and real pairs;
-/// on scenes it also classifies.
+/// on scenes it also classifies. Ends with a report on real pairs that it has not seen, `report.json`.
 ///
 /// # Errors
 /// When the optical stage has not been run, or a file cannot be read or written.
@@ -91,10 +94,13 @@ pub fn train_align(options: &StageOptions) -> Result<(), TrainError> {
         return align_released(options, origin.model);
     }
     let words = origin.words()?;
-    let model = match origin.after(options, &["optical"])? {
-        (model, true) => copy_optical_to_sar(model, &options.device.clone().autodiff())?,
-        // A package's SAR tower goes on from where it is.
-        (model, false) => model,
+    let is_new = !origin.has_weights;
+    let model = origin.after(options, &["optical"], "optical")?;
+    // A package's SAR tower goes on from where it is.
+    let model = if is_new {
+        copy_optical_to_sar(model, &options.device.clone().autodiff())?
+    } else {
+        model
     };
     let model = model.learn_only(|name| {
         name.starts_with("dino_sarmodel.") || name.starts_with("dino_sardown_sample.")
@@ -104,21 +110,24 @@ pub fn train_align(options: &StageOptions) -> Result<(), TrainError> {
         "align",
         options,
         &Recipe::OURS,
-        model,
+        model.clone(),
         draw,
         |model, batch, step| {
             let text = batch.text(&words, options.seed, step);
             let theirs = model.dino_taps(batch.clear.clone(), false, &mut Silent);
             let ours = model.dino_taps(batch.sar.clone(), true, &mut Silent);
-            let deepest = ours[2].clone();
+            let [optical, radar] = [(&theirs, false), (&ours, true)]
+                .map(|([_, _, deepest], sar)| model.dino_embedding(deepest.clone(), sar));
             let apart = apart(ours, theirs);
-            let dense = dense_loss(cosine(model.dino_embedding(deepest, true), text), batch);
+            let place = place_loss(radar.clone(), optical, batch.has_sar.clone());
+            let dense = dense_loss(cosine(radar, text), batch);
             Loss {
-                total: apart.clone() + dense.clone(),
-                terms: vec![("unlike", apart / 3.0), ("dense", dense)],
+                total: apart.clone() + place.clone() * ALIGN_PLACE_WEIGHT + dense.clone(),
+                terms: vec![("unlike", apart / 3.0), ("place", place), ("dense", dense)],
             }
         },
-    )
+    )?;
+    report_of_stage(&result(&options.run, "align", model)?, options)
 }
 
 /// Stage 1 for a released variant: the SAR DINO alone learns, from likeness alone.
@@ -129,7 +138,7 @@ fn align_released(options: &StageOptions, model: MmOvSeg) -> Result<(), TrainErr
         "align",
         options,
         &Recipe::OURS,
-        model,
+        model.clone(),
         draw,
         |model, batch, _| {
             let theirs = model.dino_taps(batch.clear.clone(), false, &mut Silent);
@@ -140,7 +149,8 @@ fn align_released(options: &StageOptions, model: MmOvSeg) -> Result<(), TrainErr
                 terms: vec![("unlike", apart / 3.0)],
             }
         },
-    )
+    )?;
+    report_of_stage(&result(&options.run, "align", model)?, options)
 }
 
 /// A clear pair, real or generated.
@@ -173,7 +183,7 @@ pub fn train_pixels(options: &StageOptions) -> Result<(), TrainError> {
         ));
     }
     let words = origin.words()?;
-    let (model, _) = origin.after(options, &["align"])?;
+    let model = origin.after(options, &["align", "optical"], "align")?;
     let model =
         model.learn_only(|name| name.contains("pixel_tower") || name.contains("pixel_head"));
     let draw = |sources: &Sources, seed, dice: &mut ChaCha8Rng| {
@@ -244,12 +254,12 @@ pub fn train_segment(options: &StageOptions) -> Result<(), TrainError> {
     if origin.is_released() {
         let context = origin.model.config().text.context;
         let prompts = paper::prompts(&origin.tokenizer, &origin.template, context)?;
-        let (model, _) = origin.after(options, &["align"])?;
+        let model = origin.after(options, &["align"], "align")?;
         return paper::segment(options, model, &prompts);
     }
     let words = origin.words()?;
     let has_head = origin.has_weights;
-    let (model, _) = origin.after(options, &["pixels", "align"])?;
+    let model = origin.after(options, &["pixels", "align", "optical"], "align")?;
     let model = if has_head {
         model
     } else {
@@ -289,12 +299,13 @@ pub fn train_segment(options: &StageOptions) -> Result<(), TrainError> {
                 let maps = model.encode_dino(batch.sar.clone(), true, &mut Silent);
                 maps.weighted(batch.has_sar.clone())
             };
-            let mut apart = None;
+            let mut place = None;
             let dino = match modality {
                 Modality::Fused => {
                     let (optical, radar) = (optical(), radar());
-                    apart = batch.both_see.as_ref().map(|both_see| {
-                        place_loss(radar.down.clone(), optical.down.clone(), both_see.clone())
+                    place = batch.both_see.as_ref().map(|both_see| {
+                        let [radar, optical] = [&radar, &optical].map(patches);
+                        place_loss(radar, optical, both_see.clone())
                     });
                     optical.plus(radar)
                 }
@@ -307,9 +318,7 @@ pub fn train_segment(options: &StageOptions) -> Result<(), TrainError> {
             } else {
                 weight
             };
-            let [n, embed, h, w] = dino.down.dims();
-            let down = dino.down.clone().reshape([n, embed, h * w]).swap_dims(1, 2);
-            let mut dense = dense_loss(cosine(down, text.clone()), batch);
+            let mut dense = dense_loss(cosine(patches(&dino), text.clone()), batch);
             if modality != Modality::Sar {
                 dense = dense + dense_loss(cosine(clip.dense.clone(), text.clone()), batch);
             }
@@ -334,12 +343,19 @@ pub fn train_segment(options: &StageOptions) -> Result<(), TrainError> {
                 loss.total = loss.total + sight.clone() * DENSE_WEIGHT;
                 loss.terms.push(("pixels", sight));
             }
-            if let Some(apart) = apart {
-                loss.total = loss.total + apart * PLACE_WEIGHT;
+            if let Some(place) = place {
+                loss.total = loss.total + place.clone() * PLACE_WEIGHT;
+                loss.terms.push(("place", place));
             }
             loss
         },
     )
+}
+
+/// The embeddings of a fusion or of one sensor, `[N, g², E]`.
+fn patches(maps: &DinoMaps) -> Tensor<3> {
+    let [n, embed, h, w] = maps.down.dims();
+    maps.down.clone().reshape([n, embed, h * w]).swap_dims(1, 2)
 }
 
 /// Writes what the segment stage gave as a package.
@@ -469,16 +485,21 @@ impl Origin {
         Words::embed(&self.model, &self.tokenizer, &self.template)
     }
 
-    /// The model after the first of `stages` that was run here, and whether one was; without any, a
-    /// package's weights.
-    fn after(self, options: &StageOptions, stages: &[&str]) -> Result<(MmOvSeg, bool), TrainError> {
+    /// The model after the first of `stages` that was run here; without any, a package's weights.
+    /// A model that started from nothing must have been through `needed`.
+    fn after(
+        self,
+        options: &StageOptions,
+        stages: &[&str],
+        needed: &str,
+    ) -> Result<MmOvSeg, TrainError> {
         let done = stages.iter().find(|stage| options.run.join(stage).exists());
-        match (done, stages.last()) {
-            (Some(stage), _) => Ok((result(&options.run, stage, self.model)?, true)),
-            (None, Some(wanted)) if !self.has_weights => {
-                Ok((result(&options.run, wanted, self.model)?, true))
-            }
-            _ => Ok((self.model, false)),
+        if !self.has_weights && !options.run.join(needed).exists() {
+            return result(&options.run, needed, self.model);
+        }
+        match done {
+            Some(stage) => result(&options.run, stage, self.model),
+            None => Ok(self.model),
         }
     }
 }

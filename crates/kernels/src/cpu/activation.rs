@@ -1,10 +1,9 @@
 //! GELU and CLIP's QuickGELU.
 
 use burn::backend::flex::FlexTensor;
-use pulp::Arch;
 
 use super::math::{exp, normal};
-use super::{contiguous, in_parts, tensor};
+use super::{contiguous, in_parts, tensor, vectorised};
 
 fn map(x: &FlexTensor, f: impl Fn(f32) -> f32 + Sync + Copy) -> FlexTensor {
     let x = contiguous(x);
@@ -13,7 +12,7 @@ fn map(x: &FlexTensor, f: impl Fn(f32) -> f32 + Sync + Copy) -> FlexTensor {
     let mut out = vec![0.0f32; len];
     in_parts(&mut out, 1, |first, part| {
         let from = &from[first..first + part.len()];
-        Arch::new().dispatch(
+        vectorised(
             #[inline(always)]
             || {
                 for (out, &x) in part.iter_mut().zip(from) {
@@ -37,7 +36,7 @@ fn map_two(
     in_parts(&mut out, 1, |first, part| {
         let a = &a[first..first + part.len()];
         let b = &b[first..first + part.len()];
-        Arch::new().dispatch(
+        vectorised(
             #[inline(always)]
             || {
                 for ((out, &x), &y) in part.iter_mut().zip(a).zip(b) {

@@ -2,11 +2,10 @@
 
 use burn::backend::flex::{FlexTensor, Layout};
 use burn::tensor::{Bytes, DType, Shape};
-use pulp::Arch;
 
-use super::each;
 use super::gemm::{Place, product};
 use super::math::{exp, max, sum};
+use super::{each, vectorised};
 use crate::WindowBias;
 
 /// Queries whose scores are held at once: with 2305 keys about 600 KiB, inside a core's cache.
@@ -136,7 +135,7 @@ fn add(values: &mut [f32], more: &[f32]) {
 /// Softmax of each row in place; `sums` gets the logarithms of the sums of exponentials.
 fn softmax(scores: &mut [f32], sums: &mut [f32]) {
     let keys = scores.len() / sums.len().max(1);
-    Arch::new().dispatch(
+    vectorised(
         #[inline(always)]
         || {
             for (row, logarithm) in scores.chunks_exact_mut(keys).zip(sums) {
@@ -208,7 +207,7 @@ pub(crate) fn attention_backward(
             let mean: Vec<f32> = (first..first + rows)
                 .map(|row| dot(out, grad, row))
                 .collect();
-            Arch::new().dispatch(
+            vectorised(
                 #[inline(always)]
                 || {
                     for (row, mean) in mean.iter().enumerate() {

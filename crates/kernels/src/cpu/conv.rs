@@ -1,11 +1,9 @@
 //! Convolution of stride 1 whose output has its input's size, as matrix products over unfolded rows.
 
-use std::cell::RefCell;
-
 use burn::backend::flex::FlexTensor;
 
 use super::gemm::{Place, product};
-use super::{contiguous, each, tensor};
+use super::{contiguous, each, join_planes, tensor, with_buffer};
 
 /// Elements of unfolded input that are held at once: a megabyte, about a core's second cache.
 const UNFOLDED: usize = 1 << 18;
@@ -98,11 +96,6 @@ fn unfold(image: &[f32], sizes: Sizes, first: usize, rows: usize, into: &mut [f3
     }
 }
 
-thread_local! {
-    /// What [`unfold`] writes to: kept, since clearing a megabyte for every band costs a third of filling it.
-    static UNFOLDED_ROWS: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
-}
-
 /// `f` of what the rows `first .. first + rows` see, see [`unfold`].
 fn with_unfolded<T>(
     image: &[f32],
@@ -112,12 +105,9 @@ fn with_unfolded<T>(
     f: impl FnOnce(&[f32]) -> T,
 ) -> T {
     let len = sizes.taps() * rows * sizes.width;
-    UNFOLDED_ROWS.with_borrow_mut(|buffer| {
-        if buffer.len() < len {
-            buffer.resize(len, 0.0);
-        }
-        unfold(image, sizes, first, rows, &mut buffer[..len]);
-        f(&buffer[..len])
+    with_buffer(len, |buffer| {
+        unfold(image, sizes, first, rows, buffer);
+        f(buffer)
     })
 }
 
@@ -170,16 +160,7 @@ fn run(x: &[f32], weight: &[f32], bias: Option<&[f32]>, sizes: Sizes) -> Vec<f32
         });
         out
     });
-    let mut out = Vec::with_capacity(sizes.images * sizes.output * area);
-    for image in parts.chunks_exact(bands.max(1)) {
-        for plane in 0..sizes.output {
-            for (band, part) in image.iter().enumerate() {
-                let pixels = sizes.rows_of(band).1 * sizes.width;
-                out.extend_from_slice(&part[plane * pixels..][..pixels]);
-            }
-        }
-    }
-    out
+    join_planes(parts, bands, sizes.output)
 }
 
 /// Gradients of x, weight and bias, in that order.

@@ -5,13 +5,19 @@ mod activation;
 mod attention;
 mod conv;
 mod gemm;
+mod linear;
 mod math;
 mod norm;
+mod patch;
 
 pub(crate) use activation::{gelu, gelu_backward, quick_gelu, quick_gelu_backward};
 pub(crate) use attention::{attention, attention_backward};
 pub(crate) use conv::{conv, conv_backward};
+pub(crate) use linear::{linear, linear_backward};
 pub(crate) use norm::{group_norm, group_norm_backward, layer_norm, layer_norm_backward};
+pub(crate) use patch::{Cells, patches, patches_backward, upsample, upsample_backward};
+
+use std::cell::RefCell;
 
 use burn::backend::flex::{FlexTensor, Layout};
 use burn::tensor::{Bytes, DType, Shape};
@@ -60,4 +66,60 @@ fn each<T: Send>(count: usize, is_much: bool, f: impl Fn(usize) -> T + Send + Sy
     }
     let _ = is_much;
     (0..count).map(f).collect()
+}
+
+/// `f`, compiled for the widest registers of the machine at hand. Written as a bound on `FnOnce`, so that the
+/// closure's own body is what `pulp` inlines: a closure that is called through `FnOnce` without having been
+/// asked for it goes through a shim that keeps the narrow registers.
+#[inline(always)]
+fn vectorised<R>(f: impl FnOnce() -> R) -> R {
+    pulp::Arch::new().dispatch(f)
+}
+
+/// Threads that [`each`] shares work among.
+fn threads() -> usize {
+    #[cfg(not(target_arch = "wasm32"))]
+    return rayon::current_num_threads();
+    #[cfg(target_arch = "wasm32")]
+    return 1;
+}
+
+thread_local! {
+    /// What [`with_buffer`] lends: kept, since clearing a megabyte for every band costs a third of filling it.
+    static BUFFER: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
+/// `f` of `len` values that hold anything, which `f` overwrites. Not to be used inside itself.
+fn with_buffer<T>(len: usize, f: impl FnOnce(&mut [f32]) -> T) -> T {
+    BUFFER.with_borrow_mut(|buffer| {
+        if buffer.len() < len {
+            buffer.resize(len, 0.0);
+        }
+        f(&mut buffer[..len])
+    })
+}
+
+/// Parts one after the other.
+fn join(mut parts: Vec<Vec<f32>>) -> Vec<f32> {
+    if parts.len() == 1 {
+        return parts.swap_remove(0);
+    }
+    parts.concat()
+}
+
+/// Images of `planes` planes from their bands of rows, `bands` an image, each with its rows of every plane.
+fn join_planes(parts: Vec<Vec<f32>>, bands: usize, planes: usize) -> Vec<f32> {
+    if bands <= 1 || planes <= 1 {
+        return join(parts);
+    }
+    let mut out = Vec::with_capacity(parts.iter().map(Vec::len).sum());
+    for image in parts.chunks_exact(bands) {
+        for plane in 0..planes {
+            for part in image {
+                let pixels = part.len() / planes;
+                out.extend_from_slice(&part[plane * pixels..][..pixels]);
+            }
+        }
+    }
+    out
 }

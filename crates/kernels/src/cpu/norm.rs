@@ -1,10 +1,9 @@
 //! Layer norm over the last axis.
 
 use burn::backend::flex::FlexTensor;
-use pulp::Arch;
 
 use super::math::sum;
-use super::{PARALLEL_ELEMENTS, contiguous, each, in_parts, tensor};
+use super::{PARALLEL_ELEMENTS, contiguous, each, in_parts, tensor, vectorised};
 
 /// `(x − mean) / √(variance + eps) · gamma + beta` a row, with the biased variance.
 pub(crate) fn layer_norm(
@@ -21,7 +20,7 @@ pub(crate) fn layer_norm(
     let beta = &beta.storage::<f32>()[..width];
     let mut out = vec![0.0f32; len];
     in_parts(&mut out, width.max(1), |first, part| {
-        Arch::new().dispatch(
+        vectorised(
             #[inline(always)]
             || {
                 for (row, out) in part.chunks_exact_mut(width).enumerate() {
@@ -69,7 +68,7 @@ pub(crate) fn layer_norm_backward(
         let mut dx = vec![0.0f32; count * width];
         let mut dgamma = vec![0.0f32; width];
         let mut dbeta = vec![0.0f32; width];
-        Arch::new().dispatch(
+        vectorised(
             #[inline(always)]
             || {
                 for (row, dx) in dx.chunks_exact_mut(width).enumerate() {
@@ -127,7 +126,7 @@ pub(crate) fn group_norm(
     let beta = &beta.storage::<f32>()[..channels];
     let mut out = vec![0.0f32; len];
     in_parts(&mut out, size.max(1), |first, part| {
-        Arch::new().dispatch(
+        vectorised(
             #[inline(always)]
             || {
                 for (g, out) in part.chunks_exact_mut(size).enumerate() {
@@ -180,7 +179,7 @@ pub(crate) fn group_norm_backward(
         let mut dx = vec![0.0f32; size];
         // Per channel: the sums of the gradient and of the gradient times the unit value.
         let mut sums = vec![[0.0f32; 2]; per_group];
-        Arch::new().dispatch(
+        vectorised(
             #[inline(always)]
             || {
                 let (mean, scale) = moments(x, eps);

@@ -293,12 +293,9 @@ mod tests {
                 !EVERYDAY.iter().any(|class| class.known.contains(word)),
                 "{word}"
             );
-            assert!(
-                !mmovseg_scene::CLASSES
-                    .iter()
-                    .any(|c| c.synonyms.contains(word)),
-                "{word}"
-            );
+            for legend in crate::data::Legend::ALL {
+                assert!(!legend.words().concat().contains(word), "{word}");
+            }
         }
     }
 }

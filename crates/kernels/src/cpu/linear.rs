@@ -1,0 +1,202 @@
+//! Products with a weight matrix: the bias is where the sum starts, and views are read where they lie.
+
+use burn::backend::flex::FlexTensor;
+
+use super::gemm::{Place, product};
+use super::{contiguous, each, in_parts, tensor};
+
+/// Multiplications below which threads cost more than they save.
+const PARALLEL_PRODUCTS: usize = 1 << 18;
+
+/// The rows `[.., width]` of a tensor: `groups` matrices of the same size, one after the other in the result.
+pub(super) struct Rows {
+    tensor: FlexTensor,
+    groups: usize,
+    first: Place,
+    step: usize,
+}
+
+impl Rows {
+    pub fn new(x: &FlexTensor) -> Self {
+        let shape: Vec<usize> = x.layout().shape().to_vec();
+        let strides = x.layout().strides();
+        // Tokens of a map are such a view: three axes, the last two in any order.
+        if let ([groups, rows, width], [outer, row, column]) = (&shape[..], strides)
+            && !x.is_contiguous()
+            && *outer >= 0
+            && *row >= 0
+            && *column >= 0
+        {
+            return Self {
+                groups: *groups,
+                first: Place {
+                    start: x.layout().start_offset(),
+                    shape: [*rows, *width],
+                    step: [row.unsigned_abs(), column.unsigned_abs()],
+                },
+                step: outer.unsigned_abs(),
+                tensor: x.clone(),
+            };
+        }
+        let width = shape.last().copied().unwrap_or(1);
+        let rows = shape.iter().product::<usize>() / width.max(1);
+        let tensor = contiguous(x);
+        let start = tensor.layout().start_offset();
+        Self {
+            groups: 1,
+            first: Place {
+                start,
+                ..Place::rows(rows, width)
+            },
+            step: 0,
+            tensor,
+        }
+    }
+
+    pub fn values(&self) -> &[f32] {
+        self.tensor.storage::<f32>()
+    }
+
+    fn group(&self, index: usize) -> Place {
+        Place {
+            start: self.first.start + index * self.step,
+            ..self.first
+        }
+    }
+
+    /// The `rows` rows of one image, whether images are groups or not.
+    pub fn of_image(&self, image: usize, rows: usize) -> Place {
+        if self.rows() == rows {
+            self.group(image)
+        } else {
+            self.first.cut(image * rows, rows)
+        }
+    }
+
+    /// Rows of one group.
+    fn rows(&self) -> usize {
+        self.first.shape[0]
+    }
+}
+
+/// A matrix where it lies.
+pub(super) fn matrix(tensor: &FlexTensor) -> (FlexTensor, Place) {
+    let tensor = if tensor.layout().strides().iter().any(|&step| step < 0) {
+        tensor.to_contiguous()
+    } else {
+        tensor.clone()
+    };
+    let layout = tensor.layout();
+    let place = Place {
+        start: layout.start_offset(),
+        shape: [layout.shape()[0], layout.shape()[1]],
+        step: [
+            layout.strides()[0].unsigned_abs(),
+            layout.strides()[1].unsigned_abs(),
+        ],
+    };
+    (tensor, place)
+}
+
+/// `x Wᵀ + b` over the last axis of `x`, weight `[out, in]`.
+pub(crate) fn linear(x: &FlexTensor, weight: &FlexTensor, bias: Option<&FlexTensor>) -> FlexTensor {
+    let mut shape = x.layout().shape().to_vec();
+    let x = Rows::new(x);
+    let (weight, at) = matrix(weight);
+    let bias = bias.map(contiguous);
+    let bias = bias.as_ref().map(values);
+    let [output, input] = at.shape;
+    let rows = x.rows();
+    let mut out = vec![0.0f32; x.groups * rows * output];
+    for (i, out) in out.chunks_exact_mut((rows * output).max(1)).enumerate() {
+        let from = x.group(i);
+        in_parts(out, output, |first, part| {
+            if let Some(bias) = bias {
+                for row in part.chunks_exact_mut(output) {
+                    row.copy_from_slice(bias);
+                }
+            }
+            let count = part.len() / output;
+            product(
+                (part, Place::rows(count, output)),
+                bias.is_some(),
+                (x.values(), from.cut(first / output, count)),
+                (weight.storage::<f32>(), at.transposed()),
+                1.0,
+            );
+        });
+    }
+    debug_assert_eq!(shape.last(), Some(&input));
+    if let Some(last) = shape.last_mut() {
+        *last = output;
+    }
+    tensor(out, shape)
+}
+
+/// The values of a contiguous tensor.
+pub(super) fn values(tensor: &FlexTensor) -> &[f32] {
+    let start = tensor.layout().start_offset();
+    let count = tensor.layout().shape().iter().product::<usize>();
+    &tensor.storage::<f32>()[start..start + count]
+}
+
+/// Gradients of x, weight and bias, in that order.
+pub(crate) fn linear_backward(
+    x: &FlexTensor,
+    weight: &FlexTensor,
+    grad: &FlexTensor,
+) -> [FlexTensor; 3] {
+    let shape = x.layout().shape().to_vec();
+    let x = Rows::new(x);
+    let (weight, at) = matrix(weight);
+    let grad = contiguous(grad);
+    let above = values(&grad);
+    let [output, input] = at.shape;
+    let rows = x.rows();
+    let mut dx = vec![0.0f32; x.groups * rows * input];
+    in_parts(&mut dx, input, |first, part| {
+        let count = part.len() / input;
+        product(
+            (part, Place::rows(count, input)),
+            false,
+            (
+                above,
+                Place::rows(x.groups * rows, output).cut(first / input, count),
+            ),
+            (weight.storage::<f32>(), at),
+            1.0,
+        );
+    });
+    // Parts of the outputs side by side: nothing is to be summed between them.
+    let many = rows * x.groups * input * output >= PARALLEL_PRODUCTS;
+    let part = output.div_ceil(4).max(1);
+    let parts = each(output.div_ceil(part), many, |job| {
+        let (first, count) = (job * part, part.min(output - job * part));
+        let mut dweight = vec![0.0f32; count * input];
+        for group in 0..x.groups {
+            let rows_of = Place {
+                start: group * rows * output,
+                ..Place::rows(rows, output)
+            };
+            product(
+                (&mut dweight, Place::rows(count, input)),
+                true,
+                (above, rows_of.transposed().cut(first, count)),
+                (x.values(), x.group(group)),
+                1.0,
+            );
+        }
+        dweight
+    });
+    let mut dbias = vec![0.0f32; output];
+    for row in above.chunks_exact(output.max(1)) {
+        for (sum, value) in dbias.iter_mut().zip(row) {
+            *sum += value;
+        }
+    }
+    [
+        tensor(dx, shape),
+        tensor(parts.concat(), [output, input]),
+        tensor(dbias, [output]),
+    ]
+}

@@ -1,0 +1,434 @@
+//! Convolutions whose stride is their kernel, and their transposes: every cell of a grid is one matrix
+//! product with the `k × k` tile of pixels that is its own.
+
+use burn::backend::flex::FlexTensor;
+
+use super::gemm::{Place, product};
+use super::linear::{Rows, values};
+use super::{contiguous, each, join, join_planes, tensor, threads, with_buffer};
+
+/// Elements of gathered tiles that are held at once: a megabyte, about a core's second cache.
+const GATHERED: usize = 1 << 18;
+/// Multiplications below which threads cost more than they save.
+const PARALLEL_PRODUCTS: usize = 1 << 18;
+
+/// A grid of `height × width` cells, each with a tile of `kernel × kernel` pixels in `planes` planes.
+#[derive(Clone, Copy)]
+struct Grid {
+    images: usize,
+    planes: usize,
+    height: usize,
+    width: usize,
+    kernel: usize,
+    /// Channels of a cell.
+    channels: usize,
+}
+
+impl Grid {
+    /// Cells.
+    fn cells(&self) -> usize {
+        self.height * self.width
+    }
+
+    /// Values of a tile.
+    fn taps(&self) -> usize {
+        self.planes * self.kernel * self.kernel
+    }
+
+    /// Values of an image.
+    fn pixels(&self) -> usize {
+        self.cells() * self.taps()
+    }
+
+    fn is_much(&self) -> bool {
+        self.images * self.pixels() * self.channels >= PARALLEL_PRODUCTS
+    }
+
+    /// Rows of cells that are computed together: what a cache holds, and a share for every core.
+    fn band(&self) -> usize {
+        let cached = GATHERED / (self.taps() * self.width).max(1);
+        let shared = if self.is_much() {
+            self.height
+                .div_ceil(threads().div_ceil(self.images.max(1)).max(1))
+        } else {
+            self.height
+        };
+        cached.min(shared).clamp(1, self.height.max(1))
+    }
+
+    fn bands(&self) -> usize {
+        self.height.div_ceil(self.band())
+    }
+
+    /// First row and number of rows of a band.
+    fn rows_of(&self, band: usize) -> (usize, usize) {
+        let first = band * self.band();
+        (first, self.band().min(self.height - first))
+    }
+
+    /// Runs `f(plane · k · k + dy · k + dx, row, first pixel)` for every row of every tap of some rows of
+    /// cells; pixels of one row lie `kernel` apart, those of the first row of `first` at the start.
+    fn walk(&self, rows: usize, mut f: impl FnMut(usize, usize, usize)) {
+        let k = self.kernel;
+        for plane in 0..self.planes {
+            for dy in 0..k {
+                for dx in 0..k {
+                    for row in 0..rows {
+                        f(
+                            (plane * k + dy) * k + dx,
+                            row,
+                            (row * k + dy) * k * self.width + dx,
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    /// Tiles of the rows `first .. first + rows` of an image `[planes, k · height, k · width]`, as
+    /// `[taps, rows · width]`.
+    fn gather(&self, image: &[f32], first: usize, rows: usize, into: &mut [f32]) {
+        let plane = self.cells() * self.kernel * self.kernel;
+        let skipped = first * self.kernel * self.kernel * self.width;
+        let k2 = self.kernel * self.kernel;
+        self.walk(rows, |tap, row, pixel| {
+            let from = &image[tap / k2 * plane + skipped + pixel..];
+            let line = &mut into[(tap * rows + row) * self.width..][..self.width];
+            for (value, pixel) in line.iter_mut().zip(from.iter().step_by(self.kernel)) {
+                *value = *pixel;
+            }
+        });
+    }
+
+    /// The reverse, into those rows alone, `[planes, k · rows, k · width]`; `add` is what a plane starts from.
+    fn scatter(&self, tiles: &[f32], rows: usize, add: Option<&[f32]>, into: &mut [f32]) {
+        let k2 = self.kernel * self.kernel;
+        let plane = rows * self.width * k2;
+        self.walk(rows, |tap, row, pixel| {
+            let offset = add.map_or(0.0, |add| add[tap / k2]);
+            let line = &tiles[(tap * rows + row) * self.width..][..self.width];
+            let to = &mut into[tap / k2 * plane + pixel..];
+            for (value, pixel) in line.iter().zip(to.iter_mut().step_by(self.kernel)) {
+                *pixel = *value + offset;
+            }
+        });
+    }
+
+    /// `f` of the tiles of some rows, `[taps, rows · width]`.
+    fn with_tiles<T>(
+        &self,
+        image: &[f32],
+        (first, rows): (usize, usize),
+        f: impl FnOnce(&[f32], Place) -> T,
+    ) -> T {
+        let (taps, count) = (self.taps(), rows * self.width);
+        if self.kernel == 1 {
+            // The image is its own tiles.
+            let at = Place {
+                start: first * self.width,
+                shape: [taps, count],
+                step: [self.cells(), 1],
+            };
+            return f(image, at);
+        }
+        with_buffer(taps * count, |tiles| {
+            self.gather(image, first, rows, tiles);
+            f(tiles, Place::rows(taps, count))
+        })
+    }
+}
+
+/// How cells lie in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cells {
+    /// `[N, cells, channels]`.
+    Tokens,
+    /// `[N, channels, height, width]`.
+    Map,
+}
+
+impl Cells {
+    /// The matrix `[channels, count]` of some cells out of `all`, from cell `first` on.
+    fn place(self, channels: usize, all: usize, first: usize, count: usize) -> Place {
+        match self {
+            Self::Map => Place {
+                start: first,
+                shape: [channels, count],
+                step: [all, 1],
+            },
+            Self::Tokens => Place {
+                start: first * channels,
+                shape: [channels, count],
+                step: [1, channels],
+            },
+        }
+    }
+}
+
+fn grid_of(x: &FlexTensor, weight: &FlexTensor) -> Grid {
+    let (x, weight) = (x.layout().shape(), weight.layout().shape());
+    let kernel = weight[2];
+    Grid {
+        images: x[0],
+        planes: x[1],
+        height: x[2] / kernel,
+        width: x[3] / kernel,
+        kernel,
+        channels: weight[0],
+    }
+}
+
+/// `x [N, C, k·h, k·w]`, `weight [O, C, k, k]` to cells of `O` channels.
+pub(crate) fn patches(
+    x: &FlexTensor,
+    weight: &FlexTensor,
+    bias: Option<&FlexTensor>,
+    cells: Cells,
+) -> FlexTensor {
+    let grid = grid_of(x, weight);
+    let (x, weight) = (contiguous(x), contiguous(weight));
+    let bias = bias.map(contiguous);
+    let bias = bias.as_ref().map(values);
+    let (x, weight) = (values(&x), values(&weight));
+    let bands = grid.bands();
+    let channels = grid.channels;
+    let parts = each(grid.images * bands, grid.is_much(), |job| {
+        let image = &x[job / bands * grid.pixels()..][..grid.pixels()];
+        let rows = grid.rows_of(job % bands);
+        let count = rows.1 * grid.width;
+        let mut out = vec![0.0f32; channels * count];
+        match (bias, cells) {
+            (Some(bias), Cells::Map) => {
+                for (plane, bias) in out.chunks_exact_mut(count).zip(bias) {
+                    plane.fill(*bias);
+                }
+            }
+            (Some(bias), Cells::Tokens) => {
+                for token in out.chunks_exact_mut(channels) {
+                    token.copy_from_slice(bias);
+                }
+            }
+            (None, _) => {}
+        }
+        grid.with_tiles(image, rows, |tiles, at| {
+            product(
+                (&mut out, cells.place(channels, count, 0, count)),
+                bias.is_some(),
+                (weight, Place::rows(channels, grid.taps())),
+                (tiles, at),
+                1.0,
+            );
+        });
+        out
+    });
+    match cells {
+        Cells::Tokens => tensor(join(parts), [grid.images, grid.cells(), channels]),
+        Cells::Map => tensor(
+            join_planes(parts, bands, channels),
+            [grid.images, channels, grid.height, grid.width],
+        ),
+    }
+}
+
+/// Gradients of x, weight and bias, in that order.
+pub(crate) fn patches_backward(
+    x: &FlexTensor,
+    weight: &FlexTensor,
+    grad: &FlexTensor,
+    cells: Cells,
+) -> [FlexTensor; 3] {
+    let grid = grid_of(x, weight);
+    let shapes = [x, weight].map(|t| t.layout().shape().to_vec());
+    let (x, weight, grad) = (contiguous(x), contiguous(weight), contiguous(grad));
+    let (x, weight, above) = (values(&x), values(&weight), values(&grad));
+    let (taps, channels) = (grid.taps(), grid.channels);
+    let parts = each(grid.images, grid.is_much(), |i| {
+        let image = &x[i * grid.pixels()..][..grid.pixels()];
+        let above = &above[i * channels * grid.cells()..][..channels * grid.cells()];
+        let mut dweight = vec![0.0f32; channels * taps];
+        let mut bands = Vec::with_capacity(grid.bands());
+        for band in 0..grid.bands() {
+            let rows = grid.rows_of(band);
+            let count = rows.1 * grid.width;
+            let from = cells.place(channels, grid.cells(), rows.0 * grid.width, count);
+            grid.with_tiles(image, rows, |tiles, at| {
+                product(
+                    (&mut dweight, Place::rows(channels, taps)),
+                    true,
+                    (above, from),
+                    (tiles, at.transposed()),
+                    1.0,
+                );
+            });
+            let mut dx = vec![0.0f32; taps * count];
+            with_buffer(taps * count, |tiles| {
+                product(
+                    (tiles, Place::rows(taps, count)),
+                    false,
+                    (weight, Place::rows(channels, taps).transposed()),
+                    (above, from),
+                    1.0,
+                );
+                grid.scatter(tiles, rows.1, None, &mut dx);
+            });
+            bands.push(dx);
+        }
+        (bands, dweight, sums(above, channels, cells))
+    });
+    let mut dx = Vec::new();
+    let mut dweight = vec![0.0f32; channels * taps];
+    let mut dbias = vec![0.0f32; channels];
+    for (bands, weights, biases) in parts {
+        dx.extend(bands);
+        add(&mut dweight, &weights);
+        add(&mut dbias, &biases);
+    }
+    let [x, weight] = shapes;
+    [
+        tensor(join_planes(dx, grid.bands(), grid.planes), x),
+        tensor(dweight, weight),
+        tensor(dbias, [channels]),
+    ]
+}
+
+/// Sum of each channel over the cells.
+fn sums(values: &[f32], channels: usize, cells: Cells) -> Vec<f32> {
+    match cells {
+        Cells::Map => values
+            .chunks_exact((values.len() / channels.max(1)).max(1))
+            .map(|plane| plane.iter().sum())
+            .collect(),
+        Cells::Tokens => {
+            let mut sums = vec![0.0f32; channels];
+            for token in values.chunks_exact(channels.max(1)) {
+                add(&mut sums, token);
+            }
+            sums
+        }
+    }
+}
+
+fn add(sums: &mut [f32], values: &[f32]) {
+    for (sum, value) in sums.iter_mut().zip(values) {
+        *sum += value;
+    }
+}
+
+/// Tokens `x [N, h·w, C]` of a grid of the given height and `weight [C, O, k, k]` to `[N, O, k·h, k·w]`.
+pub(crate) fn upsample(
+    x: &FlexTensor,
+    height: usize,
+    weight: &FlexTensor,
+    bias: &FlexTensor,
+) -> FlexTensor {
+    let grid = grid_above(x, height, weight);
+    let x = Rows::new(x);
+    let weight = contiguous(weight);
+    let bias = contiguous(bias);
+    let bands = grid.bands();
+    let taps = grid.taps();
+    let parts = each(grid.images * bands, grid.is_much(), |job| {
+        let (first, rows) = grid.rows_of(job % bands);
+        let count = rows * grid.width;
+        let mut out = vec![0.0f32; taps * count];
+        with_buffer(taps * count, |tiles| {
+            let tokens = x.of_image(job / bands, grid.cells());
+            product(
+                (tiles, Place::rows(taps, count)),
+                false,
+                (
+                    values(&weight),
+                    Place::rows(grid.channels, taps).transposed(),
+                ),
+                (
+                    x.values(),
+                    tokens.cut(first * grid.width, count).transposed(),
+                ),
+                1.0,
+            );
+            grid.scatter(tiles, rows, Some(values(&bias)), &mut out);
+        });
+        out
+    });
+    tensor(
+        join_planes(parts, bands, grid.planes),
+        [
+            grid.images,
+            grid.planes,
+            grid.kernel * grid.height,
+            grid.kernel * grid.width,
+        ],
+    )
+}
+
+/// The grid of an [`upsample`].
+fn grid_above(x: &FlexTensor, height: usize, weight: &FlexTensor) -> Grid {
+    let (x, weight) = (x.layout().shape(), weight.layout().shape());
+    Grid {
+        images: x[0],
+        planes: weight[1],
+        height,
+        width: x[1] / height.max(1),
+        kernel: weight[2],
+        channels: x[2],
+    }
+}
+
+/// Gradients of x, weight and bias, in that order.
+pub(crate) fn upsample_backward(
+    x: &FlexTensor,
+    height: usize,
+    weight: &FlexTensor,
+    grad: &FlexTensor,
+) -> [FlexTensor; 3] {
+    let grid = grid_above(x, height, weight);
+    let shapes = [x, weight].map(|t| t.layout().shape().to_vec());
+    let x = Rows::new(x);
+    let (weight, grad) = (contiguous(weight), contiguous(grad));
+    let (weight, above) = (values(&weight), values(&grad));
+    let (taps, channels) = (grid.taps(), grid.channels);
+    let parts = each(grid.images, grid.is_much(), |i| {
+        let image = &above[i * grid.pixels()..][..grid.pixels()];
+        let tokens = x.of_image(i, grid.cells());
+        let mut dweight = vec![0.0f32; channels * taps];
+        let mut dx = vec![0.0f32; grid.cells() * channels];
+        for band in 0..grid.bands() {
+            let rows = grid.rows_of(band);
+            let (first, count) = (rows.0 * grid.width, rows.1 * grid.width);
+            grid.with_tiles(image, rows, |tiles, at| {
+                product(
+                    (
+                        &mut dx,
+                        Place::rows(grid.cells(), channels).cut(first, count),
+                    ),
+                    false,
+                    (tiles, at.transposed()),
+                    (weight, Place::rows(channels, taps).transposed()),
+                    1.0,
+                );
+                product(
+                    (&mut dweight, Place::rows(channels, taps)),
+                    true,
+                    (x.values(), tokens.cut(first, count).transposed()),
+                    (tiles, at.transposed()),
+                    1.0,
+                );
+            });
+        }
+        (dx, dweight, sums(image, grid.planes, Cells::Map))
+    });
+    let mut dx = Vec::with_capacity(grid.images * grid.cells() * channels);
+    let mut dweight = vec![0.0f32; channels * taps];
+    let mut dbias = vec![0.0f32; grid.planes];
+    for (x, weights, biases) in parts {
+        dx.extend_from_slice(&x);
+        add(&mut dweight, &weights);
+        add(&mut dbias, &biases);
+    }
+    let [x, weight] = shapes;
+    [
+        tensor(dx, x),
+        tensor(dweight, weight),
+        tensor(dbias, [grid.planes]),
+    ]
+}
