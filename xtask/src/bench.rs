@@ -3,6 +3,7 @@
 //! inputs; outputs are compared before anything is timed.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -46,17 +47,6 @@ enum Place {
     Gpu,
 }
 
-const GRAPHS: [&str; 7] = [
-    "nano-clip",
-    "nano-dino-optical",
-    "nano-dino-sar",
-    "nano-whole",
-    "vit-b16-384",
-    "vit-b8-3-blocks",
-    "b-whole",
-];
-/// The default model's, which an emulated GPU gets through in minutes.
-const SMALL: usize = 4;
 /// Rounds in which the native engines take turns: each runs in a process of its own.
 const ROUNDS: usize = 3;
 /// Outputs further apart than this share of the largest value are not of the same graph.
@@ -91,7 +81,8 @@ pub fn bench(options: &Options) -> Result<()> {
         .args(["build", "--release"])
         .args(HEAVY))?;
     let ours = paths::target().join("release/mmovseg-bench");
-    let names = options.graphs(&GRAPHS);
+    let known = read(Command::new(&ours).arg("list"))?;
+    let names = options.graphs(&known, |_| true);
     run(Command::new(&ours).arg("write").arg(&graphs).args(&names))?;
     let python = python(&folder)?;
     let reference = paths::project().join("tests/bench/reference.py");
@@ -107,10 +98,10 @@ pub fn bench(options: &Options) -> Result<()> {
     let mut raw = Vec::new();
     if options.on.contains(&Place::Native) {
         for graph in names {
-            let report = native(options, graph, &graphs, &ours, (&python, &reference))?;
+            let report = native(options, &graph, &graphs, &ours, (&python, &reference))?;
             rows.push(Row {
                 place: "native",
-                graph: graph.to_owned(),
+                graph,
                 ours_ms: median(&report["ours"])?,
                 theirs: vec![
                     ("PyTorch", median(&report["torch"])?),
@@ -120,7 +111,7 @@ pub fn bench(options: &Options) -> Result<()> {
             raw.push(report);
         }
     }
-    let jobs = options.jobs(&graphs)?;
+    let jobs = options.jobs(&known, &graphs)?;
     if !jobs.is_empty() {
         let site = site(&setup::web_tools()?, &folder, &graphs)?;
         for report in in_browser(&site, &jobs)? {
@@ -146,26 +137,30 @@ pub fn bench(options: &Options) -> Result<()> {
 }
 
 impl Options {
-    fn graphs<'a>(&'a self, all: &[&'a str]) -> Vec<&'a str> {
-        if self.graphs.is_empty() {
-            all.to_vec()
-        } else {
-            self.graphs.iter().map(String::as_str).collect()
+    /// What was asked for, or those of the bench's list that `wanted` takes.
+    fn graphs(&self, known: &Value, wanted: impl Fn(&Value) -> bool) -> Vec<String> {
+        if !self.graphs.is_empty() {
+            return self.graphs.clone();
         }
+        let known = known.as_array().into_iter().flatten();
+        known
+            .filter(|graph| wanted(graph))
+            .filter_map(|graph| Some(graph["name"].as_str()?.to_owned()))
+            .collect()
     }
 
-    /// What the page is asked for.
-    fn jobs(&self, folder: &Path) -> Result<Vec<Value>> {
+    /// What the page is asked for: of all graphs the default model's, which an emulated GPU gets through
+    /// in minutes.
+    fn jobs(&self, known: &Value, folder: &Path) -> Result<Vec<Value>> {
         let mut jobs = Vec::new();
         for (place, gpu) in [(Place::Cpu, false), (Place::Gpu, true)] {
             if !self.on.contains(&place) {
                 continue;
             }
-            for graph in self.graphs(&GRAPHS[..SMALL]) {
+            for graph in self.graphs(known, |graph| graph["nano"] == true) {
                 let file = folder.join(format!("{graph}.json"));
-                let text = fs::read(&file).with_context(|| {
-                    format!("there is no graph `{graph}`: {}", GRAPHS.join(", "))
-                })?;
+                let text =
+                    fs::read(&file).with_context(|| format!("there is no graph `{graph}`"))?;
                 let config: Value = serde_json::from_slice(&text)?;
                 let text = fs::metadata(folder.join(format!("{graph}.text.f32")))?.len();
                 let embed = config["clip"]["embed"].as_u64().context("no `embed`")?;
@@ -302,14 +297,18 @@ fn in_browser(site: &Path, jobs: &[Value]) -> Result<Vec<Value>> {
         .arg(Value::from(jobs).to_string())
         .env("CHROME", &browser.chromium)
         .env("CHROMEDRIVER", &browser.driver);
-    let output = command.stderr(Stdio::inherit()).output()?;
-    if !output.status.success() {
+    let mut child = command.stdout(Stdio::piped()).spawn()?;
+    let mut reports = Vec::new();
+    // An emulated GPU takes minutes for each: they are told as they come.
+    for line in BufReader::new(child.stdout.take().context("no output")?).lines() {
+        let line = line?;
+        eprintln!("{line}");
+        reports.push(serde_json::from_str(&line)?);
+    }
+    if !child.wait()?.success() {
         bail!("the bench's page failed");
     }
-    String::from_utf8_lossy(&output.stdout)
-        .lines()
-        .map(|line| Ok(serde_json::from_str(line)?))
-        .collect()
+    Ok(reports)
 }
 
 fn median(times: &Value) -> Result<f64> {

@@ -158,9 +158,10 @@ impl ModuleMapper for Load<'_> {
         let Some((shape, data)) = self.tensors.remove(&name) else {
             return param;
         };
-        let trains = param.is_require_grad();
         let tensor = Tensor::from_data(TensorData::new(data, shape), &self.device);
-        Param::initialized(param.id, tensor).set_require_grad(trains)
+        // Asking the parameter anything else would draw its first, random value.
+        let id = param.id;
+        param.transform_for_load(tensor, id)
     }
 
     fn enter_module(&mut self, name: &str, _container: &str) {

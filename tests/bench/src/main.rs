@@ -1,10 +1,15 @@
 //! Writes the graphs' weights and inputs, and times them natively.
 //!
-//! `mmovseg-bench write DIR GRAPH…` fills a folder; `mmovseg-bench run DIR GRAPH RUNS` prints the
+//! `mmovseg-bench list` prints the graphs as JSON; `mmovseg-bench write DIR GRAPH…` fills a folder; `mmovseg-bench run DIR GRAPH RUNS` prints the
 //! milliseconds of each run as JSON and leaves the output of the last in `DIR/GRAPH.ours.f32`.
 
 #[cfg(target_arch = "wasm32")]
 fn main() {}
+
+/// As in the command line.
+#[cfg(not(target_arch = "wasm32"))]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[cfg(not(target_arch = "wasm32"))]
 fn main() -> anyhow::Result<()> {
@@ -33,12 +38,19 @@ mod native {
         let arguments: Vec<String> = std::env::args().skip(1).collect();
         let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
         match words[..] {
+            ["list"] => {
+                let graphs = Graph::ALL.map(
+                    |graph| serde_json::json!({ "name": graph.name(), "nano": graph.is_nano() }),
+                );
+                println!("{}", serde_json::Value::from(graphs.to_vec()));
+                Ok(())
+            }
             ["write", folder, ref graphs @ ..] => {
                 let graphs = graphs.iter().map(|name| graph(name));
                 write(Path::new(folder), &graphs.collect::<Result<Vec<_>>>()?)
             }
             ["run", folder, graph, runs] => run(Path::new(folder), graph, runs.parse()?),
-            _ => bail!("usage: mmovseg-bench write DIR GRAPH… | run DIR GRAPH RUNS"),
+            _ => bail!("usage: mmovseg-bench list | write DIR GRAPH… | run DIR GRAPH RUNS"),
         }
     }
 

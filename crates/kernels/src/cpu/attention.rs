@@ -4,12 +4,12 @@ use burn::backend::flex::{FlexTensor, Layout};
 use burn::tensor::{Bytes, DType, Shape};
 
 use super::gemm::{Place, product};
-use super::math::{exp, max, sum};
+use super::math::{exp, max};
 use super::{each, vectorised};
 use crate::WindowBias;
 
-/// Queries whose scores are held at once: with 2305 keys about 600 KiB, inside a core's cache.
-const QUERIES: usize = 64;
+/// Scores that are held at once: half a megabyte, inside a core's second cache.
+const SCORES: usize = 1 << 17;
 /// Multiplications below which threads cost more than they save.
 const PARALLEL_PRODUCTS: usize = 1 << 18;
 
@@ -74,6 +74,11 @@ fn merged(heads: &[Vec<f32>], [n, count, length, width]: [usize; 4]) -> FlexTens
     .permute(&[0, 2, 1, 3])
 }
 
+/// Queries whose scores are held at once.
+fn queries(length: usize, keys: usize) -> usize {
+    (SCORES / keys.max(1)).clamp(1, length.max(1))
+}
+
 fn is_much([n, heads, length, width]: [usize; 4], keys: usize) -> bool {
     n * heads * length * keys * width >= PARALLEL_PRODUCTS
 }
@@ -102,9 +107,11 @@ pub(crate) fn attention(
         let bias = bias.map(|bias| bias.of(sequence));
         let mut out = vec![0.0f32; length * width];
         let mut sums = vec![0.0f32; length];
-        let mut scores = vec![0.0f32; QUERIES.min(length) * keys];
-        for first in (0..length).step_by(QUERIES) {
-            let rows = QUERIES.min(length - first);
+        let most = queries(length, keys);
+        let mut scores = vec![0.0f32; most * keys];
+        let mut shares = vec![0.0f32; most];
+        for first in (0..length).step_by(most) {
+            let rows = most.min(length - first);
             let at = Place::rows(rows, keys);
             product(
                 (&mut scores, at),
@@ -116,9 +123,21 @@ pub(crate) fn attention(
             if let Some(bias) = bias {
                 add(&mut scores[..rows * keys], &bias[first * keys..]);
             }
-            softmax(&mut scores[..rows * keys], &mut sums[first..first + rows]);
+            let shares = &mut shares[..rows];
+            exponentials(
+                &mut scores[..rows * keys],
+                &mut sums[first..first + rows],
+                shares,
+            );
             let into = Place::rows(length, width).cut(first, rows);
             product((&mut out, into), false, (&scores, at), v, 1.0);
+            // The sums divide `width` results instead of all scores.
+            let out = &mut out[first * width..(first + rows) * width];
+            for (row, share) in out.chunks_exact_mut(width).zip(shares) {
+                for value in row {
+                    *value *= *share;
+                }
+            }
         }
         (out, sums)
     });
@@ -132,22 +151,33 @@ fn add(values: &mut [f32], more: &[f32]) {
     }
 }
 
-/// Softmax of each row in place; `sums` gets the logarithms of the sums of exponentials.
-fn softmax(scores: &mut [f32], sums: &mut [f32]) {
+/// Scores that are summed side by side, so that they fill the widest registers.
+const LANES: usize = 16;
+
+/// The exponentials of each row in place, less those of its largest value; `sums` gets the logarithms of the
+/// sums of exponentials, `shares` what turns a row into its softmax.
+fn exponentials(scores: &mut [f32], sums: &mut [f32], shares: &mut [f32]) {
     let keys = scores.len() / sums.len().max(1);
     vectorised(
         #[inline(always)]
         || {
-            for (row, logarithm) in scores.chunks_exact_mut(keys).zip(sums) {
+            let rows = scores.chunks_exact_mut(keys.max(1));
+            for ((row, logarithm), share) in rows.zip(sums).zip(shares) {
                 let most = max(row);
-                for value in row.iter_mut() {
+                let mut lanes = [0.0f32; LANES];
+                let mut chunks = row.chunks_exact_mut(LANES);
+                for chunk in &mut chunks {
+                    for (value, lane) in chunk.iter_mut().zip(&mut lanes) {
+                        *value = exp(*value - most);
+                        *lane += *value;
+                    }
+                }
+                let mut total: f32 = lanes.iter().sum();
+                for value in chunks.into_remainder() {
                     *value = exp(*value - most);
+                    total += *value;
                 }
-                let total = sum(row.len(), |i| row[i]);
-                let share = 1.0 / total;
-                for value in row.iter_mut() {
-                    *value *= share;
-                }
+                *share = 1.0 / total;
                 *logarithm = most + total.ln();
             }
         },
@@ -184,10 +214,11 @@ pub(crate) fn attention_backward(
         let mut dq = vec![0.0f32; length * depth];
         let mut dk = vec![0.0f32; keys * depth];
         let mut dv = vec![0.0f32; keys * width];
-        let mut shares = vec![0.0f32; QUERIES.min(length) * keys];
+        let most = queries(length, keys);
+        let mut shares = vec![0.0f32; most * keys];
         let mut slopes = shares.clone();
-        for first in (0..length).step_by(QUERIES) {
-            let rows = QUERIES.min(length - first);
+        for first in (0..length).step_by(most) {
+            let rows = most.min(length - first);
             let at = Place::rows(rows, keys);
             let q = (q.0, q.1.cut(first, rows));
             let above = (grad.0, grad.1.cut(first, rows));

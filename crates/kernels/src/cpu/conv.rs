@@ -3,7 +3,7 @@
 use burn::backend::flex::FlexTensor;
 
 use super::gemm::{Place, product};
-use super::{contiguous, each, join_planes, tensor, with_buffer};
+use super::{contiguous, each, each_chunk, join_planes, tensor, threads, with_buffer};
 
 /// Elements of unfolded input that are held at once: a megabyte, about a core's second cache.
 const UNFOLDED: usize = 1 << 18;
@@ -73,22 +73,31 @@ fn unfold(image: &[f32], sizes: Sizes, first: usize, rows: usize, into: &mut [f3
     let mut lines = into.chunks_exact_mut(rows * width);
     for plane in image.chunks_exact(height * width) {
         for dy in 0..kernel {
+            // Rows of the output whose tap lies inside the map.
+            let top = pad.saturating_sub(first + dy).min(rows);
+            let bottom = (height + pad).saturating_sub(first + dy).clamp(top, rows);
             for dx in 0..kernel {
                 let Some(line) = lines.next() else { return };
+                line[..top * width].fill(0.0);
+                line[bottom * width..].fill(0.0);
+                if top == bottom {
+                    continue;
+                }
+                // All rows in one go: where a row ends, the shift brings in a neighbour's pixels, which the
+                // zeros around the map then cover.
+                let into = &mut line[top * width..bottom * width];
+                let from = (first + top + dy - pad) * width + dx;
+                let skipped = pad.saturating_sub(from).min(into.len());
+                let from = (from + skipped - pad).min(plane.len());
+                let count = (into.len() - skipped).min(plane.len() - from);
+                into[skipped..skipped + count].copy_from_slice(&plane[from..from + count]);
                 // Columns of the output whose tap lies inside the map.
                 let left = pad.saturating_sub(dx).min(width);
-                let right = (width + pad).saturating_sub(dx).min(width).max(left);
-                for (row, out) in line.chunks_exact_mut(width).enumerate() {
-                    let y = first + row + dy;
-                    if y < pad || y >= height + pad {
-                        out.fill(0.0);
-                        continue;
-                    }
-                    out[..left].fill(0.0);
-                    out[right..].fill(0.0);
-                    if left < right {
-                        let from = (y - pad) * width + left + dx - pad;
-                        out[left..right].copy_from_slice(&plane[from..from + right - left]);
+                let right = (width + pad).saturating_sub(dx).clamp(left, width);
+                if (left, right) != (0, width) {
+                    for row in into.chunks_exact_mut(width) {
+                        row[..left].fill(0.0);
+                        row[right..].fill(0.0);
                     }
                 }
             }
@@ -138,26 +147,51 @@ pub(crate) fn conv(x: &FlexTensor, weight: &FlexTensor, bias: Option<&FlexTensor
 fn run(x: &[f32], weight: &[f32], bias: Option<&[f32]>, sizes: Sizes) -> Vec<f32> {
     let (area, taps) = (sizes.area(), sizes.taps());
     let bands = sizes.height.div_ceil(sizes.band());
-    // Bands of all images side by side: there may be a single image.
-    let parts = each(sizes.images * bands, sizes.is_much(), |job| {
-        let image = &x[job / bands * sizes.input * area..][..sizes.input * area];
-        let (first, rows) = sizes.rows_of(job % bands);
+    let multiply = |image: &[f32], band: usize, out: &mut [f32], at: Place| {
+        let (first, rows) = sizes.rows_of(band);
         let pixels = rows * sizes.width;
-        let mut out = vec![0.0f32; sizes.output * pixels];
         if let Some(bias) = bias {
-            for (plane, bias) in out.chunks_exact_mut(pixels).zip(bias) {
-                plane.fill(*bias);
+            for (plane, bias) in bias.iter().enumerate() {
+                out[at.start + plane * at.step[0]..][..pixels].fill(*bias);
             }
         }
         with_unfolded(image, sizes, first, rows, |unfolded| {
             product(
-                (&mut out, Place::rows(sizes.output, pixels)),
+                (out, at),
                 bias.is_some(),
                 (weight, Place::rows(sizes.output, taps)),
                 (unfolded, Place::rows(taps, pixels)),
                 1.0,
             );
         });
+    };
+    if sizes.images >= threads() {
+        let mut out = vec![0.0f32; sizes.images * sizes.output * area];
+        each_chunk(&mut out, sizes.output * area, sizes.is_much(), |i, out| {
+            let image = &x[i * sizes.input * area..][..sizes.input * area];
+            for band in 0..bands {
+                let (first, rows) = sizes.rows_of(band);
+                let at = Place {
+                    start: first * sizes.width,
+                    shape: [sizes.output, rows * sizes.width],
+                    step: [area, 1],
+                };
+                multiply(image, band, out, at);
+            }
+        });
+        return out;
+    }
+    // Too few images for the cores: they share the bands, which are put together afterwards.
+    let parts = each(sizes.images * bands, sizes.is_much(), |job| {
+        let image = &x[job / bands * sizes.input * area..][..sizes.input * area];
+        let pixels = sizes.rows_of(job % bands).1 * sizes.width;
+        let mut out = vec![0.0f32; sizes.output * pixels];
+        multiply(
+            image,
+            job % bands,
+            &mut out,
+            Place::rows(sizes.output, pixels),
+        );
         out
     });
     join_planes(parts, bands, sizes.output)

@@ -43,10 +43,9 @@ fn contiguous(tensor: &FlexTensor) -> FlexTensor {
 /// `unit` elements and `first` is the index of the first one.
 fn in_parts(values: &mut [f32], unit: usize, f: impl Fn(usize, &mut [f32]) + Sync) {
     #[cfg(not(target_arch = "wasm32"))]
-    if values.len() >= PARALLEL_ELEMENTS {
+    if values.len() >= PARALLEL_ELEMENTS && threads() > 1 {
         use rayon::prelude::*;
-        let threads = rayon::current_num_threads();
-        let part = values.len().div_ceil(threads).div_ceil(unit) * unit;
+        let part = values.len().div_ceil(threads()).div_ceil(unit) * unit;
         values
             .par_chunks_mut(part)
             .enumerate()
@@ -60,12 +59,32 @@ fn in_parts(values: &mut [f32], unit: usize, f: impl Fn(usize, &mut [f32]) + Syn
 /// `f(i)` for `0..count`, side by side where `is_much`.
 fn each<T: Send>(count: usize, is_much: bool, f: impl Fn(usize) -> T + Send + Sync) -> Vec<T> {
     #[cfg(not(target_arch = "wasm32"))]
-    if is_much && count > 1 {
+    if is_much && count > 1 && threads() > 1 {
         use rayon::prelude::*;
         return (0..count).into_par_iter().map(f).collect();
     }
     let _ = is_much;
     (0..count).map(f).collect()
+}
+
+/// `f(i, chunk)` for the chunks of `size` values, side by side where `is_much`.
+fn each_chunk(
+    values: &mut [f32],
+    size: usize,
+    is_much: bool,
+    f: impl Fn(usize, &mut [f32]) + Send + Sync,
+) {
+    let size = size.max(1);
+    #[cfg(not(target_arch = "wasm32"))]
+    if is_much && values.len() > size && threads() > 1 {
+        use rayon::prelude::*;
+        let chunks = values.par_chunks_exact_mut(size).enumerate();
+        return chunks.for_each(|(i, chunk)| f(i, chunk));
+    }
+    let _ = is_much;
+    for (i, chunk) in values.chunks_exact_mut(size).enumerate() {
+        f(i, chunk);
+    }
 }
 
 /// `f`, compiled for the widest registers of the machine at hand. Written as a bound on `FnOnce`, so that the
