@@ -9,7 +9,8 @@
 
 #[cfg_attr(
     target_family = "wasm",
-    expect(
+    allow(
+        dead_code,
         unused_imports,
         reason = "the page does not train: nothing there asks for gradients"
     )
