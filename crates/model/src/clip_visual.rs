@@ -2,12 +2,10 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
-use mmovseg_kernels::quick_gelu;
+use mmovseg_kernels::{self as kernels, quick_gelu};
 
 use crate::attention::{Mask, attend, merge_heads, split_heads};
 use crate::config::ClipVisualConfig;
-use mmovseg_kernels as kernels;
-
 use crate::layers::{Conv, LayerNorm, Linear, constant, normal};
 use crate::observe::{Observer, see};
 use crate::resample::{Kernel, resample};

@@ -2,12 +2,10 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
-use mmovseg_kernels::gelu;
+use mmovseg_kernels::{self as kernels, gelu};
 
 use crate::attention::{Mask, attend, merge_heads, split_heads};
 use crate::config::{DinoConfig, DinoKind};
-use mmovseg_kernels as kernels;
-
 use crate::layers::{Conv, LayerNorm, Linear, constant, normal};
 use crate::observe::{Observer, see};
 use crate::resample::{Kernel, resample};

@@ -4,14 +4,12 @@ use burn::backend::flex::{FlexTensor, Layout};
 use burn::tensor::{Bytes, DType, Shape};
 
 use super::gemm::{Place, product};
-use super::math::{exp, max};
-use super::{each, vectorised};
+use super::math::{LANES, exp, max};
+use super::{PARALLEL_PRODUCTS, add, each, forward_strides, vectorised};
 use crate::WindowBias;
 
 /// Scores that are held at once: half a megabyte, inside a core's second cache.
 const SCORES: usize = 1 << 17;
-/// Multiplications below which threads cost more than they save.
-const PARALLEL_PRODUCTS: usize = 1 << 18;
 
 /// One operand `[N, heads, L, d]` with whatever strides its views have given it.
 struct Operand<'a> {
@@ -43,15 +41,6 @@ impl<'a> Operand<'a> {
             step: [self.step[2], self.step[3]],
         };
         (self.values, place)
-    }
-}
-
-/// The tensor itself, or a copy where a view runs backwards.
-fn forward_strides(tensor: FlexTensor) -> FlexTensor {
-    if tensor.layout().strides().iter().any(|&step| step < 0) {
-        tensor.to_contiguous()
-    } else {
-        tensor
     }
 }
 
@@ -144,15 +133,6 @@ pub(crate) fn attention(
     let (outs, sums): (Vec<_>, Vec<_>) = results.into_iter().unzip();
     (merged(&outs, [n, heads, length, width]), sums.concat())
 }
-
-fn add(values: &mut [f32], more: &[f32]) {
-    for (value, more) in values.iter_mut().zip(more) {
-        *value += more;
-    }
-}
-
-/// Scores that are summed side by side, so that they fill the widest registers.
-const LANES: usize = 16;
 
 /// The exponentials of each row in place, less those of its largest value; `sums` gets the logarithms of the
 /// sums of exponentials, `shares` what turns a row into its softmax.

@@ -3,12 +3,10 @@
 use burn::backend::flex::FlexTensor;
 
 use super::gemm::{Place, product};
-use super::{contiguous, each, each_chunk, join_planes, tensor, threads, with_buffer};
-
-/// Elements of unfolded input that are held at once: a megabyte, about a core's second cache.
-const UNFOLDED: usize = 1 << 18;
-/// Multiplications below which threads cost more than they save.
-const PARALLEL_PRODUCTS: usize = 1 << 18;
+use super::{
+    PARALLEL_PRODUCTS, UNFOLDED, add, contiguous, each, each_chunk, join_planes, tensor, threads,
+    with_buffer,
+};
 
 /// The sizes of one convolution.
 #[derive(Clone, Copy)]
@@ -259,12 +257,8 @@ pub(crate) fn conv_backward(
     let mut dweight = vec![0.0f32; sizes.output * taps];
     let mut dbias = vec![0.0f32; sizes.output];
     for (weights, biases) in parts {
-        for (sum, part) in dweight.iter_mut().zip(weights) {
-            *sum += part;
-        }
-        for (sum, part) in dbias.iter_mut().zip(biases) {
-            *sum += part;
-        }
+        add(&mut dweight, &weights);
+        add(&mut dbias, &biases);
     }
     [
         tensor(dx, x.layout().shape().to_vec()),

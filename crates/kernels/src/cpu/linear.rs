@@ -3,10 +3,7 @@
 use burn::backend::flex::FlexTensor;
 
 use super::gemm::{Place, product};
-use super::{contiguous, each, in_parts, tensor};
-
-/// Multiplications below which threads cost more than they save.
-const PARALLEL_PRODUCTS: usize = 1 << 18;
+use super::{PARALLEL_PRODUCTS, add, contiguous, each, forward_strides, in_parts, tensor, values};
 
 /// The rows `[.., width]` of a tensor: `groups` matrices of the same size, one after the other in the result.
 pub(super) struct Rows {
@@ -80,12 +77,8 @@ impl Rows {
 }
 
 /// A matrix where it lies.
-pub(super) fn matrix(tensor: &FlexTensor) -> (FlexTensor, Place) {
-    let tensor = if tensor.layout().strides().iter().any(|&step| step < 0) {
-        tensor.to_contiguous()
-    } else {
-        tensor.clone()
-    };
+fn matrix(tensor: &FlexTensor) -> (FlexTensor, Place) {
+    let tensor = forward_strides(tensor.clone());
     let layout = tensor.layout();
     let place = Place {
         start: layout.start_offset(),
@@ -131,13 +124,6 @@ pub(crate) fn linear(x: &FlexTensor, weight: &FlexTensor, bias: Option<&FlexTens
         *last = output;
     }
     tensor(out, shape)
-}
-
-/// The values of a contiguous tensor.
-pub(super) fn values(tensor: &FlexTensor) -> &[f32] {
-    let start = tensor.layout().start_offset();
-    let count = tensor.layout().shape().iter().product::<usize>();
-    &tensor.storage::<f32>()[start..start + count]
 }
 
 /// Gradients of x, weight and bias, in that order.
@@ -190,9 +176,7 @@ pub(crate) fn linear_backward(
     });
     let mut dbias = vec![0.0f32; output];
     for row in above.chunks_exact(output.max(1)) {
-        for (sum, value) in dbias.iter_mut().zip(row) {
-            *sum += value;
-        }
+        add(&mut dbias, row);
     }
     [
         tensor(dx, shape),

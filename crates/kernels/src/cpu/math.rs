@@ -45,7 +45,7 @@ pub(crate) fn normal(x: f32) -> (f32, f32) {
 }
 
 /// Values that sums and maxima keep side by side, so that they fill the widest registers.
-const LANES: usize = 16;
+pub(crate) const LANES: usize = 16;
 
 /// The sum of `f(i)` over a slice's places, `LANES` partial sums at a time.
 #[inline(always)]

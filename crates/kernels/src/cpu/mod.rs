@@ -24,6 +24,10 @@ use burn::tensor::{Bytes, DType, Shape};
 
 /// Elements below which threads cost more than they save.
 const PARALLEL_ELEMENTS: usize = 1 << 15;
+/// Multiplications below which threads cost more than they save.
+const PARALLEL_PRODUCTS: usize = 1 << 18;
+/// Elements of unfolded input that are held at once: a megabyte, about a core's second cache.
+const UNFOLDED: usize = 1 << 18;
 
 /// A contiguous tensor of these values.
 fn tensor(values: Vec<f32>, shape: impl Into<Vec<usize>>) -> FlexTensor {
@@ -37,6 +41,29 @@ fn tensor(values: Vec<f32>, shape: impl Into<Vec<usize>>) -> FlexTensor {
 /// The values of a tensor in row-major order, copied only where it is a view that has others.
 fn contiguous(tensor: &FlexTensor) -> FlexTensor {
     tensor.to_contiguous()
+}
+
+/// The values of a contiguous tensor.
+fn values(tensor: &FlexTensor) -> &[f32] {
+    let start = tensor.layout().start_offset();
+    let count = tensor.layout().shape().iter().product::<usize>();
+    &tensor.storage::<f32>()[start..start + count]
+}
+
+/// The tensor itself, or a copy where a view runs backwards.
+fn forward_strides(tensor: FlexTensor) -> FlexTensor {
+    if tensor.layout().strides().iter().any(|&step| step < 0) {
+        tensor.to_contiguous()
+    } else {
+        tensor
+    }
+}
+
+/// Adds the values of a slice to those of another.
+fn add(sums: &mut [f32], values: &[f32]) {
+    for (sum, value) in sums.iter_mut().zip(values) {
+        *sum += value;
+    }
 }
 
 /// `f(first, part)` for parts of `values`, side by side where that pays; parts are multiples of

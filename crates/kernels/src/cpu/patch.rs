@@ -4,13 +4,11 @@
 use burn::backend::flex::FlexTensor;
 
 use super::gemm::{Place, product};
-use super::linear::{Rows, values};
-use super::{contiguous, each, join, join_planes, tensor, threads, with_buffer};
-
-/// Elements of gathered tiles that are held at once: a megabyte, about a core's second cache.
-const GATHERED: usize = 1 << 18;
-/// Multiplications below which threads cost more than they save.
-const PARALLEL_PRODUCTS: usize = 1 << 18;
+use super::linear::Rows;
+use super::{
+    PARALLEL_PRODUCTS, UNFOLDED, add, contiguous, each, join, join_planes, tensor, threads, values,
+    with_buffer,
+};
 
 /// A grid of `height × width` cells, each with a tile of `kernel × kernel` pixels in `planes` planes.
 #[derive(Clone, Copy)]
@@ -46,7 +44,7 @@ impl Grid {
 
     /// Rows of cells that are computed together: what a cache holds, and a share for every core.
     fn band(&self) -> usize {
-        let cached = GATHERED / (self.taps() * self.width).max(1);
+        let cached = UNFOLDED / (self.taps() * self.width).max(1);
         let shared = if self.is_much() {
             self.height
                 .div_ceil(threads().div_ceil(self.images.max(1)).max(1))
@@ -305,12 +303,6 @@ fn sums(values: &[f32], channels: usize, cells: Cells) -> Vec<f32> {
             }
             sums
         }
-    }
-}
-
-fn add(sums: &mut [f32], values: &[f32]) {
-    for (sum, value) in sums.iter_mut().zip(values) {
-        *sum += value;
     }
 }
 
