@@ -113,3 +113,24 @@ async fn gpu() -> Result<(Device, DeviceInfo), EngineError> {
         .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(opened.clone());
     Ok(opened)
 }
+
+/// Whether a log target is the GPU layer's, whose errors mean wrong results: in a browser a refused kernel is
+/// only logged.
+#[must_use]
+pub fn is_gpu_layer(target: &str) -> bool {
+    ["wgpu", "cubecl", "burn_cubecl", "burn_wgpu", "naga"]
+        .iter()
+        .any(|layer| target.starts_with(layer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_gpu_layer;
+
+    #[test]
+    fn the_gpu_layer_is_known_by_its_log_targets() {
+        assert!(is_gpu_layer("cubecl_wgpu::backend::base"));
+        assert!(is_gpu_layer("wgpu_core::device"));
+        assert!(!is_gpu_layer("mmovseg_engine::session"));
+    }
+}

@@ -17,7 +17,7 @@ mod self_test;
 mod session;
 mod windows;
 
-pub use device::{DeviceChoice, DeviceInfo, Tier, open_device};
+pub use device::{DeviceChoice, DeviceInfo, Tier, is_gpu_layer, open_device};
 pub use error::EngineError;
 pub use explain::{PatchSimilarity, StageMap};
 pub use labels::labels;

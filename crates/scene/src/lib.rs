@@ -7,9 +7,11 @@
 mod layout;
 mod noise;
 mod render;
+mod score;
 
 use layout::{Dice, PAD_PX};
 use mmovseg_raster::{Cloud, Rgb8};
+pub use score::ious;
 
 pub(crate) const WATER: u8 = 0;
 pub(crate) const FOREST: u8 = 1;

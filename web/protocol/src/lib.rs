@@ -9,9 +9,11 @@
 
 mod event;
 mod request;
+mod tier;
 
 pub use event::*;
 pub use request::*;
+pub use tier::{Plan, Probe, plan};
 
 use serde::{Deserialize, Serialize};
 

@@ -14,7 +14,6 @@ mod open;
 mod pair;
 mod room;
 mod run;
-mod score;
 mod sensor;
 mod source;
 mod teach;

@@ -1,9 +1,9 @@
 //! Opening a device and loading the model onto it.
 
 use mmovseg_engine::{Event as EngineEvent, PackageSource, Session, open_device};
-use mmovseg_protocol::{Activity, DeviceChoice, Event, Opened, SelfTest, Step, Tier};
+use mmovseg_protocol::{Activity, DeviceChoice, Event, Opened, Probe, SelfTest, Step, Tier, plan};
 
-use crate::device::{Probe, plan, probe};
+use crate::device::probe;
 use crate::export;
 use crate::link::post;
 use crate::room::{failed, gpu_failed, progress, relay, with, work};

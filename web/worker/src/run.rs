@@ -108,7 +108,7 @@ pub fn describe(
     modality: Modality,
 ) -> Segmented {
     let ious = match &tiles.truth {
-        Some(truth) => crate::score::ious(&found.classes, &found.labels, truth),
+        Some(truth) => mmovseg_scene::ious(&found.classes, &found.labels, truth),
         None => vec![None; found.classes.len()],
     };
     let classes = found

@@ -38,12 +38,6 @@ pub fn take_gpu_error() -> Option<String> {
         .take()
 }
 
-fn from_gpu_layer(target: &str) -> bool {
-    ["wgpu", "cubecl", "burn_cubecl", "burn_wgpu", "naga"]
-        .iter()
-        .any(|layer| target.starts_with(layer))
-}
-
 impl Log for Watch {
     fn enabled(&self, metadata: &Metadata) -> bool {
         metadata.level() <= Level::Warn
@@ -54,7 +48,7 @@ impl Log for Watch {
             return;
         }
         let text = format!("{}: {}", record.target(), record.args());
-        if record.level() == Level::Error && from_gpu_layer(record.target()) {
+        if record.level() == Level::Error && mmovseg_engine::is_gpu_layer(record.target()) {
             // The page shows it, so the console gets it as a warning only.
             web_sys::console::warn_1(&text.as_str().into());
             let mut first = GPU_ERROR
@@ -69,16 +63,4 @@ impl Log for Watch {
     }
 
     fn flush(&self) {}
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_gpu_layer_is_known_by_its_log_targets() {
-        assert!(from_gpu_layer("cubecl_wgpu::backend::base"));
-        assert!(from_gpu_layer("wgpu_core::device"));
-        assert!(!from_gpu_layer("mmovseg_engine::session"));
-    }
 }

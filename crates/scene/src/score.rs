@@ -1,6 +1,6 @@
 //! Comparing a prediction with a generated scene's ground truth.
 
-use mmovseg_scene::CLASSES;
+use crate::CLASSES;
 
 /// Intersection over union of each requested class with the ground truth, 0 to 1.
 ///
@@ -10,6 +10,7 @@ use mmovseg_scene::CLASSES;
 /// predicted anywhere.
 ///
 /// `labels` and `truth` are `[h, w]`; labels index `classes`, truth indexes `CLASSES`.
+#[must_use]
 pub fn ious(classes: &[String], labels: &[u8], truth: &[u8]) -> Vec<Option<f64>> {
     let meaning: Vec<Option<usize>> = classes.iter().map(|name| scene_class(name)).collect();
     let mut both = vec![0_u64; CLASSES.len()];
