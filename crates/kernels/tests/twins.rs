@@ -195,6 +195,41 @@ proptest! {
 }
 
 #[test]
+fn attention_over_several_blocks_of_keys_agrees_with_its_twin() {
+    // Three blocks, the last one ragged; the largest scores lie in the last, so that what was summed up before
+    // has to shrink.
+    let length = 1501;
+    let rising = Tensor::<1>::from_floats(
+        (0..length)
+            .map(|key| key as f32 / 400.0)
+            .collect::<Vec<f32>>()
+            .as_slice(),
+        &device(),
+    )
+    .reshape([1, 1, length, 1]);
+    let [q, k, v] = [(); 3].map(|()| random([1, 2, length, 8]));
+    let operands = [q, k * rising, v];
+    let ours = run(&operands, |[q, k, v]| {
+        kernels::attention(&q, &k, &v, None).expect("the CPU")
+    });
+    let twin = run(&operands, |[q, k, v]| {
+        plain::attention(q, k, v, None, false)
+    });
+    compare(&ours, &twin, 2e-4);
+    let values = (0..length * length)
+        .map(|i| (i % 7) as f32 * -0.4)
+        .collect();
+    let bias = Arc::new(WindowBias::new(values, 1, length));
+    let ours = run(&operands, |[q, k, v]| {
+        kernels::attention(&q, &k, &v, Some(&bias)).expect("the CPU")
+    });
+    let twin = run(&operands, |[q, k, v]| {
+        plain::attention(q, k, v, Some(&*bias), false)
+    });
+    compare(&ours, &twin, 2e-4);
+}
+
+#[test]
 fn attention_works_on_turned_and_mirrored_views() {
     let x = random([2, 2, 70, 8]);
     let flipped = x.clone().flip([2]);

@@ -10,6 +10,9 @@ use crate::WindowBias;
 
 /// Scores that are held at once: half a megabyte, inside a core's second cache.
 const SCORES: usize = 1 << 17;
+/// Keys whose scores are held at once in the forward pass. With more keys a block has few queries, and each
+/// product spends its time on bringing all keys and values into its own order.
+const KEYS: usize = 640;
 
 /// One operand `[N, heads, L, d]` with whatever strides its views have given it.
 struct Operand<'a> {
@@ -96,36 +99,48 @@ pub(crate) fn attention(
         let bias = bias.map(|bias| bias.of(sequence));
         let mut out = vec![0.0f32; length * width];
         let mut sums = vec![0.0f32; length];
-        let most = queries(length, keys);
-        let mut scores = vec![0.0f32; most * keys];
-        let mut shares = vec![0.0f32; most];
+        let span = keys.div_ceil(keys.div_ceil(KEYS).max(1));
+        let most = queries(length, span);
+        let mut scores = vec![0.0f32; most * span];
+        let mut rows_so_far = vec![SoftmaxRow::EMPTY; most];
         for first in (0..length).step_by(most) {
             let rows = most.min(length - first);
-            let at = Place::rows(rows, keys);
-            product(
-                (&mut scores, at),
-                false,
-                (q.0, q.1.cut(first, rows)),
-                (k.0, k.1.transposed()),
-                scale,
-            );
-            if let Some(bias) = bias {
-                add(&mut scores[..rows * keys], &bias[first * keys..]);
-            }
-            let shares = &mut shares[..rows];
-            exponentials(
-                &mut scores[..rows * keys],
-                &mut sums[first..first + rows],
-                shares,
-            );
             let into = Place::rows(length, width).cut(first, rows);
-            product((&mut out, into), false, (&scores, at), v, 1.0);
-            // The sums divide `width` results instead of all scores.
-            let out = &mut out[first * width..(first + rows) * width];
-            for (row, share) in out.chunks_exact_mut(width).zip(shares) {
-                for value in row {
-                    *value *= *share;
+            let so_far = &mut rows_so_far[..rows];
+            so_far.fill(SoftmaxRow::EMPTY);
+            for start in (0..keys).step_by(span.max(1)) {
+                let count = span.min(keys - start);
+                let at = Place::rows(rows, count);
+                let scores = &mut scores[..rows * count];
+                product(
+                    (scores, at),
+                    false,
+                    (q.0, q.1.cut(first, rows)),
+                    (k.0, k.1.cut(start, count).transposed()),
+                    scale,
+                );
+                if let Some(bias) = bias {
+                    let bias = bias[first * keys..].chunks_exact(keys);
+                    for (row, bias) in scores.chunks_exact_mut(count).zip(bias) {
+                        add(row, &bias[start..start + count]);
+                    }
                 }
+                exponentials(scores, so_far);
+                let seen = &mut out[first * width..(first + rows) * width];
+                if start > 0 {
+                    for (row, state) in seen.chunks_exact_mut(width).zip(&*so_far) {
+                        row.iter_mut().for_each(|value| *value *= state.shrink);
+                    }
+                }
+                let v = (v.0, v.1.cut(start, count));
+                product((&mut out, into), start > 0, (scores, at), v, 1.0);
+            }
+            // The sums divide `width` results instead of all scores.
+            let seen = &mut out[first * width..(first + rows) * width];
+            let rows = seen.chunks_exact_mut(width).zip(&mut sums[first..]);
+            for ((row, sum), state) in rows.zip(so_far) {
+                row.iter_mut().for_each(|value| *value /= state.total);
+                *sum = state.most + state.total.ln();
             }
         }
         (out, sums)
@@ -134,16 +149,37 @@ pub(crate) fn attention(
     (merged(&outs, [n, heads, length, width]), sums.concat())
 }
 
-/// The exponentials of each row in place, less those of its largest value; `sums` gets the logarithms of the
-/// sums of exponentials, `shares` what turns a row into its softmax.
-fn exponentials(scores: &mut [f32], sums: &mut [f32], shares: &mut [f32]) {
-    let keys = scores.len() / sums.len().max(1);
+/// What a row's softmax knows after the keys that it has seen so far (after Milakov and Gimelshein, "Online
+/// normalizer calculation for softmax", 2018).
+#[derive(Clone, Copy)]
+struct SoftmaxRow {
+    /// The largest score.
+    most: f32,
+    /// Sum of the exponentials of the scores less `most`.
+    total: f32,
+    /// What the last block of keys turned the exponentials before it into: they were taken from a smaller
+    /// `most`.
+    shrink: f32,
+}
+
+impl SoftmaxRow {
+    const EMPTY: Self = Self {
+        most: f32::NEG_INFINITY,
+        total: 0.0,
+        shrink: 0.0,
+    };
+}
+
+/// The exponentials of a block of keys' scores in place, row by row, less the largest score of the row so
+/// far.
+fn exponentials(scores: &mut [f32], so_far: &mut [SoftmaxRow]) {
+    let keys = scores.len() / so_far.len().max(1);
     vectorised(
         #[inline(always)]
         || {
             let rows = scores.chunks_exact_mut(keys.max(1));
-            for ((row, logarithm), share) in rows.zip(sums).zip(shares) {
-                let most = max(row);
+            for (row, state) in rows.zip(so_far) {
+                let most = max(row).max(state.most);
                 let mut lanes = [0.0f32; LANES];
                 let mut chunks = row.chunks_exact_mut(LANES);
                 for chunk in &mut chunks {
@@ -157,8 +193,12 @@ fn exponentials(scores: &mut [f32], sums: &mut [f32], shares: &mut [f32]) {
                     *value = exp(*value - most);
                     total += *value;
                 }
-                *share = 1.0 / total;
-                *logarithm = most + total.ln();
+                let shrink = exp(state.most - most);
+                *state = SoftmaxRow {
+                    most,
+                    total: state.total * shrink + total,
+                    shrink,
+                };
             }
         },
     );

@@ -169,3 +169,17 @@ fn join_planes(parts: Vec<Vec<f32>>, bands: usize, planes: usize) -> Vec<f32> {
     }
     out
 }
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests {
+    #[test]
+    fn machines_without_avx_512_get_avx2_and_not_sse2() {
+        // Does not compile where `pulp` was built without the tier, so that a machine with AVX-512 finds
+        // that out as well.
+        let _tier: fn(pulp::x86::V3) -> pulp::Arch = pulp::Arch::V3;
+        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma")
+        {
+            assert!(!matches!(pulp::Arch::new(), pulp::Arch::Scalar));
+        }
+    }
+}
