@@ -1,4 +1,4 @@
-//! The messages that page and Worker exchange.
+//! The messages that page and Worker exchange, and the choice of the tier that they speak of.
 //!
 //! One `postMessage` carries the object `{ msg, buffers }`: `msg` is a [`Request`] (page to Worker) or an
 //! [`Event`] (Worker to page), `buffers` is the array of binary parts that its documentation names. Parts
