@@ -91,7 +91,7 @@ pub struct Page {
     _scratch: Scratch,
 }
 
-/// Serves `site`, opens its first page in a fresh browser and runs `test` on it. When the test
+/// Serves `site` and runs `test` with a fresh browser, which has opened nothing yet. When the test
 /// fails, the page's console and a screenshot are reported with the error.
 ///
 /// # Errors
@@ -157,16 +157,14 @@ impl Page {
                 Some(Duration::ZERO),
             ))
             .await?;
-        let page = Self {
+        Ok(Self {
             client,
             downloads,
             _driver: driver,
             address: server.url(),
             server: RefCell::new(Some(server)),
             _scratch: scratch,
-        };
-        page.goto("").await?;
-        Ok(page)
+        })
     }
 
     /// The WebDriver session, for what has no helper here.

@@ -81,6 +81,7 @@ fn webgpu_computes_in_a_worker_on_an_isolated_page() -> Result<()> {
     let upload = site.join("numbers.json");
     fs::write(&upload, "[1, 2.5, -4]")?;
     let result = with_page("platform", &site, async |page| {
+        page.goto("").await?;
         page.upload("[data-testid=file]", &[&upload]).await?;
         page.click("[data-testid=go]").await?;
         page.wait_for("[data-ready=yes]", Duration::from_secs(60))
@@ -109,6 +110,7 @@ fn a_failing_test_reports_the_console() -> Result<()> {
         "console.error('a word from the page')",
     )?;
     let result = with_page("console", &folder, async |page| {
+        page.goto("").await?;
         let thrown = page.execute_async("throw new Error('on purpose')").await;
         assert!(thrown.unwrap_err().to_string().contains("on purpose"));
         let three = page.execute_async("return 1 + await 2").await?;

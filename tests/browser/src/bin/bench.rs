@@ -15,6 +15,7 @@ fn main() -> Result<()> {
     };
     let jobs: Vec<Value> = serde_json::from_str(jobs).context("JOBS is a JSON list")?;
     with_page("bench", Path::new(site), async |page| {
+        page.goto("").await?;
         page.wait_for("[data-ready=yes]", Duration::from_secs(60))
             .await?;
         let browser = page.execute("return navigator.userAgent", vec![]).await?;
