@@ -247,8 +247,8 @@ fn in_browser(browser: &Browser) -> Command {
     setup::axe();
     let mut command = runner(&["-p", BROWSER_TESTS]);
     if has_nextest() {
-        // One Chromium already keeps two cores busy when its GPU is emulated.
-        command.args(["--test-threads", "1"]);
+        // Timeouts are for two at once; which of them run alone is in the file above.
+        command.args(["--test-threads", "2"]);
     } else {
         command.env("RUST_TEST_THREADS", "1");
     }

@@ -1,4 +1,5 @@
-//! `mmovseg bench`: how long each stage takes on this device.
+//! `mmovseg bench`: how long each stage takes on this device, and how that grows with the number of classes
+//! and the size of the scene.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -6,6 +7,7 @@ use std::time::Instant;
 use mmovseg_engine::{
     DeviceInfo, Modality, Preprocess, SegmentRequest, StageTiming, TilePair, Tiling,
 };
+use mmovseg_raster::Rgb8;
 use serde::Serialize;
 
 use crate::inputs::ModelArgs;
@@ -17,27 +19,64 @@ use crate::report::{ModelReport, peak_memory_bytes};
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// Measured runs, after one that warms up
+    /// Measured runs of each case, after one that warms up
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
+    /// Numbers of classes, each a case of its own [default: as many as the model starts with]
+    #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = class_count)]
+    classes: Vec<usize>,
+    /// Sides of the scene, each a case of its own; large ones are cut into windows, as `segment` does
+    /// [default: 384, as a whole]
+    #[arg(long, value_name = "PX,…", value_delimiter = ',', value_parser = side)]
+    side_px: Vec<usize>,
     /// Where to write the times
     #[arg(long, value_name = "FILE.json")]
     json: Option<PathBuf>,
 }
 
-/// Side of the generated pair.
-const SIZE_PX: usize = 384;
+/// Side of the generated pair where none is asked for.
+const SIDE_PX: usize = 384;
+/// The largest scene that is generated; larger ones repeat it.
+const GENERATED_PX: usize = 1024;
+/// The most classes that a label, a byte, can name.
+const MAX_CLASSES: usize = 255;
+/// The longest side of what the command line reads.
+const SIDE_MAX_PX: usize = 10_000;
+
+fn class_count(text: &str) -> Result<usize, String> {
+    let count = text.parse().map_err(|_| "not a number".to_owned())?;
+    if (1..=MAX_CLASSES).contains(&count) {
+        Ok(count)
+    } else {
+        Err(format!("from 1 to {MAX_CLASSES}"))
+    }
+}
+
+fn side(text: &str) -> Result<usize, String> {
+    let side = text.parse().map_err(|_| "not a number".to_owned())?;
+    if (1..=SIDE_MAX_PX).contains(&side) {
+        Ok(side)
+    } else {
+        Err(format!("from 1 to {SIDE_MAX_PX}"))
+    }
+}
 
 #[derive(Serialize)]
 struct BenchReport<'a> {
     model: ModelReport,
     device: &'a DeviceInfo,
-    classes: usize,
-    size_px: usize,
     runs: u32,
     load_ms: f64,
-    stages: Vec<Row>,
+    cases: Vec<Case>,
     peak_memory_bytes: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Case {
+    classes: usize,
+    side_px: usize,
+    windows: usize,
+    stages: Vec<Row>,
 }
 
 #[derive(Serialize)]
@@ -54,29 +93,48 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let mut session = args.model.load(&mut |event| progress.event(event))?;
     let load_ms = started.elapsed().as_secs_f64() * 1e3;
 
-    let mut classes = session.manifest().default_classes.clone();
-    if classes.is_empty() {
-        classes = mmovseg_scene::CLASSES
-            .iter()
-            .map(|class| class.name.to_owned())
-            .collect();
-    }
-    let scene = mmovseg_scene::generate(1, SIZE_PX);
-    let pair = TilePair::new(scene.rgb, scene.sar);
-    let request = SegmentRequest {
-        classes,
-        modality: Modality::Fused,
-        preprocess: Preprocess::Aligned,
-        tiling: Tiling::Whole,
+    let names = class_names(session.manifest().default_classes.clone());
+    let default_count = match session.manifest().default_classes.len() {
+        0 => mmovseg_scene::CLASSES.len(),
+        count => count,
     };
-    let mut runs = Vec::new();
-    for run in 0..=args.runs {
-        progress.step("runs", run as usize, args.runs as usize + 1);
-        session.forget();
-        let timings = pollster::block_on(session.segment(&pair, &request, &mut |_| {}))?.timings;
-        // The first run compiles kernels and fills caches.
-        if run > 0 {
-            runs.push(timings);
+    let counts = or(args.classes, default_count);
+    let tiling = if args.side_px.is_empty() {
+        Tiling::Whole
+    } else {
+        Tiling::Auto
+    };
+    let sides = or(args.side_px, SIDE_PX);
+    let each = args.runs as usize + 1;
+    let all = counts.len() * sides.len() * each;
+    let mut cases = Vec::new();
+    for &side_px in &sides {
+        let pair = pair(side_px);
+        for &count in &counts {
+            let request = SegmentRequest {
+                classes: names[..count].to_vec(),
+                modality: Modality::Fused,
+                preprocess: Preprocess::Aligned,
+                tiling,
+            };
+            let mut runs = Vec::new();
+            let mut windows = 0;
+            for run in 0..each {
+                progress.step("runs", cases.len() * each + run, all);
+                session.forget();
+                let done = pollster::block_on(session.segment(&pair, &request, &mut |_| {}))?;
+                windows = done.windows;
+                // The first run compiles kernels and fills caches.
+                if run > 0 {
+                    runs.push(done.timings);
+                }
+            }
+            cases.push(Case {
+                classes: count,
+                side_px,
+                windows,
+                stages: rows(&runs),
+            });
         }
     }
     drop(progress);
@@ -84,11 +142,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let report = BenchReport {
         model: ModelReport::of(&session),
         device: session.device_info(),
-        classes: request.classes.len(),
-        size_px: SIZE_PX,
         runs: args.runs,
         load_ms,
-        stages: rows(&runs),
+        cases,
         peak_memory_bytes: peak_memory_bytes(),
     };
     if let Some(path) = &args.json {
@@ -96,19 +152,69 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         outputs.add(path, &json(&report)?)?;
         outputs.commit()?;
     }
-    say(&format!(
-        "{} on {}, {} runs",
-        session.manifest().name,
-        session.device_info().name,
-        args.runs
-    ));
-    for row in &report.stages {
+    for case in &report.cases {
         say(&format!(
-            "{:12} {:9.1} ms median {:9.1} ms least",
-            row.stage, row.median_ms, row.min_ms
+            "{} on {}, {} classes, {} px in {} windows, {} runs",
+            session.manifest().name,
+            session.device_info().name,
+            case.classes,
+            case.side_px,
+            case.windows,
+            args.runs
         ));
+        for row in &case.stages {
+            say(&format!(
+                "{:12} {:9.1} ms median {:9.1} ms least",
+                row.stage, row.median_ms, row.min_ms
+            ));
+        }
     }
     Ok(())
+}
+
+fn or(asked: Vec<usize>, default: usize) -> Vec<usize> {
+    if asked.is_empty() {
+        vec![default]
+    } else {
+        asked
+    }
+}
+
+/// As many names as can be asked for: the model's own first, then those of generated scenes.
+fn class_names(own: Vec<String>) -> Vec<String> {
+    let more = mmovseg_scene::CLASSES
+        .iter()
+        .flat_map(|class| [&[class.name], class.synonyms].concat())
+        .map(str::to_owned);
+    let numbered = (0..).map(|i| format!("land cover {i}"));
+    let mut names: Vec<String> = Vec::new();
+    for name in own.into_iter().chain(more).chain(numbered) {
+        if names.len() == MAX_CLASSES {
+            break;
+        }
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// A generated scene, repeated where it does not reach.
+fn pair(side_px: usize) -> TilePair {
+    let part_px = side_px.min(GENERATED_PX);
+    let scene = mmovseg_scene::generate(1, part_px);
+    let repeat = |tile: Rgb8| {
+        if part_px == side_px {
+            return tile;
+        }
+        let mut out = Rgb8::filled(side_px, side_px, 0);
+        for (i, pixel) in out.data.chunks_exact_mut(3).enumerate() {
+            let [x, y] = [i % side_px % part_px, i / side_px % part_px];
+            pixel.copy_from_slice(&tile.pixel(x, y));
+        }
+        out
+    };
+    TilePair::new(repeat(scene.rgb), repeat(scene.sar))
 }
 
 /// Each stage over all runs, then their sum.

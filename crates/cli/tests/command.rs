@@ -488,11 +488,35 @@ fn eval_measures_generated_scenes_and_bench_times_stages() {
     works(
         root,
         &[
-            "bench", "--device", "cpu", "--model", &model, "--runs", "1", "--json", "t.json",
+            "bench",
+            "--device",
+            "cpu",
+            "--model",
+            &model,
+            "--runs",
+            "1",
+            "--classes",
+            "1,9",
+            "--side-px",
+            "64",
+            "--json",
+            "t.json",
         ],
     );
     let bench = json(&root.join("t.json"));
-    let stages: Vec<&str> = bench["stages"]
+    let cases = bench["cases"].as_array().unwrap();
+    assert_eq!(
+        cases
+            .iter()
+            .map(|case| case["classes"].as_u64().unwrap())
+            .collect::<Vec<_>>(),
+        [1, 9]
+    );
+    assert_eq!(
+        (&cases[0]["side_px"], &cases[0]["windows"]),
+        (&64.into(), &1.into())
+    );
+    let stages: Vec<&str> = cases[1]["stages"]
         .as_array()
         .unwrap()
         .iter()

@@ -61,8 +61,20 @@ const TABLES: [&str; 9] = [
     "attn_mask",
 ];
 
-/// The head: a hundredth of a released model's values, and no later layer averages its error away.
-const HEAD: &str = "predictor.transformer.";
+/// Parts that carry more error than their size. The head: a hundredth of a released model's values, and no
+/// later layer averages its error away. What turns pixels into tokens and tokens into maps: a thirtieth of
+/// them, and half of the error of all towers in q8 (docs/performance.md, "What quantising costs").
+const WIDE: [&str; 7] = [
+    "predictor.transformer.",
+    "clip_model.visual.conv1.",
+    "patch_embed.proj.",
+    "down_sample.",
+    "decod_proj",
+    "upsample1.",
+    "upsample2.",
+];
+/// CLIP's last matrix, from tokens to the space that words share; a part by its whole last name.
+const PROJECTION: &str = "clip_model.visual.proj";
 
 /// Whether a tensor is of the text tower.
 fn is_text(name: &str) -> bool {
@@ -89,7 +101,8 @@ fn stored_as(name: &str, dims: usize, matrix: Matrix, dtypes: Dtypes) -> StoreDt
         StoreDtype::Q8 | StoreDtype::Q4 => {
             let narrow = matrix.cols < crate::dequant::BLOCK;
             let small = matrix.rows * matrix.cols < SMALL;
-            if narrow || small || TABLES.contains(&leaf) || name.contains(HEAD) {
+            let wide = WIDE.iter().any(|part| name.contains(part)) || name.ends_with(PROJECTION);
+            if narrow || small || wide || TABLES.contains(&leaf) {
                 StoreDtype::F16
             } else {
                 dtype
@@ -398,7 +411,20 @@ mod tests {
             stored_as(name, 2, Matrix::of(&[768, 768]).unwrap(), dtypes)
         };
         assert_eq!(apart("p.clip_model.token_embedding.weight"), F16);
-        assert_eq!(apart("p.clip_model.visual.proj"), Q8);
+        let block = "p.clip_model.visual.transformer.resblocks.0.";
+        assert_eq!(apart(&format!("{block}mlp.c_proj.weight")), Q8);
+        assert_eq!(apart(&format!("{block}attn.q_proj_weight")), Q8);
+        assert_eq!(apart("dino_model.blocks.0.attn.proj.weight"), Q8);
+        for wide in [
+            "p.clip_model.visual.proj",
+            "p.clip_model.visual.conv1.weight",
+            "dino_sarmodel.patch_embed.proj.weight",
+            "dino_sardown_sample.weight",
+            "dino_decod_proj1.weight",
+            "upsample2.weight",
+        ] {
+            assert_eq!(apart(wide), F16, "{wide}");
+        }
     }
 
     #[test]

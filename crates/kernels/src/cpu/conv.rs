@@ -1,7 +1,9 @@
-//! Convolution of stride 1 whose output has its input's size, as matrix products over unfolded rows.
+//! Convolution of stride 1 whose output has its input's size: directly (see `direct`), or as matrix products
+//! over unfolded rows where an output sees more than fits into a core's first cache, and backwards.
 
 use burn::backend::flex::FlexTensor;
 
+use super::direct::{self, Packed};
 use super::gemm::{Place, product};
 use super::{
     PARALLEL_PRODUCTS, UNFOLDED, add, contiguous, each, each_chunk, join_planes, tensor, threads,
@@ -10,13 +12,13 @@ use super::{
 
 /// The sizes of one convolution.
 #[derive(Clone, Copy)]
-struct Sizes {
+pub(super) struct Sizes {
     images: usize,
-    input: usize,
+    pub input: usize,
     output: usize,
-    height: usize,
-    width: usize,
-    kernel: usize,
+    pub height: usize,
+    pub width: usize,
+    pub kernel: usize,
 }
 
 impl Sizes {
@@ -38,13 +40,29 @@ impl Sizes {
     }
 
     /// Values that one output pixel is computed from.
-    fn taps(&self) -> usize {
+    pub fn taps(&self) -> usize {
         self.input * self.kernel * self.kernel
     }
 
-    /// Rows that are unfolded together.
+    /// Whether the output is computed directly.
+    fn is_direct(&self) -> bool {
+        self.kernel > 1 && self.taps() <= DIRECT_TAPS_MAX
+    }
+
+    /// Rows that are unfolded, or convolved directly, together.
     fn band(&self) -> usize {
-        (UNFOLDED / (self.taps() * self.width).max(1)).clamp(1, self.height.max(1))
+        let mut most = self.height.max(1);
+        let rows = if self.is_direct() {
+            if self.images < threads() {
+                most = most.div_ceil(threads());
+            }
+            // What a band takes grows evenly with its rows.
+            let (one, two) = (direct::room(*self, 1), direct::room(*self, 2));
+            1 + DIRECT_ROOM.saturating_sub(one) / (two - one).max(1)
+        } else {
+            UNFOLDED / (self.taps() * self.width).max(1)
+        };
+        rows.clamp(1, most)
     }
 
     /// First row and number of rows of a band.
@@ -57,6 +75,11 @@ impl Sizes {
         self.images * self.area() * self.taps() * self.output >= PARALLEL_PRODUCTS
     }
 }
+
+/// The most values an output sees where it is computed directly.
+const DIRECT_TAPS_MAX: usize = 1024;
+/// Values that a band takes then: a quarter of a megabyte.
+const DIRECT_ROOM: usize = 1 << 16;
 
 /// Writes what the rows `first .. first + rows` of the output see: `[C·k·k, rows · width]`, zeros
 /// outside the map.
@@ -145,8 +168,14 @@ pub(crate) fn conv(x: &FlexTensor, weight: &FlexTensor, bias: Option<&FlexTensor
 fn run(x: &[f32], weight: &[f32], bias: Option<&[f32]>, sizes: Sizes) -> Vec<f32> {
     let (area, taps) = (sizes.area(), sizes.taps());
     let bands = sizes.height.div_ceil(sizes.band());
+    let packed = sizes
+        .is_direct()
+        .then(|| Packed::new(weight, sizes.output, taps));
     let multiply = |image: &[f32], band: usize, out: &mut [f32], at: Place| {
         let (first, rows) = sizes.rows_of(band);
+        if let Some(packed) = &packed {
+            return direct::convolve(image, (packed, bias), sizes, (first, rows), (out, at));
+        }
         let pixels = rows * sizes.width;
         if let Some(bias) = bias {
             for (plane, bias) in bias.iter().enumerate() {

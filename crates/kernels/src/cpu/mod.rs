@@ -4,6 +4,7 @@
 mod activation;
 mod attention;
 mod conv;
+mod direct;
 mod gemm;
 mod linear;
 mod math;

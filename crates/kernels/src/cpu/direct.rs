@@ -1,0 +1,184 @@
+//! Convolution without unfolding: the sums of a few output channels at neighbouring pixels stay in registers
+//! while all taps go by, which are read where the padded image has them.
+
+use pulp::{Simd, WithSimd};
+
+use super::conv::Sizes;
+use super::gemm::Place;
+use super::with_buffer;
+
+/// Output channels whose sums are kept side by side: with two registers of pixels each, twelve of the sixteen
+/// registers that AVX2 and wasm have.
+const CHANNELS: usize = 6;
+/// The most pixels of two registers, those of AVX-512.
+const PIXELS_MAX: usize = 32;
+
+/// Weights `[O, C·k·k]` by groups of channels, in the order in which they are used.
+pub(super) struct Packed {
+    /// Number of channels of each group.
+    groups: Vec<usize>,
+    /// `[group, tap, channel of the group]`.
+    values: Vec<f32>,
+}
+
+impl Packed {
+    pub fn new(weight: &[f32], output: usize, taps: usize) -> Self {
+        let count = output.div_ceil(CHANNELS).max(1);
+        let groups: Vec<usize> = (0..count)
+            .map(|i| output / count + usize::from(i < output % count))
+            .collect();
+        let mut values = Vec::with_capacity(weight.len());
+        let mut rest = weight;
+        for &group in &groups {
+            let (these, others) = rest.split_at(group * taps);
+            for tap in 0..taps {
+                values.extend(these.iter().skip(tap).step_by(taps.max(1)));
+            }
+            rest = others;
+        }
+        Self { groups, values }
+    }
+}
+
+/// Values that a band of rows takes beside its output, see [`convolve`].
+pub(super) fn room(sizes: Sizes, rows: usize) -> usize {
+    let pad = sizes.kernel / 2;
+    let stride = sizes.width + 2 * pad;
+    let sums = (rows * stride).next_multiple_of(PIXELS_MAX);
+    sizes.input * (rows + 2 * pad) * stride + 2 * pad + PIXELS_MAX + CHANNELS * sums
+}
+
+/// The rows `first .. first + rows` of the output, `[O, rows · width]` at a place of `out`.
+pub(super) fn convolve(
+    image: &[f32],
+    (weight, bias): (&Packed, Option<&[f32]>),
+    sizes: Sizes,
+    (first, rows): (usize, usize),
+    (out, at): (&mut [f32], Place),
+) {
+    let Sizes { width, kernel, .. } = sizes;
+    let taps = sizes.taps();
+    let stride = width + 2 * (kernel / 2);
+    // Positions run through padded rows from end to end, so that no row ends within a register. What they
+    // say of the padding is left behind.
+    let len = (rows * stride).next_multiple_of(PIXELS_MAX);
+    with_buffer(room(sizes, rows), |buffer| {
+        let at_sums = buffer.len() - CHANNELS * len;
+        let (padded, sums) = buffer.split_at_mut(at_sums);
+        fill(image, sizes, first, rows, padded);
+        let plane = (rows + kernel / 2 * 2) * stride;
+        let offsets: Vec<usize> = (0..taps)
+            .map(|tap| {
+                let (channel, tap) = (tap / (kernel * kernel), tap % (kernel * kernel));
+                channel * plane + tap / kernel * stride + tap % kernel
+            })
+            .collect();
+        let (mut channel, mut weights) = (0, &weight.values[..]);
+        for &group in &weight.groups {
+            let (these, others) = weights.split_at(group * taps);
+            weights = others;
+            let job = Job {
+                padded,
+                offsets: &offsets,
+                weights: these,
+                bias: bias.map(|bias| &bias[channel..channel + group]),
+                sums: &mut sums[..group * len],
+                len,
+            };
+            match group {
+                1 => job.run::<1>(),
+                2 => job.run::<2>(),
+                3 => job.run::<3>(),
+                4 => job.run::<4>(),
+                5 => job.run::<5>(),
+                _ => job.run::<CHANNELS>(),
+            }
+            for from in sums[..group * len].chunks_exact(len) {
+                let start = at.start + channel * at.step[0];
+                let to = out[start..start + rows * width].chunks_exact_mut(width);
+                for (to, from) in to.zip(from.chunks_exact(stride)) {
+                    to.copy_from_slice(&from[..width]);
+                }
+                channel += 1;
+            }
+        }
+    });
+}
+
+/// The rows that the output's see, `[C, rows + k − 1, width + k − 1]`, zeros around the map; then zeros.
+fn fill(image: &[f32], sizes: Sizes, first: usize, rows: usize, padded: &mut [f32]) {
+    let Sizes {
+        height,
+        width,
+        kernel,
+        ..
+    } = sizes;
+    let pad = kernel / 2;
+    let stride = width + 2 * pad;
+    let mut lines = padded.chunks_exact_mut(stride);
+    for plane in image.chunks_exact(height * width) {
+        for (row, line) in (first..first + rows + 2 * pad).zip(&mut lines) {
+            if row < pad || row >= height + pad {
+                line.fill(0.0);
+                continue;
+            }
+            line[..pad].fill(0.0);
+            line[pad..pad + width].copy_from_slice(&plane[(row - pad) * width..][..width]);
+            line[pad + width..].fill(0.0);
+        }
+    }
+    let filled = sizes.input * (rows + 2 * pad) * stride;
+    padded[filled..].fill(0.0);
+}
+
+/// One group of channels over all positions of a band.
+struct Job<'a> {
+    padded: &'a [f32],
+    /// Where each tap's value lies, from the position's own.
+    offsets: &'a [usize],
+    /// `[tap, channel]`.
+    weights: &'a [f32],
+    bias: Option<&'a [f32]>,
+    /// `[channel, len]`.
+    sums: &'a mut [f32],
+    /// A multiple of [`PIXELS_MAX`].
+    len: usize,
+}
+
+impl Job<'_> {
+    fn run<const N: usize>(self) {
+        pulp::Arch::new().dispatch(Group::<N>(self));
+    }
+}
+
+/// A job for `N` channels.
+struct Group<'a, const N: usize>(Job<'a>);
+
+impl<const N: usize> WithSimd for Group<'_, N> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let job = self.0;
+        let step = 2 * S::F32_LANES;
+        let first: [S::f32s; N] =
+            std::array::from_fn(|i| simd.splat_f32s(job.bias.map_or(0.0, |bias| bias[i])));
+        for start in (0..job.len).step_by(step) {
+            let mut sums = [first, first];
+            for (offset, weights) in job.offsets.iter().zip(job.weights.chunks_exact(N)) {
+                let (seen, _) = S::as_simd_f32s(&job.padded[start + offset..][..step]);
+                for i in 0..N {
+                    let weight = simd.splat_f32s(weights[i]);
+                    sums[0][i] = simd.mul_add_e_f32s(weight, seen[0], sums[0][i]);
+                    sums[1][i] = simd.mul_add_e_f32s(weight, seen[1], sums[1][i]);
+                }
+            }
+            for i in 0..N {
+                let into = &mut job.sums[i * job.len + start..][..step];
+                let (into, _) = S::as_mut_simd_f32s(into);
+                into[0] = sums[0][i];
+                into[1] = sums[1][i];
+            }
+        }
+    }
+}
