@@ -11,6 +11,8 @@ use mmovseg_raster::{OpticalOptions, PRESETS, Preset, SarOptions, SarScale, open
 use mmovseg_weights::verify_hashes;
 use serde::de::DeserializeOwned;
 
+use crate::checkpoint::Released;
+
 /// Parses one of `names`, each of which is the serialised form of a value of `T`; hyphens are for
 /// people only.
 pub fn choice<T>(names: &'static [&'static str]) -> impl TypedValueParser<Value = T>
@@ -24,7 +26,7 @@ where
 /// A model and where to run it.
 #[derive(clap::Args)]
 pub struct ModelArgs {
-    /// Folder of the model package
+    /// Folder of a model package, or a released checkpoint (.pth or .safetensors), which runs in f32
     #[arg(long, value_name = "PATH")]
     pub model: PathBuf,
     #[command(flatten)]
@@ -40,8 +42,13 @@ pub struct DeviceArgs {
 }
 
 impl ModelArgs {
-    /// Opens the device and loads the package.
+    /// Opens the device and loads the package or the checkpoint.
     pub fn load(&self, on: &mut dyn FnMut(Event)) -> anyhow::Result<Session> {
+        if self.model.is_file() {
+            let released = Released::open(&self.model)?;
+            let device = pollster::block_on(open_device(self.device.device))?;
+            return released.load(device, on);
+        }
         load(&self.model, self.device.device, on)
     }
 }

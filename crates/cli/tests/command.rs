@@ -172,6 +172,17 @@ fn a_checkpoint_becomes_packages_that_verify_and_agree() {
     }
     assert!(sizes.is_sorted_by(|a, b| a > b), "{sizes:?}");
 
+    // The checkpoint runs as it is, too.
+    works(
+        root,
+        &segment(
+            checkpoint().to_str().unwrap(),
+            "l.png",
+            &["--classes", CLASSES, "--logits", "l.safetensors"],
+        ),
+    );
+    assert_eq!(logits(&root.join("l.safetensors")), runs[0]);
+
     let exact = best(&runs[0]);
     assert!(
         exact.iter().any(|cell| cell.0 != exact[0].0),

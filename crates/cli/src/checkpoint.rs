@@ -1,0 +1,146 @@
+//! A checkpoint as the authors released it: recognised by its tensors, described as a package is, and loaded.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use burn::tensor::Device;
+use mmovseg_engine::{DeviceInfo, Event, Session};
+use mmovseg_model::config::DinoKind;
+use mmovseg_model::{MmOvSeg, ModelConfig};
+use mmovseg_raster::{PRESETS, Preset, palette_for};
+use mmovseg_text::{CLIP_BPE_GZ, CLIP_TEMPLATE, Tokenizer};
+use mmovseg_weights::{Checkpoint, HostTensor, Manifest, StoreDtype, WeightsError};
+
+/// Bytes of weights that are read before they move to the device.
+const PART_BYTES: usize = 64 << 20;
+
+/// A checkpoint of MM-OVSeg.
+pub struct Released {
+    path: PathBuf,
+    checkpoint: Checkpoint,
+    config: ModelConfig,
+    /// The tensors that inference reads.
+    pub names: Vec<String>,
+}
+
+impl Released {
+    /// Reads names and shapes, and refuses what is no released variant.
+    pub fn open(path: &Path) -> anyhow::Result<Self> {
+        let checkpoint = Checkpoint::open(path)?;
+        let shapes: BTreeMap<&str, &[usize]> = checkpoint.names_and_shapes().collect();
+        let config = ModelConfig::from_shapes(|name| shapes.get(name).map(|shape| shape.to_vec()))
+            .with_context(|| format!("{}: is not a checkpoint of MM-OVSeg", path.display()))?;
+        // Only names and shapes are wanted; the weights stay uninitialised.
+        let model = MmOvSeg::new(&config, &Device::flex())?;
+        let mismatch = model.compare(shapes);
+        anyhow::ensure!(
+            mismatch.is_empty(),
+            "{}: does not fit MM-OVSeg {}: {mismatch}; give a checkpoint of the released model",
+            path.display(),
+            config.variant
+        );
+        Ok(Self {
+            path: path.to_owned(),
+            names: model.parameter_shapes().into_keys().collect(),
+            checkpoint,
+            config,
+        })
+    }
+
+    /// The tensors, read one after the other.
+    pub fn tensors(&self) -> impl Iterator<Item = Result<HostTensor, WeightsError>> {
+        self.names.iter().map(|name| self.checkpoint.read(name))
+    }
+
+    /// What a package of it says of itself.
+    pub fn manifest(&self, dtype: StoreDtype) -> anyhow::Result<Manifest> {
+        let part = |part: Option<&std::ffi::OsStr>| {
+            part.unwrap_or_default().to_string_lossy().into_owned()
+        };
+        let (file, stem) = (part(self.path.file_name()), part(self.path.file_stem()));
+        let config = &self.config;
+        let name = format!("MM-OVSeg {} ({stem})", config.variant);
+        let mut manifest = Manifest::new(name, serde_json::to_value(config)?, dtype, CLIP_TEMPLATE);
+        manifest.default_classes = benchmark(&stem).prompts();
+        manifest.palette = palette_for(&manifest.default_classes);
+        let dino = match config.dino.kind {
+            DinoKind::V1 => "DINO (Apache-2.0)",
+            DinoKind::V3 => "DINOv3 (Meta's DINOv3 licence)",
+        };
+        manifest.licence = format!(
+            "The MM-OVSeg release states no licence of its own; it builds on CAT-Seg (MIT), CLIP (MIT) and {dino}. \
+             Ask its authors before passing these weights on."
+        );
+        manifest.attribution =
+            format!("Converted from {file}, a checkpoint of MM-OVSeg by its authors.");
+        Ok(manifest)
+    }
+
+    /// Its weights on a device, in f32, with CLIP's own words.
+    pub fn load(
+        self,
+        device: (Device, DeviceInfo),
+        on: &mut dyn FnMut(Event),
+    ) -> anyhow::Result<Session> {
+        let mut model = MmOvSeg::new(&self.config, &device.0)?;
+        let total_bytes = std::fs::metadata(&self.path).map_or(0, |file| file.len());
+        let (mut done, mut waiting) = (0, 0);
+        let mut part = BTreeMap::new();
+        for tensor in self.tensors() {
+            let HostTensor { name, shape, data } = tensor?;
+            waiting += size_of_val(data.as_slice());
+            part.insert(name, (shape, data));
+            if waiting >= PART_BYTES {
+                model = model.load(&mut part, &device.0);
+                done += waiting as u64;
+                waiting = 0;
+                on(Event::Download {
+                    done_bytes: done.min(total_bytes),
+                    total_bytes,
+                });
+            }
+        }
+        model = model.load(&mut part, &device.0);
+        let manifest = self.manifest(StoreDtype::F32)?;
+        let tokenizer = Tokenizer::clip(CLIP_BPE_GZ)?;
+        Ok(Session::assemble(
+            manifest,
+            self.config,
+            model,
+            tokenizer,
+            device,
+        ))
+    }
+}
+
+/// The list of the benchmark that a released file is named after (spec §15), or PIE-RGB-SAR's.
+fn benchmark(stem: &str) -> &'static Preset {
+    let stem = stem.to_lowercase();
+    PRESETS
+        .iter()
+        .filter(|preset| preset.classes.iter().all(|class| class.seen.is_some()))
+        .find(|preset| stem.contains(preset.id))
+        .or(Preset::by_id("pie"))
+        .unwrap_or(&PRESETS[0])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::benchmark;
+
+    #[test]
+    fn released_files_get_the_classes_of_their_benchmark() {
+        for (stem, id) in [
+            ("modelPIE", "pie"),
+            ("modelPIEclean", "pie"),
+            ("modelOEMthin", "oem"),
+            ("modelOEMthick", "oem"),
+            ("modelDDSK", "ddsk"),
+            ("modelDDCH", "ddch"),
+            ("my-own", "pie"),
+        ] {
+            assert_eq!(benchmark(stem).id, id, "{stem}");
+        }
+    }
+}
