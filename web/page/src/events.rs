@@ -189,7 +189,10 @@ fn compared(state: State, reports: Vec<Segmented>, buffers: &Array) -> Result<()
             logits: Arc::default(),
         });
     }
-    state.compared.set(Some(outcomes));
+    // Switched off while it was on its way.
+    if state.comparing.get_untracked() {
+        state.compared.set(Some(outcomes));
+    }
     state.running.set(false);
     state.progress.set(None);
     Ok(())

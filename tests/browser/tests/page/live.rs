@@ -117,11 +117,20 @@ fn a_cloud_hides_the_ground_from_the_optical_mask_and_the_three_are_compared() -
         page.wait_until(&format!("{optical} !== {}", before[1]), LONG)
             .await?;
         assert_eq!(value(page, sar).await?, before[0], "SAR sees no cloud");
-        page.wait_until(
-            "document.querySelector('[data-testid=run]:not([disabled])')",
-            LONG,
-        )
-        .await?;
+        let ready = "document.querySelector('[data-testid=run]:not([disabled])')";
+        page.wait_until(ready, LONG).await?;
+
+        // Switched off, also while three masks are on their way.
+        let gone = "!document.querySelector('[data-testid=compared-canvas]')";
+        page.click(&test_id("compare")).await?;
+        page.wait_until(gone, SOON).await?;
+        page.click(&test_id("compare")).await?;
+        page.click(&test_id("compare")).await?;
+        page.wait_until(ready, LONG).await?;
+        // The other two masks take about a second more; nothing tells that they have arrived.
+        page.execute_async("await new Promise((resolve) => setTimeout(resolve, 5000));")
+            .await?;
+        page.wait_until(gone, SOON).await?;
         expect_no_error(page).await
     })
 }
