@@ -133,7 +133,7 @@ mod tests {
     use super::is_trained;
     use crate::import::start_from;
     use crate::run::{StageOptions, result};
-    use crate::vision::{train_align, train_segment};
+    use crate::vision::{train_align, train_segment, write_nano};
 
     /// The released B in small: its kind of towers and radiometry, CLIP's vocabulary.
     fn small() -> ModelConfig {
@@ -186,18 +186,21 @@ mod tests {
         let device = Device::flex();
         device.seed(5);
         let model = MmOvSeg::new(&config, &device).unwrap();
-        let tensors = model.export().into_iter().map(|(name, shape, flat)| {
+        let mut exported = model.export();
+        exported.sort_by(|(a, ..), (b, ..)| a.cmp(b));
+        let tensors = exported.into_iter().map(|(name, shape, flat)| {
             let data = flat.into_data().try_into_vec().unwrap();
             Ok(HostTensor { name, shape, data })
         });
-        let manifest = Manifest::new(
+        let mut manifest = Manifest::new(
             "small",
             serde_json::to_value(&config).unwrap(),
             StoreDtype::F32,
             CLIP_TEMPLATE,
         );
+        manifest.default_classes = ["water", "city"].map(str::to_owned).to_vec();
         let tokenizer = Tokenizer::clip(CLIP_BPE_GZ).unwrap().to_json();
-        write_package(&package, manifest, tensors, &tokenizer).unwrap();
+        let first = write_package(&package, manifest, tensors, &tokenizer).unwrap();
         start_from(&package, &run).unwrap();
         let before = values(&model);
 
@@ -232,6 +235,13 @@ mod tests {
         ] {
             assert_ne!(after[name], last[name], "{name}");
         }
+        // A package of it shares the shards of what did not move: the optical DINO, CLIP's frozen parts.
+        let more = write_nano(&run, &folder.path().join("more"), StoreDtype::F32).unwrap();
+        let shared = more
+            .shards
+            .iter()
+            .filter(|shard| first.shards.contains(shard));
+        assert!(shared.count() >= 3, "{:?}", more.shards);
         let losses: Vec<f64> = std::fs::read_to_string(run.join("segment").join("losses.jsonl"))
             .unwrap()
             .lines()

@@ -413,7 +413,10 @@ fn pack(
     tokenizer: &[u8],
     out: &Path,
 ) -> Result<Manifest, TrainError> {
-    let tensors = model.export().into_iter().map(|(name, shape, flat)| {
+    // In the order of a converted package: what training left alone is then in the same shards.
+    let mut exported = model.export();
+    exported.sort_by(|(a, ..), (b, ..)| a.cmp(b));
+    let tensors = exported.into_iter().map(|(name, shape, flat)| {
         let data = flat.into_data().try_into_vec().map_err(|error| {
             mmovseg_weights::WeightsError::Tensor {
                 name: name.clone(),
