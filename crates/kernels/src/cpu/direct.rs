@@ -158,6 +158,10 @@ impl<const N: usize> WithSimd for Group<'_, N> {
     type Output = ();
 
     #[inline(always)]
+    #[expect(
+        clippy::needless_range_loop,
+        reason = "a loop to a constant is unrolled, so that all sums stay in registers"
+    )]
     fn with_simd<S: Simd>(self, simd: S) {
         let job = self.0;
         let step = 2 * S::F32_LANES;
