@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
+use clap::builder::RangedU64ValueParser;
 use mmovseg_engine::{
     DeviceInfo, Modality, Preprocess, SegmentRequest, StageTiming, TilePair, Tiling,
 };
@@ -23,11 +24,11 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
     /// Numbers of classes, each a case of its own [default: as many as the model starts with]
-    #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = class_count)]
+    #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = up_to(MAX_CLASSES as u64))]
     classes: Vec<usize>,
     /// Sides of the scene, each a case of its own; large ones are cut into windows, as `segment` does
     /// [default: 384, as a whole]
-    #[arg(long, value_name = "PX,…", value_delimiter = ',', value_parser = side)]
+    #[arg(long, value_name = "PX,…", value_delimiter = ',', value_parser = up_to(SIDE_MAX_PX))]
     side_px: Vec<usize>,
     /// Where to write the times
     #[arg(long, value_name = "FILE.json")]
@@ -41,24 +42,11 @@ const GENERATED_PX: usize = 1024;
 /// The most classes that a label, a byte, can name.
 const MAX_CLASSES: usize = 255;
 /// The longest side of what the command line reads.
-const SIDE_MAX_PX: usize = 10_000;
+const SIDE_MAX_PX: u64 = 10_000;
 
-fn class_count(text: &str) -> Result<usize, String> {
-    let count = text.parse().map_err(|_| "not a number".to_owned())?;
-    if (1..=MAX_CLASSES).contains(&count) {
-        Ok(count)
-    } else {
-        Err(format!("from 1 to {MAX_CLASSES}"))
-    }
-}
-
-fn side(text: &str) -> Result<usize, String> {
-    let side = text.parse().map_err(|_| "not a number".to_owned())?;
-    if (1..=SIDE_MAX_PX).contains(&side) {
-        Ok(side)
-    } else {
-        Err(format!("from 1 to {SIDE_MAX_PX}"))
-    }
+/// Whole numbers from 1 to `most`.
+fn up_to(most: u64) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..=most)
 }
 
 #[derive(Serialize)]
@@ -93,11 +81,12 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let mut session = args.model.load(&mut |event| progress.event(event))?;
     let load_ms = started.elapsed().as_secs_f64() * 1e3;
 
-    let names = class_names(session.manifest().default_classes.clone());
-    let default_count = match session.manifest().default_classes.len() {
+    let own = session.manifest().default_classes.clone();
+    let default_count = match own.len() {
         0 => mmovseg_scene::CLASSES.len(),
         count => count,
     };
+    let names = class_names(own);
     let counts = or(args.classes, default_count);
     let tiling = if args.side_px.is_empty() {
         Tiling::Whole
@@ -182,10 +171,10 @@ fn or(asked: Vec<usize>, default: usize) -> Vec<usize> {
 
 /// As many names as can be asked for: the model's own first, then those of generated scenes.
 fn class_names(own: Vec<String>) -> Vec<String> {
-    let more = mmovseg_scene::CLASSES
-        .iter()
-        .flat_map(|class| [&[class.name], class.synonyms].concat())
-        .map(str::to_owned);
+    let scenes = || mmovseg_scene::CLASSES.iter();
+    let plain = scenes().map(|class| class.name);
+    let synonyms = scenes().flat_map(|class| class.synonyms.iter().copied());
+    let more = plain.chain(synonyms).map(str::to_owned);
     let numbered = (0..).map(|i| format!("land cover {i}"));
     let mut names: Vec<String> = Vec::new();
     for name in own.into_iter().chain(more).chain(numbered) {

@@ -21,7 +21,7 @@ pub struct Released {
     checkpoint: Checkpoint,
     config: ModelConfig,
     /// The tensors that inference reads.
-    pub names: Vec<String>,
+    names: Vec<String>,
 }
 
 impl Released {
@@ -49,7 +49,7 @@ impl Released {
     }
 
     /// The tensors, read one after the other.
-    pub fn tensors(&self) -> impl Iterator<Item = Result<HostTensor, WeightsError>> {
+    pub fn tensors(&self) -> impl ExactSizeIterator<Item = Result<HostTensor, WeightsError>> {
         self.names.iter().map(|name| self.checkpoint.read(name))
     }
 

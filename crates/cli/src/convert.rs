@@ -45,8 +45,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let manifest = released.manifest(args.dtype)?;
 
     let mut progress = Progress::new();
-    let count = released.names.len();
-    let tensors = released.tensors().enumerate().map(|(i, tensor)| {
+    let tensors = released.tensors();
+    let count = tensors.len();
+    let tensors = tensors.enumerate().map(|(i, tensor)| {
         progress.step("convert", i + 1, count);
         tensor
     });
