@@ -1,11 +1,12 @@
 //! Fused operations of the network, with their gradients.
 //!
-//! Each public function takes and gives Burn tensors. On the CPU backend it runs one pass of our own
-//! ([`cpu`]); on every other device it runs its *twin* ([`plain`]), the same mathematics composed of
-//! Burn's operations, which is also what the tests compare it with.
+//! Each public function takes and gives Burn tensors. On the CPU it runs one pass of our own ([`cpu`]), on a
+//! graphics card a kernel of our own ([`gpu`]); its *twin* ([`plain`]) is the same mathematics composed of
+//! Burn's operations, which is what the tests compare both with, and what training on a graphics card runs.
 //!
-//! Why: in training, Burn records attention as a dozen operations over `[N, heads, L, L]` scores,
-//! each a pass over memory on one thread, and most of a step went into those passes.
+//! Why: Burn computes attention as a dozen operations over `[N, heads, L, L]` scores, each a pass over
+//! memory, and most of a training step went into those passes. On a graphics card in a browser, where nothing
+//! can be tuned by trying, its products run without blocks in registers.
 
 #[cfg_attr(
     target_family = "wasm",
@@ -16,13 +17,14 @@
     )
 )]
 mod cpu;
+mod gpu;
 mod ops;
 pub mod plain;
 
 use std::sync::Arc;
 
 use burn::backend::{Dispatch, DispatchDevice};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::ops::Fused;
 
@@ -73,20 +75,28 @@ impl WindowBias {
         &self.values[sequence % self.period * size..][..size]
     }
 
+    /// `[period, L, L]` by key, then query.
+    pub(crate) fn by_key(&self) -> TensorData {
+        let length = self.length;
+        let values: Vec<f32> = (0..self.values.len())
+            .map(|i| {
+                let (window, key, query) = (i / length / length, i / length % length, i % length);
+                self.values[(window * length + query) * length + key]
+            })
+            .collect();
+        TensorData::new(values, [self.period, length, length])
+    }
+
     /// `[period, 1, L, L]` on a device.
     #[must_use]
     pub fn tensor(&self, device: &Device) -> Tensor<4> {
         let shape = [self.period, 1, self.length, self.length];
-        Tensor::from_data(
-            burn::tensor::TensorData::new(self.values.clone(), shape),
-            device,
-        )
+        Tensor::from_data(TensorData::new(self.values.clone(), shape), device)
     }
 }
 
-/// Whether the fused operations of this crate run on this device.
-#[must_use]
-pub fn is_cpu(device: &Device) -> bool {
+/// Whether this is the CPU.
+fn is_cpu(device: &Device) -> bool {
     match device.as_dispatch() {
         DispatchDevice::Flex(_) => true,
         #[cfg(not(target_arch = "wasm32"))]
@@ -95,8 +105,18 @@ pub fn is_cpu(device: &Device) -> bool {
     }
 }
 
-/// `softmax(d^-½ · q kᵀ + bias) v` for `[N, heads, L, d]` on the CPU, without a buffer of all
-/// scores; `None` on another device.
+/// Whether the operations of this crate run on this device themselves. On a graphics card they have no
+/// gradients: what is trained there runs the twins.
+fn has_kernels(device: &Device) -> bool {
+    match device.as_dispatch() {
+        DispatchDevice::Flex(_) | DispatchDevice::Cube(_) => true,
+        #[cfg(not(target_arch = "wasm32"))]
+        DispatchDevice::Autodiff(_) => is_cpu(device),
+    }
+}
+
+/// `softmax(d^-½ · q kᵀ + bias) v` for `[N, heads, L, d]`, without a buffer of all scores; `None` where no
+/// kernel does it: the caller has [`plain::attention`], and bounds the scores.
 #[must_use]
 pub fn attention(
     q: &Tensor<4>,
@@ -104,13 +124,39 @@ pub fn attention(
     v: &Tensor<4>,
     bias: Option<&Arc<WindowBias>>,
 ) -> Option<Tensor<4>> {
-    if !is_cpu(&q.device()) {
+    if !has_kernels(&q.device()) || !is_cpu(&q.device()) && !gpu::fits(q.dims()[3]) {
         return None;
     }
     let scale = (q.dims()[3] as f32).powf(-0.5);
     let take = |operand: &Tensor<4>| operand.clone().into_dispatch();
     let out = <Dispatch as Fused>::fused_attention(take(q), take(k), take(v), scale, bias.cloned());
     Some(Tensor::from_dispatch(out))
+}
+
+/// The weight of a linear layer, or of a convolution with an odd kernel, as its device reads it best; the same
+/// tensor otherwise. On a graphics card, what one column of a matrix or one tap of a convolution holds lies together,
+/// and no kernel has to copy it first.
+#[must_use]
+pub fn keep<const D: usize>(weight: Tensor<D>) -> Tensor<D> {
+    if !matches!(weight.device().as_dispatch(), DispatchDevice::Cube(_)) {
+        return weight;
+    }
+    let (order, back): (&[isize], &[isize]) = match D {
+        2 => (&[1, 0], &[1, 0]),
+        4 => (&[0, 2, 3, 1], &[0, 3, 1, 2]),
+        _ => return weight,
+    };
+    let shape = weight.shape();
+    if D == 4 && shape[3].is_multiple_of(2) {
+        return weight;
+    }
+    let turned: [usize; D] = std::array::from_fn(|axis| shape[order[axis] as usize]);
+    // To a flat tensor and back: the copy that puts the values in this order.
+    let count = turned.iter().product::<usize>();
+    let flat = weight.permute(std::array::from_fn::<isize, D, _>(|axis| order[axis]));
+    flat.reshape([count])
+        .reshape(turned)
+        .permute(std::array::from_fn::<isize, D, _>(|axis| back[axis]))
 }
 
 /// Layer norm over the last axis.
@@ -121,7 +167,7 @@ pub fn layer_norm<const D: usize>(
     beta: Tensor<1>,
     eps: f64,
 ) -> Tensor<D> {
-    if !is_cpu(&x.device()) {
+    if !has_kernels(&x.device()) {
         return plain::layer_norm(x, gamma, beta, eps);
     }
     Tensor::from_dispatch(<Dispatch as Fused>::fused_layer_norm(
@@ -141,7 +187,7 @@ pub fn group_norm(
     groups: usize,
     eps: f64,
 ) -> Tensor<4> {
-    if !is_cpu(&x.device()) {
+    if !has_kernels(&x.device()) {
         return plain::group_norm(x, gamma, beta, groups, eps);
     }
     Tensor::from_dispatch(<Dispatch as Fused>::fused_group_norm(
@@ -157,7 +203,7 @@ pub fn group_norm(
 /// `[O, C, k, k]` with odd `k`.
 #[must_use]
 pub fn conv(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>) -> Tensor<4> {
-    if !is_cpu(&x.device()) {
+    if !has_kernels(&x.device()) {
         return plain::conv(x, weight, bias);
     }
     let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
@@ -174,7 +220,7 @@ pub fn linear<const D: usize>(
     weight: Tensor<2>,
     bias: Option<Tensor<1>>,
 ) -> Tensor<D> {
-    if !is_cpu(&x.device()) {
+    if !has_kernels(&x.device()) {
         return plain::linear(x, weight, bias);
     }
     let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
@@ -188,7 +234,7 @@ pub fn linear<const D: usize>(
 /// tokens `[N, h·w, O]`.
 #[must_use]
 pub fn patches(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>) -> Tensor<3> {
-    if !is_cpu(&x.device()) {
+    if !has_kernels(&x.device()) {
         return plain::patches(x, weight, bias);
     }
     let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
@@ -201,7 +247,7 @@ pub fn patches(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>) -> Tens
 /// The same as a map, `[N, O, h, w]`.
 #[must_use]
 pub fn patch_map(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>) -> Tensor<4> {
-    if !is_cpu(&x.device()) {
+    if !has_kernels(&x.device()) {
         return plain::patch_map(x, weight, bias);
     }
     Tensor::from_dispatch(<Dispatch as Fused>::fused_patch_map(
@@ -215,7 +261,7 @@ pub fn patch_map(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>) -> Tensor<4> 
 /// `[N, h·w, C]`: every cell writes its own `k × k` tile of `[N, O, k·h, k·w]` (spec §4).
 #[must_use]
 pub fn upsample(x: Tensor<3>, [h, w]: [usize; 2], weight: Tensor<4>, bias: Tensor<1>) -> Tensor<4> {
-    if !is_cpu(&x.device()) {
+    if !has_kernels(&x.device()) {
         return plain::upsample(x, [h, w], weight, bias);
     }
     Tensor::from_dispatch(<Dispatch as Fused>::fused_upsample(
@@ -229,7 +275,7 @@ pub fn upsample(x: Tensor<3>, [h, w]: [usize; 2], weight: Tensor<4>, bias: Tenso
 /// `x · Φ(x)`, the exact, erf-based GELU.
 #[must_use]
 pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    if !is_cpu(&x.device()) {
+    if !has_kernels(&x.device()) {
         return plain::gelu(x);
     }
     Tensor::from_dispatch(<Dispatch as Fused>::fused_gelu(x.into_dispatch()))
@@ -238,7 +284,7 @@ pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 /// `x · σ(1.702 x)`, CLIP's activation.
 #[must_use]
 pub fn quick_gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    if !is_cpu(&x.device()) {
+    if !has_kernels(&x.device()) {
         return plain::quick_gelu(x);
     }
     Tensor::from_dispatch(<Dispatch as Fused>::fused_quick_gelu(x.into_dispatch()))

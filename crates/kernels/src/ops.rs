@@ -1,82 +1,120 @@
-//! How Burn reaches the fused operations: a backend extension that the CPU backend implements, and
-//! its gradients where gradients are recorded.
+//! How Burn reaches the fused operations: a backend extension that the CPU's and the graphics cards' backends
+//! implement, and the CPU's gradients where gradients are recorded.
 
 use std::sync::Arc;
 
 use burn::backend::flex::FlexTensor;
+use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Flex, backend_extension};
+use burn_cubecl::CubeBackend;
+use burn_cubecl::tensor::CubeTensor;
 
 use crate::WindowBias;
 use crate::cpu::{self, Cells};
+use crate::gpu::{self, Unary};
+
+/// What a device without the operation says: a graphics card under automatic differentiation, which the public
+/// functions send to the twins.
+fn untrained() -> ! {
+    unreachable!(
+        "an operation without gradients on this device was called past its public function"
+    )
+}
 
 /// What is dispatched by the device of the operands.
-#[backend_extension(Flex, Autodiff: cfg(not(target_arch = "wasm32")))]
+#[backend_extension(Flex, Cube, Autodiff: cfg(not(target_arch = "wasm32")))]
 pub(crate) trait Fused: Backend {
     /// `[N, heads, L, d]` thrice to `[N, heads, L, d]`.
     fn fused_attention(
-        q: FloatTensor<Self>,
-        k: FloatTensor<Self>,
-        v: FloatTensor<Self>,
-        scale: f32,
-        bias: Option<Arc<WindowBias>>,
-    ) -> FloatTensor<Self>;
+        _q: FloatTensor<Self>,
+        _k: FloatTensor<Self>,
+        _v: FloatTensor<Self>,
+        _scale: f32,
+        _bias: Option<Arc<WindowBias>>,
+    ) -> FloatTensor<Self> {
+        untrained()
+    }
     /// Over the last axis.
     fn fused_layer_norm(
-        x: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        beta: FloatTensor<Self>,
-        eps: f32,
-    ) -> FloatTensor<Self>;
+        _x: FloatTensor<Self>,
+        _gamma: FloatTensor<Self>,
+        _beta: FloatTensor<Self>,
+        _eps: f32,
+    ) -> FloatTensor<Self> {
+        untrained()
+    }
     /// Over each image's groups of channels.
     fn fused_group_norm(
-        x: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        beta: FloatTensor<Self>,
-        groups: usize,
-        eps: f32,
-    ) -> FloatTensor<Self>;
+        _x: FloatTensor<Self>,
+        _gamma: FloatTensor<Self>,
+        _beta: FloatTensor<Self>,
+        _groups: usize,
+        _eps: f32,
+    ) -> FloatTensor<Self> {
+        untrained()
+    }
     /// Stride 1, output of the input's size, without bias.
-    fn fused_conv(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
+    fn fused_conv(_x: FloatTensor<Self>, _weight: FloatTensor<Self>) -> FloatTensor<Self> {
+        untrained()
+    }
     /// The same with bias.
     fn fused_conv_bias(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-    ) -> FloatTensor<Self>;
+        _x: FloatTensor<Self>,
+        _weight: FloatTensor<Self>,
+        _bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        untrained()
+    }
     /// `x Wᵀ` over the last axis.
-    fn fused_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
+    fn fused_linear(_x: FloatTensor<Self>, _weight: FloatTensor<Self>) -> FloatTensor<Self> {
+        untrained()
+    }
     /// `x Wᵀ + b` over the last axis.
     fn fused_linear_bias(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-    ) -> FloatTensor<Self>;
+        _x: FloatTensor<Self>,
+        _weight: FloatTensor<Self>,
+        _bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        untrained()
+    }
     /// Stride `k`, to `[N, cells, O]`, without bias.
-    fn fused_patches(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
+    fn fused_patches(_x: FloatTensor<Self>, _weight: FloatTensor<Self>) -> FloatTensor<Self> {
+        untrained()
+    }
     /// The same with bias.
     fn fused_patches_bias(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-    ) -> FloatTensor<Self>;
+        _x: FloatTensor<Self>,
+        _weight: FloatTensor<Self>,
+        _bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        untrained()
+    }
     /// Stride `k`, to `[N, O, height, width]`, with bias.
     fn fused_patch_map(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-    ) -> FloatTensor<Self>;
+        _x: FloatTensor<Self>,
+        _weight: FloatTensor<Self>,
+        _bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        untrained()
+    }
     /// From tokens `[N, height · width, C]` to `[N, O, k · height, k · width]`.
     fn fused_upsample(
-        x: FloatTensor<Self>,
-        height: usize,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-    ) -> FloatTensor<Self>;
+        _x: FloatTensor<Self>,
+        _height: usize,
+        _weight: FloatTensor<Self>,
+        _bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        untrained()
+    }
     /// Exact GELU.
-    fn fused_gelu(x: FloatTensor<Self>) -> FloatTensor<Self>;
+    fn fused_gelu(_x: FloatTensor<Self>) -> FloatTensor<Self> {
+        untrained()
+    }
     /// CLIP's GELU.
-    fn fused_quick_gelu(x: FloatTensor<Self>) -> FloatTensor<Self>;
+    fn fused_quick_gelu(_x: FloatTensor<Self>) -> FloatTensor<Self> {
+        untrained()
+    }
 }
 
 impl Fused for Flex {
@@ -155,6 +193,83 @@ impl Fused for Flex {
     }
 }
 
+impl Fused for CubeBackend {
+    fn fused_attention(
+        q: CubeTensor,
+        k: CubeTensor,
+        v: CubeTensor,
+        scale: f32,
+        bias: Option<Arc<WindowBias>>,
+    ) -> CubeTensor {
+        let bias = bias.map(|bias| Self::float_from_data(bias.by_key(), &q.device));
+        gpu::attention(q, k, v, scale, bias)
+    }
+
+    fn fused_layer_norm(
+        x: CubeTensor,
+        gamma: CubeTensor,
+        beta: CubeTensor,
+        eps: f32,
+    ) -> CubeTensor {
+        gpu::layer_norm(x, gamma, beta, eps)
+    }
+
+    fn fused_group_norm(
+        x: CubeTensor,
+        gamma: CubeTensor,
+        beta: CubeTensor,
+        groups: usize,
+        eps: f32,
+    ) -> CubeTensor {
+        gpu::group_norm(x, gamma, beta, groups, eps)
+    }
+
+    fn fused_conv(x: CubeTensor, weight: CubeTensor) -> CubeTensor {
+        gpu::conv(x, weight, None)
+    }
+
+    fn fused_conv_bias(x: CubeTensor, weight: CubeTensor, bias: CubeTensor) -> CubeTensor {
+        gpu::conv(x, weight, Some(bias))
+    }
+
+    fn fused_linear(x: CubeTensor, weight: CubeTensor) -> CubeTensor {
+        gpu::linear(x, weight, None)
+    }
+
+    fn fused_linear_bias(x: CubeTensor, weight: CubeTensor, bias: CubeTensor) -> CubeTensor {
+        gpu::linear(x, weight, Some(bias))
+    }
+
+    fn fused_patches(x: CubeTensor, weight: CubeTensor) -> CubeTensor {
+        gpu::patches(x, weight, None)
+    }
+
+    fn fused_patches_bias(x: CubeTensor, weight: CubeTensor, bias: CubeTensor) -> CubeTensor {
+        gpu::patches(x, weight, Some(bias))
+    }
+
+    fn fused_patch_map(x: CubeTensor, weight: CubeTensor, bias: CubeTensor) -> CubeTensor {
+        gpu::patch_map(x, weight, bias)
+    }
+
+    fn fused_upsample(
+        x: CubeTensor,
+        height: usize,
+        weight: CubeTensor,
+        bias: CubeTensor,
+    ) -> CubeTensor {
+        gpu::upsample(x, height, weight, bias)
+    }
+
+    fn fused_gelu(x: CubeTensor) -> CubeTensor {
+        gpu::unary(x, Unary::Gelu)
+    }
+
+    fn fused_quick_gelu(x: CubeTensor) -> CubeTensor {
+        gpu::unary(x, Unary::QuickGelu)
+    }
+}
+
 #[cfg(not(target_arch = "wasm32"))]
 mod gradients {
     use std::sync::Arc;
@@ -166,6 +281,8 @@ mod gradients {
     use burn::backend::flex::FlexTensor;
     use burn::backend::tensor::FloatTensor;
     use burn::backend::{Autodiff, Flex};
+
+    use burn_cubecl::CubeBackend;
 
     use super::Fused;
     use crate::WindowBias;
@@ -179,6 +296,8 @@ mod gradients {
         scale: f32,
         bias: Option<Arc<WindowBias>>,
     }
+
+    impl<C: CheckpointStrategy> Fused for Autodiff<CubeBackend, C> {}
 
     /// The backward step of an operation: what it keeps, and the gradients of its operands from
     /// that and the gradient of its result.

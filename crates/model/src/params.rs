@@ -159,6 +159,11 @@ impl ModuleMapper for Load<'_> {
             return param;
         };
         let tensor = Tensor::from_data(TensorData::new(data, shape), &self.device);
+        let tensor = if is_multiplied(&name) {
+            mmovseg_kernels::keep(tensor)
+        } else {
+            tensor
+        };
         // Asking the parameter anything else would draw its first, random value.
         let id = param.id;
         param.transform_for_load(tensor, id)
@@ -171,6 +176,11 @@ impl ModuleMapper for Load<'_> {
     fn exit_module(&mut self, _name: &str, _container: &str) {
         self.path.pop();
     }
+}
+
+/// Whether a parameter is a weight that inputs are multiplied with, not a table that rows are taken from.
+fn is_multiplied(name: &str) -> bool {
+    name.ends_with("weight") && !name.contains("token_embedding")
 }
 
 /// Chooses which parameters learn.

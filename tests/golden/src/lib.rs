@@ -1,7 +1,11 @@
 //! The network against the authors' outputs (spec §20): one body that runs on the CPU, on native
 //! wgpu and in the browser; and generated scenes, whose bytes are the same everywhere.
 
+mod kernels;
+
 use std::collections::BTreeMap;
+
+pub use kernels::{check_extremes, check_kernels};
 
 use burn::tensor::{Device, Tensor, TensorData};
 use mmovseg_model::{MmOvSeg, ModelConfig, Observer, PIXEL_MEAN, PIXEL_STD, Silent, Trace};

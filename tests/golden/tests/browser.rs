@@ -3,7 +3,7 @@
 
 use burn::tensor::Device;
 use mmovseg_engine::{DeviceChoice, open_device};
-use mmovseg_golden_tests::{B, L, check, check_scenes};
+use mmovseg_golden_tests::{B, L, check, check_extremes, check_kernels, check_scenes};
 use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
 
 wasm_bindgen_test_configure!(run_in_dedicated_worker);
@@ -21,6 +21,21 @@ async fn l_on_cpu() {
 #[wasm_bindgen_test]
 fn scenes_are_the_committed_bytes() {
     check_scenes();
+}
+
+#[wasm_bindgen_test]
+async fn kernels_agree_with_their_twins_on_cpu() {
+    check_kernels(Device::flex(), 3, 6).await;
+    check_extremes(Device::flex()).await;
+}
+
+#[wasm_bindgen_test]
+async fn kernels_agree_with_their_twins_on_webgpu() {
+    let (device, _) = open_device(DeviceChoice::Gpu)
+        .await
+        .expect("WebGPU in this browser");
+    check_kernels(device.clone(), 4, 6).await;
+    check_extremes(device).await;
 }
 
 #[wasm_bindgen_test]

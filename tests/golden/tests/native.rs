@@ -2,7 +2,7 @@
 #![cfg(not(target_arch = "wasm32"))]
 
 use burn::tensor::Device;
-use mmovseg_golden_tests::{B, L, check, check_scenes};
+use mmovseg_golden_tests::{B, L, check, check_extremes, check_kernels, check_scenes};
 
 #[test]
 fn b_on_cpu() {
@@ -27,6 +27,18 @@ fn b_on_wgpu() {
 #[test]
 fn l_on_wgpu() {
     pollster::block_on(check(&L, wgpu()));
+}
+
+#[test]
+fn kernels_agree_with_their_twins_on_cpu() {
+    pollster::block_on(check_kernels(Device::flex(), 1, 12));
+    pollster::block_on(check_extremes(Device::flex()));
+}
+
+#[test]
+fn kernels_agree_with_their_twins_on_wgpu() {
+    pollster::block_on(check_kernels(wgpu(), 2, 12));
+    pollster::block_on(check_extremes(wgpu()));
 }
 
 fn wgpu() -> Device {

@@ -1,0 +1,154 @@
+//! The operations on a graphics card: WGSL written for them, launched through Burn's own runtime.
+//!
+//! All kernels have one shape. A workgroup is a row of [`LANES`] threads whose neighbours take neighbouring
+//! columns, so that what differs between them is read in one piece; everything else (weights, keys, rows of the
+//! left operand) is addressed by the workgroup and the loop alone, so that one read serves all its threads. A
+//! thread holds a block of results in registers, and threads share nothing but in the norms: no barriers,
+//! no workgroup memory to fit to each card, and a GPU that is emulated on a CPU fills its vector registers.
+//!
+//! Indices never leave their buffers: the runtime has the driver's own checks switched off.
+
+mod activation;
+mod attention;
+mod conv;
+mod matmul;
+mod norm;
+
+pub(crate) use activation::{Unary, unary};
+pub(crate) use attention::{attention, fits};
+pub(crate) use conv::conv;
+pub(crate) use matmul::{linear, patch_map, patches, upsample};
+pub(crate) use norm::{group_norm, layer_norm};
+
+use std::fmt::Write;
+
+use burn_cubecl::cubecl::prelude::{BufferIOAttr, CubeCount, CubeDim, ExecutionMode, KernelId};
+use burn_cubecl::cubecl::server::{KernelArguments, MetadataBindingInfo};
+use burn_cubecl::kernel::into_contiguous;
+use burn_cubecl::ops::{numeric, permute, reshape};
+use burn_cubecl::template::{KernelSource, SourceKernel, SourceTemplate};
+use burn_cubecl::tensor::CubeTensor;
+
+/// Threads of a workgroup.
+const LANES: usize = 32;
+/// Most workgroups along one axis of a launch, WebGPU's limit.
+const WORKGROUPS_MAX: usize = 65_535;
+
+/// A kernel: what its text depends on. Each is compiled once a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Shader {
+    Matmul(matmul::Matmul),
+    Conv(conv::Conv),
+    Attention(attention::Attention),
+    Norm(norm::Norm),
+    Unary(activation::Unary),
+}
+
+impl KernelSource for Shader {
+    fn source(&self) -> SourceTemplate {
+        SourceTemplate::new(match self {
+            Self::Matmul(shader) => shader.text(),
+            Self::Conv(shader) => shader.text(),
+            Self::Attention(shader) => shader.text(),
+            Self::Norm(shader) => shader.text(),
+            Self::Unary(shader) => shader.text(),
+        })
+    }
+
+    fn id(&self) -> KernelId {
+        KernelId::new::<Self>()
+            .info(*self)
+            .cube_dim(cube_dim().0)
+            // Its loops end by themselves.
+            .mode(ExecutionMode::Unchecked)
+    }
+
+    fn lang(&self) -> &'static str {
+        "wgsl"
+    }
+}
+
+fn cube_dim() -> CubeDim {
+    CubeDim::new_1d(LANES as u32)
+}
+
+/// The head of a kernel's text: its buffers in the order of [`launch`], and its sizes, `sizes[i / 4][i % 4]`.
+fn head(buffers: &[(&str, &str)], sizes: usize) -> String {
+    let mut text = String::new();
+    for (i, (name, of)) in buffers.iter().enumerate() {
+        // Writable throughout: Burn keeps many tensors in one buffer, which must not be bound both ways.
+        let _ = writeln!(
+            text,
+            "@group(0) @binding({i}) var<storage, read_write> {name}: array<{of}>;"
+        );
+    }
+    let (binding, vectors) = (buffers.len(), sizes.div_ceil(4));
+    let _ = writeln!(
+        text,
+        "@group(0) @binding({binding}) var<uniform> sizes: array<vec4<u32>, {vectors}>;\n\
+         @compute @workgroup_size({LANES}, 1, 1)\n\
+         fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, \
+         @builtin(local_invocation_index) lane: u32) {{"
+    );
+    text
+}
+
+/// Size `i` of a kernel in its text.
+fn size(i: usize) -> String {
+    format!("sizes[{}][{}]", i / 4, i % 4)
+}
+
+/// Runs a kernel over `groups` workgroups; it reads `inputs` and writes `output`.
+fn launch(
+    shader: Shader,
+    groups: [usize; 3],
+    inputs: Vec<CubeTensor>,
+    output: &CubeTensor,
+    sizes: &[usize],
+) {
+    debug_assert!(groups.iter().all(|&count| count <= WORKGROUPS_MAX));
+    let client = output.client.clone();
+    let mut words: Vec<u32> = sizes.iter().map(|&size| size as u32).collect();
+    words.resize(sizes.len().next_multiple_of(4), 0);
+    let words = words
+        .chunks_exact(2)
+        .map(|pair| u64::from(pair[0]) | u64::from(pair[1]) << 32)
+        .collect();
+    let mut arguments = KernelArguments::new();
+    for input in inputs {
+        arguments = arguments.with_buffer_io(input.handle.binding(), BufferIOAttr::ReadOnly);
+    }
+    let arguments = arguments
+        .with_buffer_io(output.handle.clone().binding(), BufferIOAttr::WriteOnly)
+        .with_info(MetadataBindingInfo::custom(words));
+    let [x, y, z] = groups.map(|count| count as u32);
+    client.launch(
+        Box::new(SourceKernel::new(shader, cube_dim())),
+        CubeCount::Static(x, y, z),
+        arguments,
+    );
+}
+
+/// Workgroups for `count` pieces of work as a grid whose rows are not too long.
+fn grid(count: usize) -> [usize; 2] {
+    let rows = count.div_ceil(WORKGROUPS_MAX).max(1);
+    [count.div_ceil(rows), rows]
+}
+
+/// An output of `shape` beside `like`, in row-major order.
+fn output(like: &CubeTensor, shape: &[usize]) -> CubeTensor {
+    numeric::empty_device_contiguous_dtype(
+        like.client.clone(),
+        like.device.clone(),
+        shape.into(),
+        like.dtype,
+    )
+}
+
+fn dims<const D: usize>(tensor: &CubeTensor) -> [usize; D] {
+    std::array::from_fn(|axis| tensor.meta.shape()[axis])
+}
+
+fn view(tensor: CubeTensor, shape: &[usize]) -> CubeTensor {
+    reshape(tensor, shape.into())
+}

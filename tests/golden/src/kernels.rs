@@ -1,0 +1,309 @@
+//! Every operation of `mmovseg-kernels` on a device against its twin on the CPU, over shapes and values that a
+//! seed draws.
+
+use std::sync::Arc;
+
+use burn::tensor::{Device, Distribution, Tensor, TensorData};
+use mmovseg_kernels::{self as kernels, WindowBias, plain};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// Operands of one case: the same values on the device that is tested and on the CPU.
+struct Dice {
+    dice: ChaCha8Rng,
+    device: Device,
+}
+
+/// A tensor on the device that is tested, and its like on the CPU.
+type Both<const D: usize> = [Tensor<D>; 2];
+
+impl Dice {
+    fn below(&mut self, most: usize) -> usize {
+        self.dice.random_range(1..=most)
+    }
+
+    fn coin(&mut self) -> bool {
+        self.dice.random_bool(0.5)
+    }
+
+    /// Values around `mean`, a few of them large.
+    fn around<const D: usize>(&mut self, shape: [usize; D], mean: f32) -> Both<D> {
+        let values: Vec<f32> = (0..shape.iter().product())
+            .map(|_| {
+                let value = self.dice.random_range(-1.5f32..1.5);
+                mean + if self.dice.random_bool(0.02) {
+                    4.0 * value
+                } else {
+                    value
+                }
+            })
+            .collect();
+        let data = TensorData::new(values, shape);
+        [&self.device, &Device::flex()].map(|device| Tensor::from_data(data.clone(), device))
+    }
+
+    fn random<const D: usize>(&mut self, shape: [usize; D]) -> Both<D> {
+        self.around(shape, 0.0)
+    }
+
+    fn maybe(&mut self, length: usize) -> [Option<Tensor<1>>; 2] {
+        let bias = self.random([length]);
+        if self.coin() {
+            bias.map(Some)
+        } else {
+            [None, None]
+        }
+    }
+}
+
+/// Draws `cases` cases of every operation and compares both sides.
+///
+/// # Panics
+/// When an operation is off by more than single precision explains; the message names operation and shapes.
+pub async fn check_kernels(device: Device, seed: u64, cases: usize) {
+    let mut dice = Dice {
+        dice: ChaCha8Rng::seed_from_u64(seed),
+        device,
+    };
+    for _ in 0..cases {
+        linear(&mut dice).await;
+        attention(&mut dice).await;
+        conv(&mut dice).await;
+        norms(&mut dice).await;
+        patches(&mut dice).await;
+        activations(&mut dice).await;
+    }
+}
+
+async fn compare<const D: usize>(what: &str, ours: Tensor<D>, twin: Tensor<D>, slack: f32) {
+    let [ours, twin] = [ours.into_data_async().await, twin.into_data_async().await]
+        .map(|read| read.unwrap_or_else(|error| panic!("{what}: {error:?}")));
+    assert_eq!(ours.shape(), twin.shape(), "{what}");
+    let [ours, twin] = [ours, twin].map(|data| {
+        data.try_into_vec::<f32>()
+            .unwrap_or_else(|error| panic!("{what}: {error:?}"))
+    });
+    for (at, (a, b)) in ours.iter().zip(&twin).enumerate() {
+        // Not the other way round: a NaN is no agreement.
+        assert!(
+            (a - b).abs() <= slack + slack * b.abs(),
+            "{what}: {a} instead of {b} at {at}"
+        );
+    }
+}
+
+async fn linear(dice: &mut Dice) {
+    // Fewer rows than a block and more; sums of a multiple of four values and others.
+    let [rows, quads, width] = [dice.below(70), dice.below(24), dice.below(300)];
+    let depth = if dice.coin() { 4 * quads } else { quads };
+    let (x, weight, bias) = (
+        dice.random([2, rows, depth]),
+        dice.random([width, depth]),
+        dice.maybe(width),
+    );
+    let [x0, x1] = x;
+    let [w0, w1] = weight;
+    let [b0, b1] = bias;
+    let what = format!("linear {rows} x {depth} to {width}");
+    // As it comes from a file, and as a device may keep it.
+    let kept = kernels::keep(w0.clone());
+    compare(
+        &what,
+        kernels::linear(x0.clone(), w0, b0.clone()),
+        plain::linear(x1.clone(), w1.clone(), b1.clone()),
+        1e-3,
+    )
+    .await;
+    compare(
+        &format!("{what}, kept"),
+        kernels::linear(x0, kept, b0),
+        plain::linear(x1, w1, b1),
+        1e-3,
+    )
+    .await;
+}
+
+async fn attention(dice: &mut Dice) {
+    let [n, heads, length, quads] = [
+        dice.below(3),
+        dice.below(3),
+        dice.below(150),
+        dice.below(17),
+    ];
+    let width = 4 * quads;
+    let operands = [(); 3].map(|()| dice.random([n, length, heads * width]));
+    let bias = dice.coin().then(|| {
+        let values = (0..n * length * length)
+            .map(|_| dice.dice.random_range(-6.0..1.0))
+            .collect();
+        Arc::new(WindowBias::new(values, n, length))
+    });
+    // Heads as the network splits them: views of wider tensors.
+    let split = |x: &Tensor<3>| x.clone().reshape([n, length, heads, width]).swap_dims(1, 2);
+    let [q0, k0, v0] = [0, 1, 2].map(|i| split(&operands[i][0]));
+    let [q1, k1, v1] = [0, 1, 2].map(|i| split(&operands[i][1]));
+    let what = format!("attention {n} x {heads} x {length} x {width}");
+    let ours =
+        kernels::attention(&q0, &k0, &v0, bias.as_ref()).expect("widths of a multiple of four");
+    let twin = plain::attention(q1, k1, v1, bias.as_deref(), false);
+    compare(&what, ours, twin, 2e-4).await;
+    let causal = Arc::new(WindowBias::causal(length));
+    let ours =
+        kernels::attention(&q0, &k0, &v0, Some(&causal)).expect("widths of a multiple of four");
+    let [q1, k1, v1] = [0, 1, 2].map(|i| split(&operands[i][1]));
+    let twin = plain::attention(q1, k1, v1, None, true);
+    compare(&format!("causal {what}"), ours, twin, 2e-4).await;
+}
+
+async fn conv(dice: &mut Dice) {
+    let [n, quads, output, h, w] = [
+        dice.below(2),
+        dice.below(4),
+        dice.below(20),
+        dice.below(20),
+        dice.below(30),
+    ];
+    let input = if dice.coin() { 4 * quads } else { quads };
+    let k = [1, 3, 5, 7][dice.below(4) - 1];
+    let [x0, x1] = dice.random([n, input, h, w]);
+    let [w0, w1] = dice.random([output, input, k, k]);
+    let [b0, b1] = dice.maybe(output);
+    let what = format!("conv {n} x {input} x {h} x {w} to {output}, {k} x {k}");
+    let ours = kernels::conv(x0, kernels::keep(w0), b0);
+    compare(&what, ours, plain::conv(x1, w1, b1), 2e-3).await;
+}
+
+async fn norms(dice: &mut Dice) {
+    let [rows, width] = [dice.below(90), dice.below(300) + 1];
+    let mean = if dice.coin() { 100.0 } else { 0.0 };
+    let [x0, x1] = dice.around([rows, width], mean);
+    let [g0, g1] = dice.random([width]);
+    let [s0, s1] = dice.random([width]);
+    compare(
+        &format!("layer norm {rows} x {width} around {mean}"),
+        kernels::layer_norm(x0, g0, s0, 1e-5),
+        plain::layer_norm(x1, g1, s1, 1e-5),
+        1e-3,
+    )
+    .await;
+    let [n, groups, per, h, w] = [
+        dice.below(3),
+        dice.below(4),
+        dice.below(4),
+        dice.below(20) + 1,
+        dice.below(20),
+    ];
+    let c = groups * per;
+    let [x0, x1] = dice.around([n, c, h, w], mean);
+    let [g0, g1] = dice.random([c]);
+    let [s0, s1] = dice.random([c]);
+    compare(
+        &format!("group norm {n} x {c} x {h} x {w} in {groups} around {mean}"),
+        kernels::group_norm(x0, g0, s0, groups, 1e-5),
+        plain::group_norm(x1, g1, s1, groups, 1e-5),
+        1e-3,
+    )
+    .await;
+}
+
+async fn patches(dice: &mut Dice) {
+    let [n, c, output, h, w, k] = [
+        dice.below(2),
+        dice.below(9),
+        dice.below(20),
+        dice.below(9),
+        dice.below(9),
+        dice.below(4),
+    ];
+    let what = format!("{n} x {c} x {h} x {w} cells of {k} to {output}");
+    let [x0, x1] = dice.random([n, c, k * h, k * w]);
+    let [w0, w1] = dice.random([output, c, k, k]);
+    let [b0, b1] = dice.random([output]);
+    compare(
+        &format!("patches {what}"),
+        kernels::patches(x0.clone(), w0.clone(), Some(b0.clone())),
+        plain::patches(x1.clone(), w1.clone(), Some(b1.clone())),
+        1e-3,
+    )
+    .await;
+    compare(
+        &format!("patch map {what}"),
+        kernels::patch_map(x0, w0, b0.clone()),
+        plain::patch_map(x1, w1, b1.clone()),
+        1e-3,
+    )
+    .await;
+    // Tokens of a map: a view.
+    let [x0, x1] = dice.random([n, c, h * w]).map(|x| x.swap_dims(1, 2));
+    let [w0, w1] = dice.random([c, output, k, k]);
+    compare(
+        &format!("upsampling {what}"),
+        kernels::upsample(x0, [h, w], w0, b0),
+        plain::upsample(x1, [h, w], w1, b1),
+        1e-3,
+    )
+    .await;
+}
+
+async fn activations(dice: &mut Dice) {
+    let shape = [dice.below(60), dice.below(60)];
+    let [x0, x1] = dice.random(shape).map(|x| x * 4.0);
+    compare(
+        &format!("gelu {shape:?}"),
+        kernels::gelu(x0.clone()),
+        plain::gelu(x1.clone()),
+        5e-6,
+    )
+    .await;
+    compare(
+        &format!("quick gelu {shape:?}"),
+        kernels::quick_gelu(x0),
+        plain::quick_gelu(x1),
+        1e-5,
+    )
+    .await;
+}
+
+/// Values far out, where exponentials overflow: results stay finite and right.
+///
+/// # Panics
+/// When one does not.
+pub async fn check_extremes(device: Device) {
+    let values = [-1e4f32, -90.0, -1e-6, 0.0, 1e-6, 90.0, 1e4];
+    let both = [&device, &Device::flex()]
+        .map(|device| Tensor::<1>::from_data(TensorData::from(values), device));
+    let [x0, x1] = both;
+    compare(
+        "gelu",
+        kernels::gelu(x0.clone()),
+        plain::gelu(x1.clone()),
+        1e-6,
+    )
+    .await;
+    compare(
+        "quick gelu",
+        kernels::quick_gelu(x0),
+        plain::quick_gelu(x1),
+        1e-6,
+    )
+    .await;
+    let far = |device: &Device| {
+        Tensor::<4>::random(
+            [1, 1, 70, 8],
+            Distribution::Uniform(-1.0, 1.0),
+            &Device::flex(),
+        )
+        .mul_scalar(60.0)
+        .to_device(device)
+    };
+    let [q, k, v] = [(); 3].map(|()| far(&Device::flex()));
+    let [q0, k0, v0] = [&q, &k, &v].map(|x| x.clone().to_device(&device));
+    let ours = kernels::attention(&q0, &k0, &v0, None).expect("a width of eight");
+    compare(
+        "sharp attention",
+        ours,
+        plain::attention(q, k, v, None, false),
+        1e-2,
+    )
+    .await;
+}
