@@ -156,6 +156,13 @@ pub fn test(native_only: bool) -> Result<()> {
         Ok(())
     });
     if let (Some(tools), Some(browser)) = (&tools, &found) {
+        if matches!(tools.toolchain, Toolchain::Active) {
+            report.gate("clippy, wasm32", || wasm_lints(tools));
+        } else {
+            eprintln!(
+                "the toolchain that builds for wasm32 has no clippy: lints for it are left out"
+            );
+        }
         let built = report.gate("build the page", || web::build(tools, &paths::dist()));
         if has_golden_tests() {
             report.tests("golden tests in Chromium", || golden(tools, browser));
@@ -211,6 +218,16 @@ fn lints(report: &mut Report) {
             .args(HEAVY)
             .args(["--", "-D", "warnings"]))
     });
+}
+
+/// Lints what only the browser's target compiles.
+fn wasm_lints(tools: &WebTools) -> Result<()> {
+    let mut command = wasm_cargo(&tools.toolchain);
+    command.args(["clippy", "--release", "--target", "wasm32-unknown-unknown"]);
+    for package in wasm_packages() {
+        command.args(["-p", package]);
+    }
+    run(command.args(["--", "-D", "warnings"]))
 }
 
 fn native(report: &mut Report) {
