@@ -92,7 +92,7 @@ impl Released {
             waiting += size_of_val(data.as_slice());
             part.insert(name, (shape, data));
             if waiting >= PART_BYTES {
-                model = model.load(&mut part, &device.0);
+                model = model.load(&mut part);
                 done += waiting as u64;
                 waiting = 0;
                 on(Event::Download {
@@ -101,7 +101,7 @@ impl Released {
                 });
             }
         }
-        model = model.load(&mut part, &device.0);
+        model = model.load(&mut part);
         let manifest = self.manifest(StoreDtype::F32)?;
         let tokenizer = Tokenizer::clip(CLIP_BPE_GZ)?;
         Ok(Session::assemble(

@@ -248,7 +248,7 @@ impl Session {
                     }
                 }
             }
-            model = model.load(&mut ready, &self.device);
+            model = model.load(&mut ready);
             before += shard.bytes;
             download(before, &self.manifest, on)(0);
         }

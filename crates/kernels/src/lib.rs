@@ -159,6 +159,19 @@ pub fn keep<const D: usize>(weight: Tensor<D>) -> Tensor<D> {
         .permute(std::array::from_fn::<isize, D, _>(|axis| back[axis]))
 }
 
+/// Where a table of `bytes` lies that a few rows at a time are taken from: on `device`, but with the CPU where that
+/// is a graphics card that may refuse it.
+#[must_use]
+pub fn table_device(device: &Device, bytes: usize) -> Device {
+    /// What WebGPU promises to bind.
+    const BINDING_BYTES: usize = 128 << 20;
+    if bytes > BINDING_BYTES && matches!(device.as_dispatch(), DispatchDevice::Cube(_)) {
+        Device::flex()
+    } else {
+        device.clone()
+    }
+}
+
 /// Layer norm over the last axis.
 #[must_use]
 pub fn layer_norm<const D: usize>(

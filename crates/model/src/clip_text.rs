@@ -33,9 +33,11 @@ impl TextTower {
     #[must_use]
     pub fn new(config: &TextConfig, device: &Device) -> Self {
         let width = config.width;
+        let table_bytes = config.vocab * width * size_of::<f32>();
+        let table_device = kernels::table_device(device, table_bytes);
         Self {
             token_embedding: TokenTable {
-                weight: normal([config.vocab, width], 0.02, device),
+                weight: normal([config.vocab, width], 0.02, &table_device),
             },
             positional_embedding: normal([config.context, width], 0.01, device),
             resblocks: (0..config.layers)
@@ -96,17 +98,20 @@ impl TextTower {
                 );
             pick[t * length + end.0] = 1.0;
         }
+        // The table may have stayed with the CPU (`kernels::table_device`); its rows go where the tower is.
+        let table = self.token_embedding.weight.val();
         let ids: Tensor<1, Int> =
-            Tensor::from_data(TensorData::new(ids, [count * length]), &device);
+            Tensor::from_data(TensorData::new(ids, [count * length]), &table.device());
         let pick: Tensor<3> = Tensor::from_data(TensorData::new(pick, [count, 1, length]), &device);
 
         let width = self.config.width;
-        let tokens = self
-            .token_embedding
-            .weight
-            .val()
-            .select(0, ids)
-            .reshape([count, length, width]);
+        let rows = table.select(0, ids);
+        let rows = if rows.device() == device {
+            rows
+        } else {
+            rows.to_device(&device)
+        };
+        let tokens = rows.reshape([count, length, width]);
         let positions = self
             .positional_embedding
             .val()

@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
+use mmovseg_kernels as kernels;
 
 use crate::network::MmOvSeg;
 
@@ -148,7 +149,6 @@ impl ModuleVisitor for Shapes {
 /// Replaces the parameters it holds a tensor for.
 struct Load<'a> {
     path: Vec<String>,
-    device: Device,
     tensors: &'a mut BTreeMap<String, (Vec<usize>, Vec<f32>)>,
 }
 
@@ -158,9 +158,9 @@ impl ModuleMapper for Load<'_> {
         let Some((shape, data)) = self.tensors.remove(&name) else {
             return param;
         };
-        let tensor = Tensor::from_data(TensorData::new(data, shape), &self.device);
-        let tensor = if is_multiplied(&name) {
-            mmovseg_kernels::keep(tensor)
+        let tensor = Tensor::from_data(TensorData::new(data, shape), &param.lazy_device());
+        let tensor = if name.ends_with("weight") && !is_table(&name) {
+            kernels::keep(tensor)
         } else {
             tensor
         };
@@ -178,9 +178,9 @@ impl ModuleMapper for Load<'_> {
     }
 }
 
-/// Whether a parameter is a weight that inputs are multiplied with, not a table that rows are taken from.
-fn is_multiplied(name: &str) -> bool {
-    name.ends_with("weight") && !name.contains("token_embedding")
+/// Whether a parameter is a table that rows are taken from, not a weight that inputs are multiplied with.
+fn is_table(name: &str) -> bool {
+    name.contains("token_embedding")
 }
 
 /// Chooses which parameters learn.
@@ -302,15 +302,11 @@ impl MmOvSeg {
         mismatch
     }
 
-    /// Puts tensors in place by checkpoint name, uploading each to `device`; names without a
+    /// Puts tensors in place by checkpoint name, each on the device of its parameter; names without a
     /// parameter are left in the map. Call [`MmOvSeg::compare`] first: shapes are taken on trust.
     #[must_use]
-    pub fn load(
-        self,
-        tensors: &mut BTreeMap<String, (Vec<usize>, Vec<f32>)>,
-        device: &Device,
-    ) -> Self {
-        load(self, tensors, device)
+    pub fn load(self, tensors: &mut BTreeMap<String, (Vec<usize>, Vec<f32>)>) -> Self {
+        load(self, tensors)
     }
 
     /// Lets the parameters learn whose checkpoint name passes, and freezes the others.
@@ -331,14 +327,9 @@ impl MmOvSeg {
 
 /// [`MmOvSeg::load`] for any module; names follow the same rules relative to its own root.
 #[must_use]
-pub fn load<M: Module>(
-    module: M,
-    tensors: &mut BTreeMap<String, (Vec<usize>, Vec<f32>)>,
-    device: &Device,
-) -> M {
+pub fn load<M: Module>(module: M, tensors: &mut BTreeMap<String, (Vec<usize>, Vec<f32>)>) -> M {
     module.map(&mut Load {
         path: Vec::new(),
-        device: device.clone(),
         tensors,
     })
 }

@@ -2,7 +2,6 @@
 //! leave the weights themselves jumping around it.
 
 use burn::module::Module;
-use burn::tensor::Device;
 use mmovseg_model::MmOvSeg;
 
 use crate::TrainError;
@@ -58,7 +57,7 @@ impl Average {
         let path = run.folder().join(AVERAGE_FILE);
         model
             .valid()
-            .load(&mut self.values.clone(), &Device::flex())
+            .load(&mut self.values.clone())
             .save_file(&path)
             .map_err(content(&path))
     }

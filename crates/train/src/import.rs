@@ -77,7 +77,7 @@ pub fn start_from(package: &Path, run: &Path) -> Result<Manifest, TrainError> {
                 }
             }
         }
-        model = model.load(&mut ready, &device);
+        model = model.load(&mut ready);
     }
     assembler.finish().map_err(|e| content(package, e))?;
     let mismatch = model.compare(

@@ -6,7 +6,6 @@ use std::f32::consts::PI;
 use std::path::Path;
 
 use burn::module::Module;
-use burn::tensor::Device;
 use mmovseg_model::clip_text::TextTower;
 use mmovseg_model::{MmOvSeg, params};
 
@@ -32,8 +31,8 @@ const FUSION_GAIN: f32 = 3.0;
 ///
 /// # Errors
 /// When the device gives no values.
-pub(crate) fn towers(model: MmOvSeg, device: &Device) -> Result<MmOvSeg, TrainError> {
-    change(model, device, |tensors| {
+pub(crate) fn towers(model: MmOvSeg) -> Result<MmOvSeg, TrainError> {
+    change(model, |tensors| {
         let names: Vec<String> = tensors.keys().cloned().collect();
         for name in names {
             let queries = name
@@ -66,11 +65,11 @@ pub(crate) fn towers(model: MmOvSeg, device: &Device) -> Result<MmOvSeg, TrainEr
 ///
 /// # Errors
 /// When the device gives no values.
-pub(crate) fn mean_of_words(tower: TextTower, device: &Device) -> Result<TextTower, TrainError> {
+pub(crate) fn mean_of_words(tower: TextTower) -> Result<TextTower, TrainError> {
     // Words weigh more than the end mark's own row.
     const WORDS: f32 = 2.0;
     const QUIET: f32 = 0.1;
-    change(tower, device, |tensors| {
+    change(tower, |tensors| {
         for (name, (shape, data)) in tensors.iter_mut() {
             let mut diagonal = |value: f32| {
                 let width = shape[1];
@@ -101,8 +100,8 @@ pub(crate) fn mean_of_words(tower: TextTower, device: &Device) -> Result<TextTow
 ///
 /// # Errors
 /// When the device gives no values.
-pub(crate) fn correlation(model: MmOvSeg, device: &Device) -> Result<MmOvSeg, TrainError> {
-    change(model, device, |tensors| {
+pub(crate) fn correlation(model: MmOvSeg) -> Result<MmOvSeg, TrainError> {
+    change(model, |tensors| {
         for (name, (shape, data)) in tensors.iter_mut() {
             let count = shape[0];
             match name.strip_prefix("sem_seg_head.predictor.transformer.") {
@@ -135,15 +134,11 @@ pub(crate) fn correlation(model: MmOvSeg, device: &Device) -> Result<MmOvSeg, Tr
 ///
 /// # Errors
 /// When the device gives no values.
-pub(crate) fn take_over(
-    model: MmOvSeg,
-    from: MmOvSeg,
-    device: &Device,
-) -> Result<MmOvSeg, TrainError> {
+pub(crate) fn take_over(model: MmOvSeg, from: MmOvSeg) -> Result<MmOvSeg, TrainError> {
     let wanted = model.parameter_shapes();
     let mut tensors = values(&from)?;
     tensors.retain(|name, (shape, _)| wanted.get(name) == Some(shape));
-    Ok(model.load(&mut tensors, device))
+    Ok(model.load(&mut tensors))
 }
 
 /// Flat tensors with their shapes, by checkpoint name.
@@ -155,12 +150,11 @@ pub(crate) type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 /// When the device gives no values.
 pub(crate) fn change<M: Module>(
     model: M,
-    device: &Device,
     edit: impl FnOnce(&mut Tensors),
 ) -> Result<M, TrainError> {
     let mut tensors = values(&model)?;
     edit(&mut tensors);
-    Ok(params::load(model, &mut tensors, device))
+    Ok(params::load(model, &mut tensors))
 }
 
 /// Every parameter's values.

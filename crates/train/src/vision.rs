@@ -47,7 +47,7 @@ pub fn train_optical(options: &StageOptions) -> Result<(), TrainError> {
     let model = if origin.has_weights {
         origin.model
     } else {
-        start::towers(origin.model, &options.device.clone().autodiff())?
+        start::towers(origin.model)?
     };
     let model = model.learn_only(|name| {
         name.contains("clip_model.visual")
@@ -98,7 +98,7 @@ pub fn train_align(options: &StageOptions) -> Result<(), TrainError> {
     let model = origin.after(options, &["optical"], "optical")?;
     // A package's SAR tower goes on from where it is.
     let model = if is_new {
-        copy_optical_to_sar(model, &options.device.clone().autodiff())?
+        copy_optical_to_sar(model)?
     } else {
         model
     };
@@ -263,7 +263,7 @@ pub fn train_segment(options: &StageOptions) -> Result<(), TrainError> {
     let model = if has_head {
         model
     } else {
-        start::correlation(model, &options.device.clone().autodiff())?
+        start::correlation(model)?
     };
     let model = model
         .learn_only(|name| name.contains("clip_model.visual") || !name.contains("clip_model."));
@@ -449,7 +449,7 @@ impl Origin {
         let Some(imported) = Imported::open(&options.run)? else {
             let model = MmOvSeg::new(&ModelConfig::nano(), &device)
                 .map_err(|e| content(&options.run, e))?;
-            let (model, tokenizer) = with_text_of(&options.run, model, &device)?;
+            let (model, tokenizer) = with_text_of(&options.run, model)?;
             return Ok(Self {
                 model,
                 tokenizer,
@@ -464,9 +464,9 @@ impl Origin {
             (old, imported.tokenizer)
         } else {
             let model = MmOvSeg::new(&config, &device).map_err(|e| content(&options.run, e))?;
-            let model = start::take_over(model, old, &device)?;
+            let model = start::take_over(model, old)?;
             if has_text(&options.run) {
-                with_text_of(&options.run, model, &device)?
+                with_text_of(&options.run, model)?
             } else {
                 (model, imported.tokenizer)
             }
@@ -528,11 +528,7 @@ fn config_of(run: &Path, imported: Option<&Imported>) -> ModelConfig {
 }
 
 /// The model with the text tower of the run, and its tokenizer.
-fn with_text_of(
-    run: &Path,
-    model: MmOvSeg,
-    device: &Device,
-) -> Result<(MmOvSeg, Tokenizer), TrainError> {
+fn with_text_of(run: &Path, model: MmOvSeg) -> Result<(MmOvSeg, Tokenizer), TrainError> {
     let folder = run.join("text");
     let path = folder.join("tokenizer.json");
     let json = std::fs::read(&path).map_err(|source| TrainError::File {
@@ -561,12 +557,12 @@ fn with_text_of(
             ));
         }
     }
-    Ok((model.load(&mut tensors, device), tokenizer))
+    Ok((model.load(&mut tensors), tokenizer))
 }
 
 /// Gives the SAR tower and its projections the weights of the optical ones.
-fn copy_optical_to_sar(model: MmOvSeg, device: &Device) -> Result<MmOvSeg, TrainError> {
-    start::change(model, device, |tensors| {
+fn copy_optical_to_sar(model: MmOvSeg) -> Result<MmOvSeg, TrainError> {
+    start::change(model, |tensors| {
         let copies: Vec<_> = tensors
             .iter()
             .filter_map(|(name, tensor)| {

@@ -154,7 +154,7 @@ impl Runner {
         }
         Ok(Self {
             graph,
-            model: model.load(&mut tensors, device),
+            model: model.load(&mut tensors),
             optical: tile(optical),
             sar: tile(sar),
             text,

@@ -103,7 +103,7 @@ pub async fn check(case: &Case, device: Device) {
             )
         })
         .collect();
-    let model = model.load(&mut tensors, &device);
+    let model = model.load(&mut tensors);
 
     let rgb = golden
         .tensor("input.rgb_u8_hwc")

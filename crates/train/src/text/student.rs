@@ -48,7 +48,7 @@ pub(super) fn train(
     let device = options.device.clone().autodiff();
     device.seed(options.seed);
     let tower = TextTower::new(&options.tower, &device).with_table(table);
-    let tower = start::mean_of_words(tower, &device)?;
+    let tower = start::mean_of_words(tower)?;
     let plan = Plan {
         folder: options.out.clone(),
         steps: options.steps,
