@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use xtask::{chrome, paths};
 
-use crate::run::{Counts, Toolchain, cargo, output, run, run_tests, wasm_cargo};
+use crate::run::{Counts, Toolchain, cargo, output, run, run_tests};
 use crate::setup::{self, Browser, WebTools};
-use crate::web::{self, wasm_packages};
+use crate::web::{self, wasm_command, wasm_packages};
 
 const BROWSER_TESTS: &str = "mmovseg-browser-tests";
 
@@ -222,12 +222,7 @@ fn lints(report: &mut Report) {
 
 /// Lints what only the browser's target compiles.
 fn wasm_lints(tools: &WebTools) -> Result<()> {
-    let mut command = wasm_cargo(&tools.toolchain);
-    command.args(["clippy", "--release", "--target", "wasm32-unknown-unknown"]);
-    for package in wasm_packages() {
-        command.args(["-p", package]);
-    }
-    run(command.args(["--", "-D", "warnings"]))
+    run(wasm_command(tools, "clippy").args(["--", "-D", "warnings"]))
 }
 
 fn native(report: &mut Report) {
@@ -289,13 +284,8 @@ fn golden(tools: &WebTools, browser: &Browser) -> Result<Command> {
     fs::create_dir_all(paths::cache())?;
     fs::write(&file, chrome::capabilities(&[]).to_string())
         .with_context(|| format!("cannot write {}", file.display()))?;
-    let mut command = wasm_cargo(&tools.toolchain);
-    // All wasm packages are selected (see `wasm_packages`); only the golden crate has
-    // integration tests.
-    command.args(["test", "--release", "--target", "wasm32-unknown-unknown"]);
-    for package in wasm_packages() {
-        command.args(["-p", package]);
-    }
+    // All wasm packages are selected; only the golden crate has integration tests.
+    let mut command = wasm_command(tools, "test");
     command
         .args(["--test", "*"])
         .env(

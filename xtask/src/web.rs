@@ -34,6 +34,16 @@ pub fn wasm_packages() -> Vec<&'static str> {
     packages
 }
 
+/// `cargo VERB` for wasm32 over [`wasm_packages`].
+pub fn wasm_command(tools: &WebTools, verb: &str) -> Command {
+    let mut command = wasm_cargo(&tools.toolchain);
+    command.args([verb, "--release", "--target", "wasm32-unknown-unknown"]);
+    for package in wasm_packages() {
+        command.args(["-p", package]);
+    }
+    command
+}
+
 /// Builds the whole page into `folder`, which is replaced.
 ///
 /// # Errors
@@ -93,9 +103,8 @@ fn compile(tools: &WebTools) -> Result<()> {
 }
 
 fn compile_with(tools: &WebTools, more: &[&str]) -> Result<()> {
-    let mut command = wasm_cargo(&tools.toolchain);
-    command.args(["build", "--release", "--target", "wasm32-unknown-unknown"]);
-    for package in wasm_packages().iter().chain(more) {
+    let mut command = wasm_command(tools, "build");
+    for package in more {
         command.args(["-p", package]);
     }
     run(&mut command)

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{CubeTensor, LANES, Shader, grid, head, into_contiguous, launch, output, size};
+use super::{CubeTensor, LANES, Shader, grid, head, into_contiguous, launch, output, shape, size};
 
 /// Values a thread, [`LANES`] apart.
 const EACH: usize = 4;
@@ -45,7 +45,7 @@ impl Unary {
 
 /// The same shape, each value by itself.
 pub(crate) fn unary(x: CubeTensor, unary: Unary) -> CubeTensor {
-    let shape: Vec<usize> = x.meta.shape().iter().copied().collect();
+    let shape = shape(&x);
     let count: usize = shape.iter().product();
     let out = output(&x, &shape);
     let [columns, rows] = grid(count.div_ceil(LANES * EACH));

@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use super::matmul::block;
+use super::block::places;
 use super::{
     CubeTensor, LANES, Shader, dims, head, into_contiguous, launch, output, permute, size,
 };
@@ -74,7 +74,7 @@ impl Attention {
         for j in 0..KEYS {
             let _ = writeln!(text, "let key{j} = min(key + {j}u, length - 1u);");
         }
-        for (i, j) in block(queries, KEYS) {
+        for (i, j) in places(queries, KEYS) {
             let start = if self.is_biased {
                 format!("bias[bias{i} + key{j} * length]")
             } else {

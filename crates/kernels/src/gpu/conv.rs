@@ -3,132 +3,83 @@
 
 use std::fmt::Write;
 
-use super::matmul::{block, columns_for, multiply_add, rows_for};
-use super::{
-    CubeTensor, LANES, Shader, dims, head, into_contiguous, launch, output, permute, size,
-};
+use super::block::{Block, places};
+use super::{CubeTensor, LANES, Shader, dims, into_contiguous, launch, output, permute, size};
 
-/// `rows` output channels of `columns` pixels a thread.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Conv {
-    rows: usize,
-    columns: usize,
-    /// Whether weights are read four channels at a time.
-    is_wide: bool,
-    has_bias: bool,
-}
-
-impl Conv {
-    pub fn text(self) -> String {
-        let Self {
-            rows,
-            columns,
-            is_wide,
-            has_bias,
-        } = self;
-        let (wide, of) = if is_wide {
-            (4, "vec4<f32>")
-        } else {
-            (1, "f32")
-        };
-        let mut buffers = vec![("weights", of), ("pixels", "f32")];
-        if has_bias {
-            buffers.push(("bias", "f32"));
-        }
-        buffers.push(("results", "f32"));
-        let mut text = head(&buffers, 5);
-        let [input, output, h, w, k] = [0, 1, 2, 3, 4].map(size);
+/// The text of a convolution: a row is an output channel, a column a pixel.
+pub(super) fn text(block: Block) -> String {
+    let Block { rows, columns, .. } = block;
+    let wide = block.wide();
+    let mut text = block.head("weights", "pixels", 5);
+    let [input, output, h, w, k] = [0, 1, 2, 3, 4].map(size);
+    let _ = writeln!(
+        text,
+        "let channels = {input}; let outputs = {output}; let height = {h}; let width = {w}; let side = {k};\n\
+         let area = height * width; let deep = channels / {wide}u; let taps = side * side;\n\
+         let reach = i32(side / 2u); let bottom = i32(height) - 1; let right = i32(width) - 1;\n\
+         let first_row = group.y * {rows}u; let first_column = group.x * {}u + lane;\n\
+         let image = group.z * channels * area;",
+        block.workgroup_columns()
+    );
+    for i in 0..rows {
         let _ = writeln!(
             text,
-            "let channels = {input}; let outputs = {output}; let height = {h}; let width = {w}; let side = {k};\n\
-             let area = height * width; let deep = channels / {wide}u; let taps = side * side;\n\
-             let reach = i32(side / 2u); let bottom = i32(height) - 1; let right = i32(width) - 1;\n\
-             let first_row = group.y * {rows}u; let first_column = group.x * {}u + lane;\n\
-             let image = group.z * channels * area;",
-            LANES * columns
+            "let row{i} = min(first_row + {i}u, outputs - 1u) * taps * deep;"
         );
-        for i in 0..rows {
-            let _ = writeln!(
-                text,
-                "let row{i} = min(first_row + {i}u, outputs - 1u) * taps * deep;"
-            );
-        }
-        for j in 0..columns {
-            let _ = writeln!(
-                text,
-                "let column{j} = min(first_column + {}u, area - 1u);\n\
-                 let y{j} = i32(column{j} / width) - reach; let x{j} = i32(column{j} % width) - reach;",
-                j * LANES
-            );
-        }
-        for (i, j) in block(rows, columns) {
-            let _ = writeln!(text, "var sum{i}_{j} = 0.0;");
-        }
-        let _ = writeln!(
-            text,
-            "for (var tap = 0u; tap < taps; tap += 1u) {{\n\
-             let down = i32(tap / side); let along = i32(tap % side);"
-        );
-        for j in 0..columns {
-            // Outside the map is zero; the pixel that is read there instead is one of the map.
-            let _ = writeln!(
-                text,
-                "let v{j} = y{j} + down; let u{j} = x{j} + along;\n\
-                 let inside{j} = select(0.0, 1.0, v{j} >= 0 && v{j} <= bottom && u{j} >= 0 && u{j} <= right);\n\
-                 let from{j} = image + u32(clamp(v{j}, 0, bottom) * i32(width) + clamp(u{j}, 0, right));"
-            );
-        }
-        let _ = writeln!(
-            text,
-            "for (var step = 0u; step < deep; step += 1u) {{\n\
-             let at = step * {wide}u * area; let weight = tap * deep + step;"
-        );
-        for (part, j) in block(wide, columns) {
-            let _ = writeln!(
-                text,
-                "let b{part}_{j} = pixels[at + {part}u * area + from{j}] * inside{j};"
-            );
-        }
-        for i in 0..rows {
-            let _ = writeln!(text, "let a{i} = weights[row{i} + weight];");
-        }
-        for (i, j) in block(rows, columns) {
-            let _ = writeln!(text, "{}", multiply_add(&format!("sum{i}_{j}"), i, j, wide));
-        }
-        let _ = writeln!(text, "}}\n}}\nlet map = group.z * outputs * area;");
-        for i in 0..rows {
-            let _ = writeln!(text, "if (first_row + {i}u < outputs) {{");
-            if has_bias {
-                let _ = writeln!(text, "let shift = bias[first_row + {i}u];");
-            }
-            let shift = if has_bias { " + shift" } else { "" };
-            for j in 0..columns {
-                let _ = writeln!(
-                    text,
-                    "if (first_column + {}u < area) {{ \
-                     results[map + (first_row + {i}u) * area + column{j}] = sum{i}_{j}{shift}; }}",
-                    j * LANES
-                );
-            }
-            let _ = writeln!(text, "}}");
-        }
-        text + "}\n"
     }
+    for j in 0..columns {
+        let _ = writeln!(
+            text,
+            "let column{j} = min(first_column + {}u, area - 1u);\n\
+             let y{j} = i32(column{j} / width) - reach; let x{j} = i32(column{j} % width) - reach;",
+            j * LANES
+        );
+    }
+    text += &block.sums();
+    let _ = writeln!(
+        text,
+        "for (var tap = 0u; tap < taps; tap += 1u) {{\n\
+         let down = i32(tap / side); let along = i32(tap % side);"
+    );
+    for j in 0..columns {
+        // Outside the map is zero; the pixel that is read there instead is one of the map.
+        let _ = writeln!(
+            text,
+            "let v{j} = y{j} + down; let u{j} = x{j} + along;\n\
+             let inside{j} = select(0.0, 1.0, v{j} >= 0 && v{j} <= bottom && u{j} >= 0 && u{j} <= right);\n\
+             let from{j} = image + u32(clamp(v{j}, 0, bottom) * i32(width) + clamp(u{j}, 0, right));"
+        );
+    }
+    let _ = writeln!(
+        text,
+        "for (var step = 0u; step < deep; step += 1u) {{\n\
+         let at = step * {wide}u * area; let weight = tap * deep + step;"
+    );
+    text += &block.step(
+        |i| format!("weights[row{i} + weight]"),
+        |part, j| format!("pixels[at + {part}u * area + from{j}] * inside{j}"),
+    );
+    text += "}\n}\nlet map = group.z * outputs * area;\n";
+    for (i, j) in places(rows, columns) {
+        let _ = writeln!(
+            text,
+            "if (first_row + {i}u < outputs && first_column + {}u < area) {{ \
+             results[map + (first_row + {i}u) * area + column{j}] = {}; }}",
+            j * LANES,
+            block.result(i, j, &format!("first_row + {i}u"))
+        );
+    }
+    text + "}\n"
 }
 
 /// `[N, C, H, W]` to `[N, O, H, W]` with zeros around the map; weight `[O, C, k, k]` with odd `k`.
 pub(crate) fn conv(x: CubeTensor, weight: CubeTensor, bias: Option<CubeTensor>) -> CubeTensor {
     let ([n, c, h, w], [o, _, k, _]) = (dims(&x), dims(&weight));
     let out = output(&x, &[n, o, h, w]);
-    let shader = Conv {
-        rows: rows_for(o),
-        columns: columns_for(h * w),
-        is_wide: c.is_multiple_of(4),
-        has_bias: bias.is_some(),
-    };
+    let block = Block::new(o, h * w, c, bias.as_ref());
     let groups = [
-        (h * w).div_ceil(LANES * shader.columns),
-        o.div_ceil(shader.rows),
+        (h * w).div_ceil(block.workgroup_columns()),
+        o.div_ceil(block.rows),
         n,
     ];
     // Channels innermost, so that a tap's weights lie together.
@@ -137,6 +88,6 @@ pub(crate) fn conv(x: CubeTensor, weight: CubeTensor, bias: Option<CubeTensor>) 
         .into_iter()
         .chain(bias.map(into_contiguous))
         .collect();
-    launch(Shader::Conv(shader), groups, inputs, &out, &[c, o, h, w, k]);
+    launch(Shader::Conv(block), groups, inputs, &out, &[c, o, h, w, k]);
     out
 }

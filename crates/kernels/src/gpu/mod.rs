@@ -10,6 +10,7 @@
 
 mod activation;
 mod attention;
+mod block;
 mod conv;
 mod matmul;
 mod norm;
@@ -37,8 +38,8 @@ const WORKGROUPS_MAX: usize = 65_535;
 /// A kernel: what its text depends on. Each is compiled once a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Shader {
-    Matmul(matmul::Matmul),
-    Conv(conv::Conv),
+    Matmul(block::Block),
+    Conv(block::Block),
     Attention(attention::Attention),
     Norm(norm::Norm),
     Unary(activation::Unary),
@@ -47,8 +48,8 @@ pub(crate) enum Shader {
 impl KernelSource for Shader {
     fn source(&self) -> SourceTemplate {
         SourceTemplate::new(match self {
-            Self::Matmul(shader) => shader.text(),
-            Self::Conv(shader) => shader.text(),
+            Self::Matmul(block) => matmul::text(*block),
+            Self::Conv(block) => conv::text(*block),
             Self::Attention(shader) => shader.text(),
             Self::Norm(shader) => shader.text(),
             Self::Unary(shader) => shader.text(),
@@ -147,6 +148,10 @@ fn output(like: &CubeTensor, shape: &[usize]) -> CubeTensor {
 
 fn dims<const D: usize>(tensor: &CubeTensor) -> [usize; D] {
     std::array::from_fn(|axis| tensor.meta.shape()[axis])
+}
+
+fn shape(tensor: &CubeTensor) -> Vec<usize> {
+    tensor.meta.shape().iter().copied().collect()
 }
 
 fn view(tensor: CubeTensor, shape: &[usize]) -> CubeTensor {

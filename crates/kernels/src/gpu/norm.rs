@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use super::{CubeTensor, LANES, Shader, dims, grid, head, into_contiguous, launch, output, size};
+use super::{
+    CubeTensor, LANES, Shader, dims, grid, head, into_contiguous, launch, output, shape, size,
+};
 
 /// What is normalised together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -71,7 +73,7 @@ fn norm(
     [length, area, channels]: [usize; 3],
     eps: f32,
 ) -> CubeTensor {
-    let shape: Vec<usize> = operands[0].meta.shape().iter().copied().collect();
+    let shape = shape(&operands[0]);
     let runs = shape.iter().product::<usize>() / length.max(1);
     let out = output(&operands[0], &shape);
     let [columns, rows] = grid(runs.div_ceil(LANES / norm.threads()));
