@@ -15,6 +15,16 @@ const early = [];
 const keep = (event) => early.push(event.data);
 self.addEventListener("message", keep);
 try {
+  // Held as long as this Worker lives. The page waits for the same lock: a browser that ends a Worker, for want of
+  // memory or otherwise, tells nobody.
+  if (self.name && navigator.locks) {
+    await new Promise((held) => {
+      navigator.locks.request(self.name, () => {
+        held();
+        return new Promise(() => {});
+      });
+    });
+  }
   await init();
   start();
   self.removeEventListener("message", keep);

@@ -3,11 +3,12 @@
 
 use std::cell::{Cell, RefCell};
 
-use js_sys::{Array, Object, Reflect};
+use js_sys::{Array, Function, Object, Promise, Reflect};
 use leptos::prelude::*;
 use mmovseg_protocol::{DeviceChoice, Event, ModelPlace, Request, Tier};
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{ErrorEvent, MessageEvent, Url, Worker, WorkerOptions, WorkerType};
 
 use crate::actions::send_tiles;
@@ -104,11 +105,19 @@ fn launch(state: State, device: DeviceChoice) {
 fn spawn(state: State) -> Result<Running, JsValue> {
     let options = WorkerOptions::new();
     options.set_type(WorkerType::Module);
+    // Other tabs have Workers too.
+    let name = format!("mmovseg-engine-{}", js_sys::Math::random());
+    options.set_name(&name);
     let worker = Worker::new_with_options(&address("engine/worker.js")?, &options)?;
     let generation = GENERATION.get();
+    let heard = Cell::new(false);
     let on_message = Closure::<dyn Fn(MessageEvent)>::new(move |event: MessageEvent| {
         if GENERATION.get() != generation {
             return;
+        }
+        // From its first message on, the Worker holds its lock.
+        if !heard.replace(true) {
+            spawn_local(watch(state, name.clone(), generation));
         }
         match receive(&event.data()) {
             Ok((event, buffers)) => events::take(state, event, &buffers),
@@ -135,6 +144,33 @@ fn spawn(state: State) -> Result<Running, JsValue> {
         _on_message: on_message,
         _on_error: on_error,
     })
+}
+
+/// Waits for the lock that a Worker holds while it lives (`worker.js`): nothing else tells of one that the
+/// browser has ended.
+async fn watch(state: State, name: String, generation: u32) {
+    let Some(locks) = window().navigator().unchecked_into::<Locking>().locks() else {
+        return;
+    };
+    let gone = Closure::once(|| ());
+    let granted = locks.request(&name, gone.as_ref().unchecked_ref());
+    // A refusal tells nothing of the Worker.
+    if JsFuture::from(granted).await.is_ok() && GENERATION.get() == generation {
+        crashed(state, "the browser has ended the engine's Worker");
+    }
+}
+
+#[wasm_bindgen]
+extern "C" {
+    /// `navigator`, of which web-sys holds the locks to be unstable.
+    type Locking;
+    #[wasm_bindgen(method, getter)]
+    fn locks(this: &Locking) -> Option<LockManager>;
+
+    /// `navigator.locks`.
+    type LockManager;
+    #[wasm_bindgen(method)]
+    fn request(this: &LockManager, name: &str, granted: &Function) -> Promise;
 }
 
 /// Whether there is a Worker, with or without a model.

@@ -13,6 +13,9 @@ use crate::link::post;
 
 struct Watch;
 
+/// What the GPU layer says, once, when the browser has taken the device away.
+const DEVICE_LOST: &str = "device was lost";
+
 /// The first error that the GPU layer logged since the last [`take_gpu_error`].
 static GPU_ERROR: Mutex<Option<String>> = Mutex::new(None);
 
@@ -51,6 +54,10 @@ impl Log for Watch {
         if record.level() == Level::Error && mmovseg_engine::is_gpu_layer(record.target()) {
             // The page shows it, so the console gets it as a warning only.
             web_sys::console::warn_1(&text.as_str().into());
+            // What waits for a lost device waits for ever: nobody would come to ask for this.
+            if text.contains(DEVICE_LOST) {
+                return post(&Event::Crashed { message: text });
+            }
             let mut first = GPU_ERROR
                 .lock()
                 .unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -176,24 +176,35 @@ fn swapped_tiles_are_noticed_by_what_they_hold_and_bands_can_be_chosen() -> Resu
 }
 
 #[test]
-fn files_can_be_pasted() -> Result<()> {
+fn files_can_be_pasted_and_dropped() -> Result<()> {
+    // As a file manager fills a clipboard, or what is dragged out of it.
+    const PASTE: &str = "window.dispatchEvent(new ClipboardEvent('paste', { clipboardData: data, bubbles: true }));";
+    const DROP: &str = "document.querySelector('main').dispatchEvent(\
+         new DragEvent('drop', { dataTransfer: data, bubbles: true, cancelable: true }));";
     with_page("check-paste", &dist()?, async |page| {
         page.goto("?device=cpu&model=absent").await?;
         page.wait_for(&test_id("rgb-file"), SOON).await?;
-        // A clipboard with two files, as a file manager fills it.
-        page.execute_async(
-            "const data = new DataTransfer();\
-             for (const [name, light] of [['p_rgb.png', 90], ['p_sar.png', 160]]) {\
-               const canvas = new OffscreenCanvas(64, 64); const pen = canvas.getContext('2d');\
-               pen.fillStyle = `rgb(${light} 60 20)`; pen.fillRect(0, 0, 64, 64);\
-               data.items.add(new File([await canvas.convertToBlob()], name, { type: 'image/png' }));\
-             }\
-             window.dispatchEvent(new ClipboardEvent('paste', { clipboardData: data, bubbles: true }));",
-        )
-        .await?;
-        page.wait_for("[data-testid=rgb-canvas][data-ready=true]", SOON)
+        for (give, light) in [(PASTE, 90), (DROP, 120)] {
+            page.execute_async(&format!(
+                "const data = new DataTransfer();\
+                 for (const [name, light] of [['p_rgb.png', {light}], ['p_sar.png', 160]]) {{\
+                   const canvas = new OffscreenCanvas(64, 64); const pen = canvas.getContext('2d');\
+                   pen.fillStyle = `rgb(${{light}} 60 20)`; pen.fillRect(0, 0, 64, 64);\
+                   data.items.add(new File([await canvas.convertToBlob()], name, {{ type: 'image/png' }}));\
+                 }}\
+                 {give}"
+            ))
             .await?;
-        assert_eq!(canvas(page, "rgb-canvas").await?.1[0], [90, 60, 20]);
+            page.wait_until(
+                &format!(
+                    "(() => {{ const canvas = document.querySelector('[data-testid=rgb-canvas]');\
+                     return canvas?.dataset.ready === 'true' && canvas.width === 64 &&\
+                       canvas.getContext('2d').getImageData(0, 0, 1, 1).data[0] === {light}; }})()"
+                ),
+                SOON,
+            )
+            .await?;
+        }
         Ok(())
     })
 }

@@ -5,6 +5,7 @@ mod check;
 mod common;
 mod engine;
 mod everyone;
+mod failing;
 mod keep;
 mod light;
 mod live;

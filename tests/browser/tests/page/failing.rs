@@ -1,0 +1,234 @@
+//! When the ground gives way: a lost device, a refused shader, memory that is not there, a Worker that the
+//! browser ends, another tab. The page says what happened, starts a fresh engine and keeps what it was given.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use mmovseg_browser_tests::{Page, dist, test_id, with_page};
+use serde_json::json;
+
+use crate::common::*;
+
+/// Runs in the Worker ahead of its own script. A test says over the channel what shall fail.
+const FAULTS: &str = "
+const devices = [];
+const request = GPUAdapter.prototype.requestDevice;
+GPUAdapter.prototype.requestDevice = async function (...wanted) {
+  const device = await request.apply(this, wanted);
+  devices.push(device);
+  return device;
+};
+new BroadcastChannel('faults').onmessage = ({ data }) => {
+  if (data === 'lose') for (const device of devices) device.destroy();
+  if (data === 'close') self.close();
+};
+";
+
+/// The same, where the GPU refuses a shader: one of its words is misspelt on the way.
+const REFUSED_SHADER: &str = "
+const shader = GPUDevice.prototype.createShaderModule;
+let shaders = 0;
+GPUDevice.prototype.createShaderModule = function (given) {
+  shaders += 1;
+  const code = shaders === 4 ? given.code.replace('fn ', 'fun ') : given.code;
+  return shader.call(this, { ...given, code });
+};
+";
+
+/// The same, where the GPU has no memory for one buffer: it is made as an error, as the specification says.
+const NO_MEMORY: &str = "
+const buffer = GPUDevice.prototype.createBuffer;
+let buffers = 0;
+GPUDevice.prototype.createBuffer = function (given) {
+  buffers += 1;
+  const size = buffers === 40 ? 2 ** 40 : given.size;
+  return buffer.call(this, { ...given, size });
+};
+";
+
+/// The built page with a Worker that has `faults`.
+fn faulty_site(folder: &Path, faults: &str) -> Result<()> {
+    copy(&dist()?, folder)?;
+    let script = folder.join("engine/worker.js");
+    let own = fs::read_to_string(&script)?;
+    fs::write(&script, format!("{faults}{own}"))?;
+    // The server would rather send this one.
+    fs::remove_file(folder.join("engine/worker.js.br"))?;
+    Ok(())
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
+
+async fn fail(page: &Page, how: &str) -> Result<()> {
+    let script = format!(
+        "new BroadcastChannel('faults').postMessage({});",
+        json!(how)
+    );
+    page.execute(&script, vec![]).await.map(drop)
+}
+
+/// Waits until the page says that the engine stopped, and has a new one that passed its self-test.
+async fn recovered(page: &Page, tier: &str) -> Result<()> {
+    page.wait_until(
+        "(document.querySelector('[data-testid=error]')?.textContent ?? '').includes('The engine stopped')",
+        LONG,
+    )
+    .await?;
+    page.wait_for("[data-testid=self-test][data-state=passed]", LONG)
+        .await?;
+    let shown = value(
+        page,
+        "document.querySelector('[data-testid=tier]').textContent",
+    )
+    .await?;
+    assert!(
+        shown.as_str().is_some_and(|shown| shown.contains(tier)),
+        "runs on {shown}, not on {tier}"
+    );
+    Ok(())
+}
+
+/// What was given to the page: its words and the optical picture.
+async fn inputs(page: &Page) -> Result<(serde_json::Value, (usize, Vec<[u8; 3]>))> {
+    let words = "Array.from(document.querySelectorAll('[data-testid=class-chip]'), (chip) => chip.dataset.class)";
+    page.wait_for("[data-testid=rgb-canvas][data-ready=true]", SOON)
+        .await?;
+    Ok((value(page, words).await?, canvas(page, "rgb-canvas").await?))
+}
+
+/// The class of every pixel as the page shows it.
+async fn mask(page: &Page) -> Result<Vec<[u8; 3]>> {
+    run_again(page).await?;
+    Ok(canvas(page, "mask-canvas").await?.1)
+}
+
+/// Presses Run and waits for its end; messages of earlier failures may still stand.
+async fn run_again(page: &Page) -> Result<()> {
+    page.wait_for("[data-testid=run]:not([disabled])", SOON)
+        .await?;
+    page.click(&test_id("run")).await?;
+    status(page, "Done in", LONG).await
+}
+
+#[test]
+fn a_worker_that_the_browser_ended_is_replaced_and_the_inputs_stay() -> Result<()> {
+    if model()?.is_none() {
+        return Ok(());
+    }
+    let site = Folder::new("faulty-worker");
+    faulty_site(&site.0, FAULTS)?;
+    with_page("failing-worker", &site.0, async |page| {
+        ready_scene(page, "scene=7").await?;
+        type_classes(page, "lake, woods, town").await?;
+        let before = (inputs(page).await?, mask(page).await?);
+        fail(page, "close").await?;
+        recovered(page, "CPU").await?;
+        assert!((inputs(page).await?, mask(page).await?) == before);
+        Ok(())
+    })
+}
+
+#[test]
+fn webgpu_lost_in_the_middle_starts_again_and_the_inputs_stay() -> Result<()> {
+    if model()?.is_none() {
+        return Ok(());
+    }
+    let site = Folder::new("faulty-device");
+    faulty_site(&site.0, FAULTS)?;
+    with_page("failing-device", &site.0, async |page| {
+        page.goto("?device=gpu&scene=7").await?;
+        page.wait_for("[data-testid=self-test][data-state=passed]", LONG)
+            .await?;
+        let before = inputs(page).await?;
+        page.click(&test_id("run")).await?;
+        page.wait_until(
+            "document.querySelector('[data-testid=progress]').textContent.includes('DINO')",
+            LONG,
+        )
+        .await?;
+        fail(page, "lose").await?;
+        recovered(page, "WebGPU").await?;
+        assert!(inputs(page).await? == before);
+        assert!(
+            page.test_id("legend").await.is_err(),
+            "there is a mask that no device has computed"
+        );
+        Ok(())
+    })
+}
+
+/// On the GPU the first load fails with `faults`; the page must say so and go on with the CPU.
+fn falls_back(name: &str, faults: &str) -> Result<()> {
+    if model()?.is_none() {
+        return Ok(());
+    }
+    let site = Folder::new(name);
+    faulty_site(&site.0, faults)?;
+    with_page(name, &site.0, async |page| {
+        page.goto("?device=gpu&scene=7").await?;
+        recovered(page, "CPU").await?;
+        run_again(page).await
+    })
+}
+
+#[test]
+fn a_refused_shader_sends_the_engine_to_the_cpu() -> Result<()> {
+    falls_back("failing-shader", REFUSED_SHADER)
+}
+
+#[test]
+fn a_gpu_without_memory_sends_the_engine_to_the_cpu() -> Result<()> {
+    falls_back("failing-memory", NO_MEMORY)
+}
+
+#[test]
+fn two_tabs_load_run_and_clear_beside_one_another() -> Result<()> {
+    if model()?.is_none() {
+        return Ok(());
+    }
+    with_page("failing-tabs", &dist()?, async |page| {
+        let client = page.client();
+        let first = client.window().await?;
+        let second = client.new_window(true).await?.handle;
+        // Both load at once.
+        page.goto("?device=cpu&scene=7").await?;
+        client.switch_to_window(second.clone()).await?;
+        page.goto("?device=cpu&scene=8").await?;
+        page.wait_for("[data-testid=self-test][data-state=passed]", LONG)
+            .await?;
+        client.switch_to_window(first).await?;
+        page.wait_for("[data-testid=self-test][data-state=passed]", LONG)
+            .await?;
+        // One throws away the kept files while the other runs.
+        client.switch_to_window(second.clone()).await?;
+        page.click(&test_id("run")).await?;
+        let other = client
+            .windows()
+            .await?
+            .into_iter()
+            .find(|window| *window != second)
+            .context("the first tab is gone")?;
+        client.switch_to_window(other).await?;
+        page.click("[data-testid=model] summary").await?;
+        page.click(&test_id("kept-clear")).await?;
+        page.wait_until("!document.querySelector('[data-testid=kept]')", SOON)
+            .await?;
+        run_to_mask(page).await?;
+        client.switch_to_window(second).await?;
+        status(page, "Done in", LONG).await?;
+        expect_no_error(page).await
+    })
+}
