@@ -144,7 +144,7 @@ impl Fused for Flex {
         groups: usize,
         eps: f32,
     ) -> FlexTensor {
-        cpu::group_norm(&x, &gamma, &beta, groups, eps)
+        cpu::group_norm(x, &gamma, &beta, groups, eps)
     }
 
     fn fused_conv(x: FlexTensor, weight: FlexTensor) -> FlexTensor {
@@ -185,11 +185,11 @@ impl Fused for Flex {
     }
 
     fn fused_gelu(x: FlexTensor) -> FlexTensor {
-        cpu::gelu(&x)
+        cpu::gelu(x)
     }
 
     fn fused_quick_gelu(x: FlexTensor) -> FlexTensor {
-        cpu::quick_gelu(&x)
+        cpu::quick_gelu(x)
     }
 }
 
@@ -438,7 +438,7 @@ mod gradients {
         ) -> FloatTensor<Self> {
             let nodes = [x.node(), gamma.node(), beta.node()];
             let (x, gamma) = (x.into_primitive(), gamma.into_primitive());
-            let out = cpu::group_norm(&x, &gamma, &beta.into_primitive(), groups, eps);
+            let out = cpu::group_norm(x.clone(), &gamma, &beta.into_primitive(), groups, eps);
             record!(GroupNorm, nodes, (x, gamma, (groups, eps)), out)
         }
 
@@ -522,14 +522,14 @@ mod gradients {
         fn fused_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
             let nodes = [x.node()];
             let x = x.into_primitive();
-            let out = cpu::gelu(&x);
+            let out = cpu::gelu(x.clone());
             record!(Gelu, nodes, x, out)
         }
 
         fn fused_quick_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
             let nodes = [x.node()];
             let x = x.into_primitive();
-            let out = cpu::quick_gelu(&x);
+            let out = cpu::quick_gelu(x.clone());
             record!(QuickGelu, nodes, x, out)
         }
     }

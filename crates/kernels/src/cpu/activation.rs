@@ -3,11 +3,22 @@
 use burn::backend::flex::FlexTensor;
 
 use super::math::{exp, normal};
-use super::{contiguous, in_parts, tensor, vectorised};
+use super::{contiguous, in_parts, own, tensor, vectorised};
 
-fn map(x: &FlexTensor, f: impl Fn(f32) -> f32 + Sync + Copy) -> FlexTensor {
-    let x = contiguous(x);
+fn map(x: FlexTensor, f: impl Fn(f32) -> f32 + Sync + Copy) -> FlexTensor {
     let len = x.layout().num_elements();
+    let x = match own(x) {
+        Ok(mut x) => {
+            in_parts(&mut x.storage_mut::<f32>()[..len], 1, |_, part| {
+                vectorised(
+                    #[inline(always)]
+                    || part.iter_mut().for_each(|x| *x = f(*x)),
+                );
+            });
+            return x;
+        }
+        Err(x) => contiguous(&x),
+    };
     let from = &x.storage::<f32>()[..len];
     let mut out = vec![0.0f32; len];
     in_parts(&mut out, 1, |first, part| {
@@ -49,7 +60,7 @@ fn map_two(
 }
 
 /// `x · Φ(x)`.
-pub(crate) fn gelu(x: &FlexTensor) -> FlexTensor {
+pub(crate) fn gelu(x: FlexTensor) -> FlexTensor {
     map(
         x,
         #[inline(always)]
@@ -76,7 +87,7 @@ fn sigmoid(x: f32) -> f32 {
 }
 
 /// `x · σ(1.702 x)`.
-pub(crate) fn quick_gelu(x: &FlexTensor) -> FlexTensor {
+pub(crate) fn quick_gelu(x: FlexTensor) -> FlexTensor {
     map(
         x,
         #[inline(always)]

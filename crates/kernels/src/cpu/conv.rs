@@ -1,5 +1,5 @@
 //! Convolution of stride 1 whose output has its input's size: directly (see `direct`), or as matrix products
-//! over unfolded rows where an output sees more than fits into a core's first cache, and backwards.
+//! over unfolded rows where a few rows of its input are more than a core's second cache holds, and backwards.
 
 use burn::backend::flex::FlexTensor;
 
@@ -44,9 +44,10 @@ impl Sizes {
         self.input * self.kernel * self.kernel
     }
 
-    /// Whether the output is computed directly.
+    /// Whether the output is computed directly: not where a band would be so narrow that each weight is read
+    /// for a few pixels only.
     fn is_direct(&self) -> bool {
-        self.kernel > 1 && self.taps() <= DIRECT_TAPS_MAX
+        self.kernel > 1 && direct::room(*self, self.height.min(DIRECT_ROWS_MIN)) <= DIRECT_ROOM
     }
 
     /// Rows that are unfolded, or convolved directly, together.
@@ -76,10 +77,10 @@ impl Sizes {
     }
 }
 
-/// The most values an output sees where it is computed directly.
-const DIRECT_TAPS_MAX: usize = 1024;
-/// Values that a band takes then: a quarter of a megabyte.
+/// Values that a band takes where the output is computed directly: a quarter of a megabyte.
 const DIRECT_ROOM: usize = 1 << 16;
+/// Rows that such a band should have.
+const DIRECT_ROWS_MIN: usize = 8;
 
 /// Writes what the rows `first .. first + rows` of the output see: `[C·k·k, rows · width]`, zeros
 /// outside the map.

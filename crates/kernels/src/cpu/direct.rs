@@ -12,6 +12,9 @@ use super::with_buffer;
 const CHANNELS: usize = 6;
 /// The most pixels of two registers, those of AVX-512.
 const PIXELS_MAX: usize = 32;
+/// Taps that go by together: their weights and the addresses of their values are read again for each pair of
+/// registers of pixels, and stay in a core's first cache.
+const TAPS: usize = 1024;
 
 /// Weights `[O, C·k·k]` by groups of channels, in the order in which they are used.
 pub(super) struct Packed {
@@ -73,25 +76,31 @@ pub(super) fn convolve(
                 channel * plane + tap / kernel * stride + tap % kernel
             })
             .collect();
+        // Parts of about one size; the sums wait in memory between them.
+        let part = taps.div_ceil(taps.div_ceil(TAPS).max(1)).max(1);
         let (mut channel, mut weights) = (0, &weight.values[..]);
         for &group in &weight.groups {
             let (these, others) = weights.split_at(group * taps);
             weights = others;
-            let job = Job {
-                padded,
-                offsets: &offsets,
-                weights: these,
-                bias: bias.map(|bias| &bias[channel..channel + group]),
-                sums: &mut sums[..group * len],
-                len,
-            };
-            match group {
-                1 => job.run::<1>(),
-                2 => job.run::<2>(),
-                3 => job.run::<3>(),
-                4 => job.run::<4>(),
-                5 => job.run::<5>(),
-                _ => job.run::<CHANNELS>(),
+            let parts = offsets.chunks(part).zip(these.chunks(part * group));
+            for (i, (offsets, weights)) in parts.enumerate() {
+                let job = Job {
+                    padded,
+                    offsets,
+                    weights,
+                    bias: bias.map(|bias| &bias[channel..channel + group]),
+                    goes_on: i > 0,
+                    sums: &mut sums[..group * len],
+                    len,
+                };
+                match group {
+                    1 => job.run::<1>(),
+                    2 => job.run::<2>(),
+                    3 => job.run::<3>(),
+                    4 => job.run::<4>(),
+                    5 => job.run::<5>(),
+                    _ => job.run::<CHANNELS>(),
+                }
             }
             for from in sums[..group * len].chunks_exact(len) {
                 let start = at.start + channel * at.step[0];
@@ -139,6 +148,8 @@ struct Job<'a> {
     /// `[tap, channel]`.
     weights: &'a [f32],
     bias: Option<&'a [f32]>,
+    /// Whether the sums hold those of earlier taps; else they begin at the bias.
+    goes_on: bool,
     /// `[channel, len]`.
     sums: &'a mut [f32],
     /// A multiple of [`PIXELS_MAX`].
@@ -169,6 +180,13 @@ impl<const N: usize> WithSimd for Group<'_, N> {
             std::array::from_fn(|i| simd.splat_f32s(job.bias.map_or(0.0, |bias| bias[i])));
         for start in (0..job.len).step_by(step) {
             let mut sums = [first, first];
+            if job.goes_on {
+                for i in 0..N {
+                    let (before, _) = S::as_simd_f32s(&job.sums[i * job.len + start..][..step]);
+                    sums[0][i] = before[0];
+                    sums[1][i] = before[1];
+                }
+            }
             for (offset, weights) in job.offsets.iter().zip(job.weights.chunks_exact(N)) {
                 let (seen, _) = S::as_simd_f32s(&job.padded[start + offset..][..step]);
                 for i in 0..N {

@@ -44,6 +44,17 @@ fn contiguous(tensor: &FlexTensor) -> FlexTensor {
     tensor.to_contiguous()
 }
 
+/// The tensor itself where nobody else holds it and its values lie in row-major order from the start of its memory:
+/// what is computed from it value by value may take its place, which spares fresh memory.
+fn own(tensor: FlexTensor) -> Result<FlexTensor, FlexTensor> {
+    let is_whole = tensor.layout().is_contiguous() && tensor.layout().start_offset() == 0;
+    if is_whole && tensor.is_unique() {
+        Ok(tensor)
+    } else {
+        Err(tensor)
+    }
+}
+
 /// The values of a contiguous tensor.
 fn values(tensor: &FlexTensor) -> &[f32] {
     let start = tensor.layout().start_offset();

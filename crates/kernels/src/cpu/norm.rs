@@ -3,7 +3,7 @@
 use burn::backend::flex::FlexTensor;
 
 use super::math::sum;
-use super::{PARALLEL_ELEMENTS, contiguous, each, in_parts, tensor, vectorised};
+use super::{PARALLEL_ELEMENTS, contiguous, each, in_parts, own, tensor, vectorised};
 
 /// `(x − mean) / √(variance + eps) · gamma + beta` a row, with the biased variance.
 pub(crate) fn layer_norm(
@@ -108,22 +108,54 @@ pub(crate) fn layer_norm_backward(
 
 /// Group norm over `[N, C, H, W]`: mean and biased variance of each image's group of channels.
 pub(crate) fn group_norm(
-    x: &FlexTensor,
+    x: FlexTensor,
     gamma: &FlexTensor,
     beta: &FlexTensor,
     groups: usize,
     eps: f32,
 ) -> FlexTensor {
-    let (x, gamma, beta) = (contiguous(x), contiguous(gamma), contiguous(beta));
+    let (gamma, beta) = (contiguous(gamma), contiguous(beta));
     let channels = gamma.layout().num_elements();
     let len = x.layout().num_elements();
-    let shape = x.layout().shape();
+    let shape = x.layout().shape().to_vec();
     let area = shape[2] * shape[3];
     let per_group = channels / groups;
     let size = per_group * area;
-    let from = &x.storage::<f32>()[..len];
     let gamma = &gamma.storage::<f32>()[..channels];
     let beta = &beta.storage::<f32>()[..channels];
+    // What each channel of the group that starts at `start` is multiplied by, and what is added.
+    let terms = |start: usize, c: usize, (mean, scale): (f32, f32)| {
+        let channel = start / size.max(1) % groups * per_group + c;
+        let scale = scale * gamma[channel];
+        (scale, beta[channel] - mean * scale)
+    };
+    let x = match own(x) {
+        Ok(mut x) => {
+            in_parts(
+                &mut x.storage_mut::<f32>()[..len],
+                size.max(1),
+                |first, part| {
+                    vectorised(
+                        #[inline(always)]
+                        || {
+                            for (g, x) in part.chunks_exact_mut(size).enumerate() {
+                                let moments = moments(x, eps);
+                                for c in 0..per_group {
+                                    let (scale, shift) = terms(first + g * size, c, moments);
+                                    for x in &mut x[c * area..(c + 1) * area] {
+                                        *x = *x * scale + shift;
+                                    }
+                                }
+                            }
+                        },
+                    );
+                },
+            );
+            return x;
+        }
+        Err(x) => contiguous(&x),
+    };
+    let from = &x.storage::<f32>()[..len];
     let mut out = vec![0.0f32; len];
     in_parts(&mut out, size.max(1), |first, part| {
         vectorised(
@@ -132,16 +164,11 @@ pub(crate) fn group_norm(
                 for (g, out) in part.chunks_exact_mut(size).enumerate() {
                     let start = first + g * size;
                     let x = &from[start..start + size];
-                    let (mean, scale) = moments(x, eps);
-                    let channel = start / size % groups * per_group;
-                    for (c, (out, x)) in out
-                        .chunks_exact_mut(area)
-                        .zip(x.chunks_exact(area))
-                        .enumerate()
-                    {
-                        let scale = scale * gamma[channel + c];
-                        let shift = beta[channel + c] - mean * scale;
-                        for (out, x) in out.iter_mut().zip(x) {
+                    let moments = moments(x, eps);
+                    for c in 0..per_group {
+                        let (scale, shift) = terms(start, c, moments);
+                        let at = c * area..(c + 1) * area;
+                        for (out, x) in out[at.clone()].iter_mut().zip(&x[at]) {
                             *out = x * scale + shift;
                         }
                     }
@@ -149,7 +176,7 @@ pub(crate) fn group_norm(
             },
         );
     });
-    tensor(out, shape.to_vec())
+    tensor(out, shape)
 }
 
 /// Gradients of x, gamma and beta.

@@ -6,8 +6,8 @@ use burn::backend::flex::FlexTensor;
 use super::gemm::{Place, product};
 use super::linear::Rows;
 use super::{
-    PARALLEL_PRODUCTS, UNFOLDED, add, contiguous, each, join, join_planes, tensor, threads, values,
-    with_buffer,
+    PARALLEL_PRODUCTS, UNFOLDED, add, contiguous, each, each_chunk, join, join_planes, tensor,
+    threads, values, with_buffer,
 };
 
 /// A grid of `height × width` cells, each with a tile of `kernel × kernel` pixels in `planes` planes.
@@ -98,18 +98,39 @@ impl Grid {
         });
     }
 
-    /// The reverse, into those rows alone, `[planes, k · rows, k · width]`; `add` is what a plane starts from.
-    fn scatter(&self, tiles: &[f32], rows: usize, add: Option<&[f32]>, into: &mut [f32]) {
-        let k2 = self.kernel * self.kernel;
-        let plane = rows * self.width * k2;
-        self.walk(rows, |tap, row, pixel| {
-            let offset = add.map_or(0.0, |add| add[tap / k2]);
-            let line = &tiles[(tap * rows + row) * self.width..][..self.width];
-            let to = &mut into[tap / k2 * plane + pixel..];
-            for (value, pixel) in line.iter().zip(to.iter_mut().step_by(self.kernel)) {
-                *pixel = *value + offset;
+    /// The reverse, into those rows of a map `[planes, k · of, k · width]`; `add` is what a plane starts from.
+    fn scatter(
+        &self,
+        tiles: &[f32],
+        (first, rows, of): (usize, usize, usize),
+        add: Option<&[f32]>,
+        into: &mut [f32],
+    ) {
+        let (k, width) = (self.kernel, self.width);
+        let tap_len = rows * width;
+        for plane in 0..self.planes {
+            let offset = add.map_or(0.0, |add| add[plane]);
+            let taps = &tiles[plane * k * k * tap_len..][..k * k * tap_len];
+            let lines = &mut into[(plane * of + first) * k * k * width..][..rows * k * k * width];
+            for (i, line) in lines.chunks_exact_mut(k * width).enumerate() {
+                let (row, dy) = (i / k, i % k);
+                let tap = |dx: usize| &taps[(dy * k + dx) * tap_len + row * width..][..width];
+                if k == 2 {
+                    // A line is written once, from end to end.
+                    let pairs = tap(0).iter().zip(tap(1));
+                    for (to, (a, b)) in line.chunks_exact_mut(2).zip(pairs) {
+                        to[0] = a + offset;
+                        to[1] = b + offset;
+                    }
+                    continue;
+                }
+                for dx in 0..k {
+                    for (to, value) in line[dx..].iter_mut().step_by(k).zip(tap(dx)) {
+                        *to = value + offset;
+                    }
+                }
             }
-        });
+        }
     }
 
     /// `f` of the tiles of some rows, `[taps, rows · width]`.
@@ -267,7 +288,7 @@ pub(crate) fn patches_backward(
                     (above, from),
                     1.0,
                 );
-                grid.scatter(tiles, rows.1, None, &mut dx);
+                grid.scatter(tiles, (0, rows.1, rows.1), None, &mut dx);
             });
             bands.push(dx);
         }
@@ -319,12 +340,17 @@ pub(crate) fn upsample(
     let bias = contiguous(bias);
     let bands = grid.bands();
     let taps = grid.taps();
-    let parts = each(grid.images * bands, grid.is_much(), |job| {
-        let (first, rows) = grid.rows_of(job % bands);
+    // A band of an image, into its rows of the whole map or into a map of its own.
+    let enlarge = |image: usize, band: usize, whole: bool, out: &mut [f32]| {
+        let (first, rows) = grid.rows_of(band);
         let count = rows * grid.width;
-        let mut out = vec![0.0f32; taps * count];
+        let place = if whole {
+            (first, rows, grid.height)
+        } else {
+            (0, rows, rows)
+        };
         with_buffer(taps * count, |tiles| {
-            let tokens = x.of_image(job / bands, grid.cells());
+            let tokens = x.of_image(image, grid.cells());
             product(
                 (tiles, Place::rows(taps, count)),
                 false,
@@ -338,12 +364,28 @@ pub(crate) fn upsample(
                 ),
                 1.0,
             );
-            grid.scatter(tiles, rows, Some(values(&bias)), &mut out);
+            grid.scatter(tiles, place, Some(values(&bias)), out);
+        });
+    };
+    let out = if grid.images >= threads() {
+        let mut out = vec![0.0f32; grid.images * grid.pixels()];
+        each_chunk(&mut out, grid.pixels(), grid.is_much(), |image, out| {
+            for band in 0..bands {
+                enlarge(image, band, true, out);
+            }
         });
         out
-    });
+    } else {
+        // Too few images for the cores: they share the bands, which are put together afterwards.
+        let parts = each(grid.images * bands, grid.is_much(), |job| {
+            let mut out = vec![0.0f32; taps * grid.rows_of(job % bands).1 * grid.width];
+            enlarge(job / bands, job % bands, false, &mut out);
+            out
+        });
+        join_planes(parts, bands, grid.planes)
+    };
     tensor(
-        join_planes(parts, bands, grid.planes),
+        out,
         [
             grid.images,
             grid.planes,
