@@ -111,7 +111,7 @@ struct Defaults(usize, usize, f64);
 /// Samples a thread on the CPU, whatever its cores: figures do not hang on the machine.
 const CPU_PART: usize = 2;
 
-const OPTICAL: Defaults = Defaults(3000, 8, 1e-3);
+const OPTICAL: Defaults = Defaults(3000, 32, 6e-4);
 const ALIGN: Defaults = Defaults(1500, 8, 5e-4);
 const PIXELS: Defaults = Defaults(5000, 4, 1e-3);
 const SEGMENT: Defaults = Defaults(2000, 8, 1e-3);

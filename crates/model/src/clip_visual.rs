@@ -1,12 +1,12 @@
 //! CLIP's visual tower in the dense mode of spec §4.
 
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Int, Tensor};
 use mmovseg_kernels::{self as kernels, quick_gelu};
 
 use crate::attention::{Mask, attend, merge_heads, split_heads};
 use crate::config::ClipVisualConfig;
-use crate::layers::{Conv, LayerNorm, Linear, constant, normal};
+use crate::layers::{Conv, LayerNorm, Linear, constant, kept, normal};
 use crate::observe::{Observer, see};
 use crate::resample::{Kernel, resample};
 
@@ -149,8 +149,13 @@ impl ClipVisual {
         }
     }
 
-    /// Normalised pixels `[N, 3, S, S]` to features.
-    pub fn forward(&self, pixels: Tensor<4>, observer: &mut dyn Observer) -> ClipFeatures {
+    /// Normalised pixels `[N, 3, S, S]` to features; with `keep`, to those of these patches alone.
+    pub fn forward(
+        &self,
+        pixels: Tensor<4>,
+        keep: Option<Tensor<1, Int>>,
+        observer: &mut dyn Observer,
+    ) -> ClipFeatures {
         let config = &self.config;
         let [n, _, side, _] = pixels.dims();
         let pixels = if side == config.input_px {
@@ -179,6 +184,7 @@ impl ClipVisual {
         let table = self.positions(grid);
         see(observer, "clip.pos_embed_used", &table);
         let x = Tensor::cat(vec![cls, patches], 1) + table.unsqueeze::<3>();
+        let (x, count) = kept(x, 1, keep);
         let mut x = self.ln_pre.forward(x);
         see(observer, "clip.ln_pre", &x);
 
@@ -193,7 +199,7 @@ impl ClipVisual {
             let suffix = if i == last { "_dense" } else { "" };
             see(observer, &format!("clip.block{i:02}{suffix}"), &x);
             if config.taps.contains(&i) {
-                taps.push(x.clone().narrow(1, 1, grid * grid));
+                taps.push(x.clone().narrow(1, 1, count));
             }
             observer.block(i + 1, config.layers);
         }
@@ -204,7 +210,7 @@ impl ClipVisual {
         let fine = taps.pop().unwrap_or_else(|| dense.clone());
         let coarse = taps.pop().unwrap_or_else(|| fine.clone());
         ClipFeatures {
-            dense: dense.narrow(1, 1, grid * grid),
+            dense: dense.narrow(1, 1, count),
             taps: [coarse, fine],
         }
     }

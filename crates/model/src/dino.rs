@@ -1,12 +1,12 @@
 //! The DINO towers: v1 with a learned position table (spec §6), v3 with rotary positions (spec §7).
 
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use mmovseg_kernels::{self as kernels, gelu};
 
 use crate::attention::{Mask, attend, merge_heads, split_heads};
 use crate::config::{DinoConfig, DinoKind};
-use crate::layers::{Conv, LayerNorm, Linear, constant, normal};
+use crate::layers::{Conv, LayerNorm, Linear, constant, kept, normal};
 use crate::observe::{Observer, see};
 use crate::resample::{Kernel, resample};
 
@@ -251,8 +251,15 @@ impl Dino {
     }
 
     /// Normalised pixels `[N, 3, S, S]` to the tapped patch features. `name` prefixes the stages
-    /// that the observer sees: `dino_rgb` or `dino_sar`.
-    pub fn forward(&self, pixels: Tensor<4>, name: &str, observer: &mut dyn Observer) -> DinoTaps {
+    /// that the observer sees: `dino_rgb` or `dino_sar`. With `keep`, which a tower with a position table
+    /// understands, these patches alone.
+    pub fn forward(
+        &self,
+        pixels: Tensor<4>,
+        keep: Option<Tensor<1, Int>>,
+        name: &str,
+        observer: &mut dyn Observer,
+    ) -> DinoTaps {
         let config = &self.config;
         let [n, _, side, _] = pixels.dims();
         let grid = side / config.patch_px;
@@ -275,6 +282,7 @@ impl Dino {
             see(observer, &format!("{name}.pos_embed_used"), &table);
             x = x + table;
         }
+        let (mut x, count) = kept(x, prefix, keep.filter(|_| self.rope_embed.is_none()));
         see(observer, &format!("{name}.tokens"), &x);
         let rotary = self
             .rope_embed
@@ -301,7 +309,7 @@ impl Dino {
             if config.taps.contains(&i) {
                 // Golden tensors of v1 keep the CLS row, those of v3 hold patches only.
                 let normed = self.norm.forward(x.clone());
-                let patches = normed.clone().narrow(1, prefix, grid * grid);
+                let patches = normed.clone().narrow(1, prefix, count);
                 let stage = if i + 1 == config.layers {
                     "last".to_owned()
                 } else {

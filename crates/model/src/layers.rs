@@ -2,7 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::nn::Initializer;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Int, Tensor};
 use mmovseg_kernels as kernels;
 
 /// A parameter drawn from a normal distribution of the given deviation, made on first use.
@@ -147,10 +147,32 @@ impl Conv {
     }
 }
 
+/// Tokens `[N, prefix + L, W]` with those of the patches that are kept, or all, and how many those are.
+pub(crate) fn kept(
+    tokens: Tensor<3>,
+    prefix: usize,
+    keep: Option<Tensor<1, Int>>,
+) -> (Tensor<3>, usize) {
+    let patches = tokens.dims()[1] - prefix;
+    let Some(keep) = keep else {
+        return (tokens, patches);
+    };
+    let count = keep.dims()[0];
+    let first = tokens.clone().narrow(1, 0, prefix);
+    let some = tokens.narrow(1, prefix, patches).select(1, keep);
+    (Tensor::cat(vec![first, some], 1), count)
+}
+
 /// Row-major tokens `[N, h·w, C]` as a map `[N, C, h, w]`.
 pub(crate) fn to_map(x: Tensor<3>, h: usize, w: usize) -> Tensor<4> {
     let [n, _, c] = x.dims();
     x.swap_dims(1, 2).reshape([n, c, h, w])
+}
+
+/// A map `[N, C, h, w]` as row-major tokens `[N, h·w, C]`.
+pub(crate) fn tokens(map: Tensor<4>) -> Tensor<3> {
+    let [n, c, h, w] = map.dims();
+    map.reshape([n, c, h * w]).swap_dims(1, 2)
 }
 
 /// A transposed convolution whose stride is its kernel, weight `[in, out, k, k]`.

@@ -3,7 +3,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::activation::relu;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Int, Tensor};
 
 use crate::aggregator::{AggregatorLayer, Guidance};
 use crate::clip_text::TextTower;
@@ -12,7 +12,7 @@ use crate::config::ModelConfig;
 use crate::correlation::{cosine, fuse};
 use crate::decoder::DecoderStage;
 use crate::dino::{Dino, DinoTaps};
-use crate::layers::{Conv, Linear, Upsample, constant, normal, to_map};
+use crate::layers::{Conv, Linear, Upsample, constant, normal, to_map, tokens};
 use crate::observe::{Observer, see};
 use crate::pixels::{PixelGuidance, PixelHead, PixelTower};
 use mmovseg_kernels as kernels;
@@ -268,7 +268,7 @@ impl MmOvSeg {
     /// Normalised optical pixels `[N, 3, S, S]` through CLIP.
     pub fn encode_clip(&self, pixels: Tensor<4>, observer: &mut dyn Observer) -> ClipMaps {
         let grid = self.config.head.grid;
-        let features = self.clip.visual.forward(pixels.clone(), observer);
+        let features = self.clip.visual.forward(pixels.clone(), None, observer);
         let [tap_a, tap_b] = features.taps;
         let coarse = self.upsample1.forward_tokens(tap_a, grid, grid);
         see(observer, "proj.upsample1", &coarse);
@@ -286,10 +286,28 @@ impl MmOvSeg {
     /// the final norm: what the cross-modal unification of stage 1 compares.
     pub fn dino_taps(&self, pixels: Tensor<4>, sar: bool, observer: &mut dyn Observer) -> DinoTaps {
         if sar {
-            self.dino_sarmodel.forward(pixels, "dino_sar", observer)
+            self.dino_sarmodel
+                .forward(pixels, None, "dino_sar", observer)
         } else {
-            self.dino_model.forward(pixels, "dino_rgb", observer)
+            self.dino_model.forward(pixels, None, "dino_rgb", observer)
         }
+    }
+
+    /// What CLIP and the optical DINO compare with text, `[N, k², E]` each, where they read a square of
+    /// `k × k` patches only: `keep` names them row by row. For teaching towers with position tables many
+    /// tiles in little time (after Li et al., "Scaling language-image pre-training via masking", 2023).
+    pub fn thinned_embeddings(
+        &self,
+        pixels: Tensor<4>,
+        keep: Tensor<1, Int>,
+        observer: &mut dyn Observer,
+    ) -> [Tensor<3>; 2] {
+        let side = keep.dims()[0].isqrt();
+        let (visual, dino) = (&self.clip.visual, &self.dino_model);
+        let clip = visual.forward(pixels.clone(), Some(keep.clone()), observer);
+        let [_, _, deepest] = dino.forward(pixels, Some(keep), "dino_rgb", observer);
+        let map = self.dino_down_sample.forward(deepest, side);
+        [clip.dense, tokens(map)]
     }
 
     /// Normalised pixels `[N, 3, S, S]` through the optical or the SAR DINO and its projections.
@@ -321,9 +339,7 @@ impl MmOvSeg {
         } else {
             &self.dino_down_sample
         };
-        let map = down.forward(deepest, self.config.dino_grid());
-        let [n, embed, h, w] = map.dims();
-        map.reshape([n, embed, h * w]).swap_dims(1, 2)
+        tokens(down.forward(deepest, self.config.dino_grid()))
     }
 
     /// Taps of one DINO through its three projections.
@@ -490,4 +506,35 @@ const DECODED_CLASSES_MAX: usize = 16;
 fn unit(x: Tensor<2>) -> Tensor<2> {
     let norm = x.clone().square().sum_dim(1).sqrt();
     x / norm
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+    use super::*;
+    use crate::observe::Silent;
+    use burn::tensor::{Distribution, Tolerance};
+
+    #[test]
+    fn towers_that_keep_every_patch_give_what_they_always_give() {
+        let device = Device::flex();
+        device.seed(3);
+        let model = MmOvSeg::new(&ModelConfig::nano(), &device).unwrap();
+        let pixels = Tensor::<4>::random([1, 3, 192, 192], Distribution::Normal(0.0, 1.0), &device);
+        let keep = Tensor::arange(0..24 * 24, &device);
+        let [clip, dino] = model.thinned_embeddings(pixels.clone(), keep, &mut Silent);
+        let [_, _, deepest] = model.dino_taps(pixels.clone(), false, &mut Silent);
+        let same = |a: Tensor<3>, b: Tensor<3>| {
+            a.into_data()
+                .assert_approx_eq::<f32>(&b.into_data(), Tolerance::absolute(1e-5));
+        };
+        same(clip, model.encode_clip(pixels.clone(), &mut Silent).dense);
+        same(dino, model.dino_embedding(deepest, false));
+
+        let some = Tensor::arange_step(1..24 * 24, 4, &device);
+        for embeddings in model.thinned_embeddings(pixels, some, &mut Silent) {
+            assert_eq!(embeddings.dims(), [1, 144, 128]);
+        }
+    }
 }

@@ -59,6 +59,8 @@ pub(crate) struct Batch {
     pub labels: Vec<u8>,
     /// What labels mean; samples of one batch agree in it.
     legend: Legend,
+    /// Whether each sample is one labelled tile; they agree in it too.
+    pub is_whole: bool,
     /// `S`.
     pub side_px: usize,
     /// Where it lies.
@@ -84,7 +86,12 @@ impl Batch {
             Tensor::<4>::from_data(TensorData::new(flat, [n, 1, 1, 1]), device)
         };
         let legend = samples.first().map_or(Legend::Scenes, |s| s.legend);
-        debug_assert!(samples.iter().all(|s| s.legend == legend));
+        let is_whole = samples.first().is_some_and(|s| s.is_whole);
+        debug_assert!(
+            samples
+                .iter()
+                .all(|s| (s.legend, s.is_whole) == (legend, is_whole))
+        );
         let (cells, cell_weight) = shares(samples, legend, grid);
         let (pixels, pixel_weight) = shares(samples, legend, 4 * grid);
         let classes = legend.classes();
@@ -114,6 +121,7 @@ impl Batch {
                 .flat_map(|s| s.label.iter().copied())
                 .collect(),
             legend,
+            is_whole,
             side_px: side,
             device: device.clone(),
         }
@@ -190,6 +198,31 @@ pub(crate) fn place_loss<const D: usize>(
 /// Cross-entropy of cells against their class shares; `cosines [N, T, g²]`.
 pub(crate) fn dense_loss(cosines: Tensor<3>, batch: &Batch) -> Tensor<1> {
     cross_entropy(cosines, batch.cells.clone(), batch.cell_weight.clone())
+}
+
+/// The same for tiles of one class each, from any of their cells `[N, T, L]`: half for each cell, half for the
+/// mean of all. A tile of a river is mostly fields, but named as a whole.
+pub(crate) fn whole_loss(cosines: Tensor<3>, batch: &Batch) -> Tensor<1> {
+    let cells = cosines.dims()[2];
+    let share = batch.cells.clone().narrow(2, 0, 1);
+    let weight = batch.cell_weight.clone().narrow(2, 0, 1);
+    let mean = cross_entropy(cosines.clone().mean_dim(2), share.clone(), weight.clone());
+    let each = cross_entropy(
+        cosines,
+        share.repeat_dim(2, cells),
+        weight.repeat_dim(2, cells),
+    );
+    (mean + each) / 2.0
+}
+
+/// Cross-entropy of the logits' mean `[N, T, h, w]` for such tiles.
+pub(crate) fn whole_logits_loss(logits: Tensor<4>, batch: &Batch) -> Tensor<1> {
+    let [n, classes, h, w] = logits.dims();
+    let mean = logits.reshape([n, classes, h * w]).mean_dim(2);
+    let share = batch.cells.clone().narrow(2, 0, 1);
+    let weight = batch.cell_weight.clone().narrow(2, 0, 1);
+    let each = -(share * log_softmax(mean, 1)).sum_dim(1) * weight.clone();
+    each.sum() / (weight.sum() + 1e-6)
 }
 
 /// The same on the logits' grid: cosines `[N, T, 16 g²]` against shares `[N, T, 4g, 4g]` with weights

@@ -72,6 +72,8 @@ pub struct Sample {
     pub label: Vec<u8>,
     /// What labels mean.
     pub legend: Legend,
+    /// Whether it is one labelled tile, to be judged as a whole.
+    pub is_whole: bool,
 }
 
 impl Sample {
@@ -465,25 +467,44 @@ impl Sources {
     /// When a tile cannot be decoded.
     pub fn collage(&self, seed: u64, clouds: CloudMix) -> Result<Sample, TrainError> {
         let mut dice = ChaCha8Rng::seed_from_u64(seed ^ 0xC011_A6E0);
+        let most = (self.square.side_px / EUROSAT_PX).max(1);
+        let across = match dice.random_range(0..6u8) {
+            0..2 => 1,
+            2 => most.min(2),
+            _ => most,
+        };
+        self.mosaic(across, clouds, &mut dice)
+    }
+
+    /// A EuroSAT tile that stands alone, enlarged.
+    ///
+    /// # Errors
+    /// When it cannot be decoded.
+    pub fn tile(&self, seed: u64, clouds: CloudMix) -> Result<Sample, TrainError> {
+        let mut dice = ChaCha8Rng::seed_from_u64(seed ^ 0x0711_E000);
+        self.mosaic(1, clouds, &mut dice)
+    }
+
+    /// `across × across` EuroSAT tiles.
+    fn mosaic(
+        &self,
+        across: usize,
+        clouds: CloudMix,
+        dice: &mut ChaCha8Rng,
+    ) -> Result<Sample, TrainError> {
         let wanted = self.square.side_px;
         let mut rgb = Rgb8::filled(wanted, wanted, 0);
         let mut label = vec![IGNORE; wanted * wanted];
-        let most = (wanted / EUROSAT_PX).max(1);
-        let cells = match dice.random_range(0..6u8) {
-            0 => 1,
-            1 => most.min(2),
-            _ => most,
-        };
-        let side = wanted / cells;
+        let side = wanted / across;
         // Neighbours of few kinds, as on the ground.
         let palette: [usize; 3] = std::array::from_fn(|_| dice.random_range(0..EUROSAT.len()));
-        for cell in 0..cells * cells {
+        for cell in 0..across * across {
             let kind = palette[dice.random_range(0..palette.len())];
             let tiles = &self.eurosat[kind];
             let tile = &tiles[dice.random_range(0..tiles.len())];
             let tile = resize_bilinear(&from_jpeg(tile, EUROSAT[kind].0)?, side, side);
             let flip = dice.random_bool(0.5);
-            let (top, left) = (cell / cells * side, cell % cells * side);
+            let (top, left) = (cell / across * side, cell % across * side);
             for y in 0..side {
                 for x in 0..side {
                     let from = if flip { side - 1 - x } else { x };
@@ -495,7 +516,8 @@ impl Sources {
         }
         Ok(Sample {
             legend: Legend::EuroSat,
-            ..self.finish(rgb, None, label, (clouds, DISTURBED_COLLAGES), &mut dice)
+            is_whole: across == 1,
+            ..self.finish(rgb, None, label, (clouds, DISTURBED_COLLAGES), dice)
         })
     }
 
@@ -556,6 +578,7 @@ impl Sources {
             is_clear,
             label: labels,
             legend: Legend::Scenes,
+            is_whole: false,
         }
     }
 }

@@ -84,7 +84,7 @@ fn gradients(
 ) -> (GradientsParams, Vec<(&'static str, f32)>) {
     let device = options.device.clone().autodiff();
     let parts: Vec<&[Sample]> = samples
-        .chunk_by(|a, b| a.legend == b.legend)
+        .chunk_by(|a, b| (a.legend, a.is_whole) == (b.legend, b.is_whole))
         .flat_map(|same| same.chunks(options.part.max(1)))
         .collect();
     let judge = |part: &[Sample]| {
