@@ -1,7 +1,9 @@
 //! Where the project and everything built from it lie on disk.
 
-use std::env;
 use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use std::{env, fs};
 
 /// The folder of the workspace's `Cargo.toml`: the nearest around what cargo runs, since a build
 /// folder shared by checkouts may give this program to another checkout than it was compiled in.
@@ -66,4 +68,22 @@ pub fn find_program(names: &[&str]) -> Option<PathBuf> {
             .map(|folder| folder.join(&file))
             .find(|candidate| candidate.is_file())
     })
+}
+
+/// Copies a folder with all that it holds.
+///
+/// # Errors
+/// When a file cannot be read or written.
+pub fn copy_tree(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))? {
+        let path = entry?.path();
+        let target = to.join(path.file_name().context("a file without a name")?);
+        if path.is_dir() {
+            copy_tree(&path, &target)?;
+        } else {
+            fs::copy(&path, &target).with_context(|| format!("cannot copy {}", path.display()))?;
+        }
+    }
+    Ok(())
 }

@@ -94,7 +94,7 @@ pub fn build_engine(tools: &WebTools, folder: &Path) -> Result<()> {
 /// When a build step fails.
 pub fn build_bench(tools: &WebTools, folder: &Path) -> Result<()> {
     compile_with(tools, &["mmovseg-bench"])?;
-    copy_tree(&paths::project().join("tests/bench/page"), folder)?;
+    paths::copy_tree(&paths::project().join("tests/bench/page"), folder)?;
     bind(tools, "mmovseg_bench", "mmovseg_bench", folder, "-O2")
 }
 
@@ -120,7 +120,7 @@ fn engine(tools: &WebTools, folder: &Path) -> Result<()> {
         let path = entry?.path();
         if path.join("model.json").is_file() {
             let name = path.file_name().context("a model without a name")?;
-            copy_tree(&path, &folder.join("models").join(name))?;
+            paths::copy_tree(&path, &folder.join("models").join(name))?;
             found = true;
         }
     }
@@ -183,20 +183,6 @@ fn optimise(wasm_opt: &Path, wasm: &Path, level: &str) -> Result<()> {
         fs::rename(fresh, &kept)?;
     }
     fs::copy(&kept, wasm)?;
-    Ok(())
-}
-
-fn copy_tree(from: &Path, to: &Path) -> Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))? {
-        let path = entry?.path();
-        let target = to.join(path.file_name().context("a file without a name")?);
-        if path.is_dir() {
-            copy_tree(&path, &target)?;
-        } else {
-            fs::copy(&path, &target).with_context(|| format!("cannot copy {}", path.display()))?;
-        }
-    }
     Ok(())
 }
 
@@ -271,7 +257,7 @@ fn plain_tag(
                 Some(path) => folder.join(path),
                 None => folder.join(name),
             };
-            copy_tree(&from, &to)?;
+            paths::copy_tree(&from, &to)?;
             Ok(String::new())
         }
         "copy-file" | "css" | "icon" | "script" => {

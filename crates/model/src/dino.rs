@@ -251,8 +251,8 @@ impl Dino {
     }
 
     /// Normalised pixels `[N, 3, S, S]` to the tapped patch features. `name` prefixes the stages
-    /// that the observer sees: `dino_rgb` or `dino_sar`. With `keep`, which a tower with a position table
-    /// understands, these patches alone.
+    /// that the observer sees: `dino_rgb` or `dino_sar`. With `keep`, which a tower with rotary
+    /// positions does not take, these patches alone.
     pub fn forward(
         &self,
         pixels: Tensor<4>,
@@ -282,7 +282,7 @@ impl Dino {
             see(observer, &format!("{name}.pos_embed_used"), &table);
             x = x + table;
         }
-        let (mut x, count) = kept(x, prefix, keep.filter(|_| self.rope_embed.is_none()));
+        let (mut x, count) = kept(x, prefix, keep);
         see(observer, &format!("{name}.tokens"), &x);
         let rotary = self
             .rope_embed

@@ -196,9 +196,9 @@ impl Upsample {
 
     /// `[N, C, h, w]` to `[N, out, k·h, k·w]`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let [n, c, h, w] = x.dims();
+        let [_, _, h, w] = x.dims();
         // A view: the kernel reads the map where it lies.
-        self.forward_tokens(x.reshape([n, c, h * w]).swap_dims(1, 2), h, w)
+        self.forward_tokens(tokens(x), h, w)
     }
 
     /// The same from row-major tokens `[N, h·w, C]`.

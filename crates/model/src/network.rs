@@ -401,15 +401,15 @@ impl MmOvSeg {
         observer: &mut dyn Observer,
     ) -> Tensor<4> {
         let config = &self.config.head;
-        let (grid, hidden) = (config.grid, config.hidden);
+        let grid = config.grid;
         let head = &self.fusion;
-        let [n, cells, embed] = clip.dense.dims();
+        let [n, _, _] = clip.dense.dims();
         let [classes, _] = text.dims();
         see(observer, "dino.down_fused", &dino.down);
         see(observer, "dino.guid0_fused", &dino.coarse);
         see(observer, "dino.guid1_fused", &dino.fine);
 
-        let down = dino.down.clone().reshape([n, embed, cells]).swap_dims(1, 2);
+        let down = tokens(dino.down.clone());
         let volume = fuse(
             cosine(clip.dense.clone(), text.clone()),
             cosine(down, text.clone()),
@@ -428,12 +428,11 @@ impl MmOvSeg {
             grid,
         )));
         see(observer, "guid.appearance", &appearance);
-        let width = config.appearance_guidance;
         let text_guidance = relu(head.text_guidance_projection.forward(unit(text)));
         let text_guidance = text_guidance.reshape([1, classes, config.text_guidance]);
         see(observer, "guid.text", &text_guidance);
         let guidance = Guidance {
-            appearance: appearance.reshape([n, width, cells]).swap_dims(1, 2),
+            appearance: tokens(appearance),
             text: text_guidance,
         };
         let mut guide = |conv: &Conv, map: &Tensor<4>, name: &str| {
@@ -462,7 +461,7 @@ impl MmOvSeg {
             "guid.dino_dec1",
         );
 
-        let mut x = volume.reshape([n * classes, hidden, cells]).swap_dims(1, 2);
+        let mut x = tokens(volume);
         for (i, layer) in head.layers.iter().enumerate() {
             x = layer.forward(x, &guidance, &format!("agg{i}"), observer);
         }

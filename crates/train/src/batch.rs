@@ -127,6 +127,14 @@ impl Batch {
         }
     }
 
+    /// Class and weight of tiles that are of one class each, `[N, T, 1]` and `[N, 1, 1]`.
+    fn whole(&self) -> (Tensor<3>, Tensor<3>) {
+        (
+            self.cells.clone().narrow(2, 0, 1),
+            self.cell_weight.clone().narrow(2, 0, 1),
+        )
+    }
+
     /// One word for each class of the legend, `[T, E]`, drawn by the step.
     pub fn text(&self, words: &Words, seed: u64, step: usize) -> Tensor<2> {
         let mut dice = ChaCha8Rng::seed_from_u64(seed ^ 0x7E87 ^ (step as u64) << 16);
@@ -195,48 +203,58 @@ pub(crate) fn place_loss<const D: usize>(
     (each * weight.clone()).sum() / (weight.sum() + 1e-6)
 }
 
-/// Cross-entropy of cells against their class shares; `cosines [N, T, g²]`.
+/// Cross-entropy of cells against their class shares; `cosines [N, T, g²]`. Of tiles that are judged as a whole, any
+/// cells will do, `[N, T, L]`.
 pub(crate) fn dense_loss(cosines: Tensor<3>, batch: &Batch) -> Tensor<1> {
-    cross_entropy(cosines, batch.cells.clone(), batch.cell_weight.clone())
+    let scores = cosines / TEMPERATURE;
+    let cells = scores.dims()[2];
+    let (shares, weight) = if batch.is_whole {
+        let (share, weight) = batch.whole();
+        (share.repeat_dim(2, cells), weight.repeat_dim(2, cells))
+    } else {
+        (batch.cells.clone(), batch.cell_weight.clone())
+    };
+    let each = cross_entropy(scores.clone(), shares, weight);
+    with_the_whole(each, scores, batch)
 }
 
-/// The same for tiles of one class each, from any of their cells `[N, T, L]`: half for each cell, half for the
-/// mean of all. A tile of a river is mostly fields, but named as a whole.
-pub(crate) fn whole_loss(cosines: Tensor<3>, batch: &Batch) -> Tensor<1> {
-    let cells = cosines.dims()[2];
-    let share = batch.cells.clone().narrow(2, 0, 1);
-    let weight = batch.cell_weight.clone().narrow(2, 0, 1);
-    let mean = cross_entropy(cosines.clone().mean_dim(2), share.clone(), weight.clone());
-    let each = cross_entropy(
-        cosines,
-        share.repeat_dim(2, cells),
-        weight.repeat_dim(2, cells),
-    );
-    (mean + each) / 2.0
-}
-
-/// Cross-entropy of the logits' mean `[N, T, h, w]` for such tiles.
-pub(crate) fn whole_logits_loss(logits: Tensor<4>, batch: &Batch) -> Tensor<1> {
+/// The same for logits `[N, T, 4g, 4g]` on their own grid, with weights `[N, 1, 4g, 4g]`.
+pub(crate) fn logits_loss(logits: Tensor<4>, batch: &Batch, weight: &Tensor<4>) -> Tensor<1> {
     let [n, classes, h, w] = logits.dims();
-    let mean = logits.reshape([n, classes, h * w]).mean_dim(2);
-    let share = batch.cells.clone().narrow(2, 0, 1);
-    let weight = batch.cell_weight.clone().narrow(2, 0, 1);
-    let each = -(share * log_softmax(mean, 1)).sum_dim(1) * weight.clone();
-    each.sum() / (weight.sum() + 1e-6)
+    let scores = logits.reshape([n, classes, h * w]);
+    let shares = batch.pixels.clone().reshape([n, classes, h * w]);
+    let each = cross_entropy(
+        scores.clone(),
+        shares,
+        weight.clone().reshape([n, 1, h * w]),
+    );
+    with_the_whole(each, scores, batch)
 }
 
-/// The same on the logits' grid: cosines `[N, T, 16 g²]` against shares `[N, T, 4g, 4g]` with weights
-/// `[N, 1, 4g, 4g]`.
+/// A loss of each cell, half of it that of their mean where tiles are judged as a whole: a tile of a river is
+/// mostly fields, but named as a whole.
+fn with_the_whole(each: Tensor<1>, scores: Tensor<3>, batch: &Batch) -> Tensor<1> {
+    if !batch.is_whole {
+        return each;
+    }
+    let (share, weight) = batch.whole();
+    (each + cross_entropy(scores.mean_dim(2), share, weight)) / 2.0
+}
+
+/// Cross-entropy of cosines `[N, T, 16 g²]` against shares `[N, T, 4g, 4g]` with weights `[N, 1, 4g, 4g]`.
 pub(crate) fn pixel_loss(cosines: Tensor<3>, shares: &Tensor<4>, weight: &Tensor<4>) -> Tensor<1> {
     let [n, classes, cells] = cosines.dims();
     let shares = shares.clone().reshape([n, classes, cells]);
-    cross_entropy(cosines, shares, weight.clone().reshape([n, 1, cells]))
+    cross_entropy(
+        cosines / TEMPERATURE,
+        shares,
+        weight.clone().reshape([n, 1, cells]),
+    )
 }
 
-/// Mean over cells by `weight [N, 1, L]`; cosines and shares `[N, T, L]`.
-fn cross_entropy(cosines: Tensor<3>, shares: Tensor<3>, weight: Tensor<3>) -> Tensor<1> {
-    let log = log_softmax(cosines / TEMPERATURE, 1);
-    let each = -(shares * log).sum_dim(1) * weight.clone();
+/// Mean over cells by `weight [N, 1, L]`; scores and shares `[N, T, L]`.
+fn cross_entropy(scores: Tensor<3>, shares: Tensor<3>, weight: Tensor<3>) -> Tensor<1> {
+    let each = -(shares * log_softmax(scores, 1)).sum_dim(1) * weight.clone();
     each.sum() / (weight.sum() + 1e-6)
 }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use burn::tensor::activation::{log_softmax, relu};
+use burn::tensor::activation::relu;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use mmovseg_model::dino::DinoTaps;
 use mmovseg_model::network::{DinoMaps, Modality};
@@ -17,7 +17,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::TrainError;
 use crate::alignment::report_of_stage;
-use crate::batch::{dense_loss, pixel_loss, place_loss, whole_logits_loss, whole_loss};
+use crate::batch::{dense_loss, logits_loss, pixel_loss, place_loss};
 use crate::data::{CloudMix, Sample, Sources};
 use crate::import::{self, Imported};
 use crate::learn::{Loss, learn};
@@ -68,27 +68,26 @@ pub fn train_optical(options: &StageOptions) -> Result<(), TrainError> {
         draw,
         |model, batch, step| {
             let text = batch.text(&words, options.seed, step);
-            if batch.is_whole {
+            let optical = batch.optical.clone();
+            let (embeddings, names) = if batch.is_whole {
                 let mut dice =
                     ChaCha8Rng::seed_from_u64(options.seed ^ 0x9A7C ^ (step as u64) << 16);
                 let keep = a_quarter(model.config().dino_grid(), &mut dice, &batch.device);
-                let [clip, dino] =
-                    model.thinned_embeddings(batch.optical.clone(), keep, &mut Silent);
-                let [clip, dino] = [clip, dino]
-                    .map(|embedding| whole_loss(cosine(embedding, text.clone()), batch));
-                return Loss {
-                    total: clip.clone() + dino.clone(),
-                    terms: vec![("clip of tiles", clip), ("dino of tiles", dino)],
-                };
-            }
-            let clip = model.encode_clip(batch.optical.clone(), &mut Silent).dense;
-            let [_, _, deepest] = model.dino_taps(batch.optical.clone(), false, &mut Silent);
-            let dino = model.dino_embedding(deepest, false);
-            let clip = dense_loss(cosine(clip, text.clone()), batch);
-            let dino = dense_loss(cosine(dino, text), batch);
+                let embeddings = model.thinned_embeddings(optical, keep, &mut Silent);
+                (embeddings, ["clip of tiles", "dino of tiles"])
+            } else {
+                let clip = model.encode_clip(optical.clone(), &mut Silent).dense;
+                let [_, _, deepest] = model.dino_taps(optical, false, &mut Silent);
+                (
+                    [clip, model.dino_embedding(deepest, false)],
+                    ["clip", "dino"],
+                )
+            };
+            let [clip, dino] =
+                embeddings.map(|embedding| dense_loss(cosine(embedding, text.clone()), batch));
             Loss {
                 total: clip.clone() + dino.clone(),
-                terms: vec![("clip", clip), ("dino", dino)],
+                terms: names.into_iter().zip([clip, dino]).collect(),
             }
         },
     )
@@ -343,17 +342,9 @@ pub fn train_segment(options: &StageOptions) -> Result<(), TrainError> {
             } else {
                 weight
             };
-            let judge = |embedding: Tensor<3>| {
-                let cosines = cosine(embedding, text.clone());
-                if batch.is_whole {
-                    whole_loss(cosines, batch)
-                } else {
-                    dense_loss(cosines, batch)
-                }
-            };
-            let mut dense = judge(patches(&dino));
+            let mut dense = dense_loss(cosine(patches(&dino), text.clone()), batch);
             if modality != Modality::Sar {
-                dense = dense + judge(clip.dense.clone());
+                dense = dense + dense_loss(cosine(clip.dense.clone(), text.clone()), batch);
             }
             let sight = model
                 .pixel_cosine(&dino, text.clone())
@@ -366,11 +357,7 @@ pub fn train_segment(options: &StageOptions) -> Result<(), TrainError> {
                 + (-logits.clone().abs()).exp().log1p();
             let bce = (bce.mean_dim(1) * weight.clone()).sum() / total.clone();
             // Labels are an argmax over classes, so classes are also told apart from one another.
-            let ce = -(target * log_softmax(logits.clone(), 1)).sum_dim(1);
-            let mut ce = (ce * weight).sum() / total;
-            if batch.is_whole {
-                ce = (ce + whole_logits_loss(logits, batch)) / 2.0;
-            }
+            let ce = logits_loss(logits, batch, &weight);
             let mut loss = Loss {
                 total: bce.clone() * 4.0 + ce.clone() + dense.clone() * DENSE_WEIGHT,
                 terms: vec![("bce", bce), ("ce", ce), ("dense", dense)],

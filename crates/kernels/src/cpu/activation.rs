@@ -6,33 +6,15 @@ use super::math::{exp, normal};
 use super::{contiguous, in_parts, own, tensor, vectorised};
 
 fn map(x: FlexTensor, f: impl Fn(f32) -> f32 + Sync + Copy) -> FlexTensor {
+    let mut x = own(x);
     let len = x.layout().num_elements();
-    let x = match own(x) {
-        Ok(mut x) => {
-            in_parts(&mut x.storage_mut::<f32>()[..len], 1, |_, part| {
-                vectorised(
-                    #[inline(always)]
-                    || part.iter_mut().for_each(|x| *x = f(*x)),
-                );
-            });
-            return x;
-        }
-        Err(x) => contiguous(&x),
-    };
-    let from = &x.storage::<f32>()[..len];
-    let mut out = vec![0.0f32; len];
-    in_parts(&mut out, 1, |first, part| {
-        let from = &from[first..first + part.len()];
+    in_parts(&mut x.storage_mut::<f32>()[..len], 1, |_, part| {
         vectorised(
             #[inline(always)]
-            || {
-                for (out, &x) in part.iter_mut().zip(from) {
-                    *out = f(x);
-                }
-            },
+            || part.iter_mut().for_each(|x| *x = f(*x)),
         );
     });
-    tensor(out, x.layout().shape().to_vec())
+    x
 }
 
 fn map_two(

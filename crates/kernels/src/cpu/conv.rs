@@ -6,8 +6,7 @@ use burn::backend::flex::FlexTensor;
 use super::direct::{self, Packed};
 use super::gemm::{Place, product};
 use super::{
-    PARALLEL_PRODUCTS, UNFOLDED, add, contiguous, each, each_chunk, join_planes, tensor, threads,
-    with_buffer,
+    PARALLEL_PRODUCTS, UNFOLDED, add, contiguous, each, in_bands, tensor, threads, with_buffer,
 };
 
 /// The sizes of one convolution.
@@ -193,36 +192,20 @@ fn run(x: &[f32], weight: &[f32], bias: Option<&[f32]>, sizes: Sizes) -> Vec<f32
             );
         });
     };
-    if sizes.images >= threads() {
-        let mut out = vec![0.0f32; sizes.images * sizes.output * area];
-        each_chunk(&mut out, sizes.output * area, sizes.is_much(), |i, out| {
-            let image = &x[i * sizes.input * area..][..sizes.input * area];
-            for band in 0..bands {
-                let (first, rows) = sizes.rows_of(band);
-                let at = Place {
-                    start: first * sizes.width,
-                    shape: [sizes.output, rows * sizes.width],
-                    step: [area, 1],
-                };
-                multiply(image, band, out, at);
-            }
-        });
-        return out;
-    }
-    // Too few images for the cores: they share the bands, which are put together afterwards.
-    let parts = each(sizes.images * bands, sizes.is_much(), |job| {
-        let image = &x[job / bands * sizes.input * area..][..sizes.input * area];
-        let pixels = sizes.rows_of(job % bands).1 * sizes.width;
-        let mut out = vec![0.0f32; sizes.output * pixels];
-        multiply(
-            image,
-            job % bands,
-            &mut out,
-            Place::rows(sizes.output, pixels),
-        );
-        out
-    });
-    join_planes(parts, bands, sizes.output)
+    let pixels_of = |band| {
+        let (first, rows) = sizes.rows_of(band);
+        (first * sizes.width, rows * sizes.width)
+    };
+    in_bands(
+        [sizes.images, sizes.output, area],
+        bands,
+        sizes.is_much(),
+        pixels_of,
+        |image, band, out, at| {
+            let image = &x[image * sizes.input * area..][..sizes.input * area];
+            multiply(image, band, out, at);
+        },
+    )
 }
 
 /// Gradients of x, weight and bias, in that order.

@@ -23,6 +23,8 @@ use std::cell::RefCell;
 use burn::backend::flex::{FlexTensor, Layout};
 use burn::tensor::{Bytes, DType, Shape};
 
+use gemm::Place;
+
 /// Elements below which threads cost more than they save.
 const PARALLEL_ELEMENTS: usize = 1 << 15;
 /// Multiplications below which threads cost more than they save.
@@ -44,15 +46,15 @@ fn contiguous(tensor: &FlexTensor) -> FlexTensor {
     tensor.to_contiguous()
 }
 
-/// The tensor itself where nobody else holds it and its values lie in row-major order from the start of its memory:
-/// what is computed from it value by value may take its place, which spares fresh memory.
-fn own(tensor: FlexTensor) -> Result<FlexTensor, FlexTensor> {
-    let is_whole = tensor.layout().is_contiguous() && tensor.layout().start_offset() == 0;
-    if is_whole && tensor.is_unique() {
-        Ok(tensor)
-    } else {
-        Err(tensor)
+/// A tensor to write into, its values in row-major order from the start of its memory: the given one where nobody
+/// else holds it, which spares fresh memory, else a copy.
+fn own(given: FlexTensor) -> FlexTensor {
+    let is_whole = given.layout().is_contiguous() && given.layout().start_offset() == 0;
+    if is_whole && given.is_unique() {
+        return given;
     }
+    let shape = given.layout().shape().to_vec();
+    tensor(values(&contiguous(&given)).to_vec(), shape)
 }
 
 /// The values of a contiguous tensor.
@@ -163,6 +165,45 @@ fn join(mut parts: Vec<Vec<f32>>) -> Vec<f32> {
         return parts.swap_remove(0);
     }
     parts.concat()
+}
+
+/// Maps `[images, planes, pixels]` that `f(image, band, out, at)` writes band by band, side by side where `is_much`:
+/// `at` is where the band's pixels lie in `out`, and `pixels_of(band)` the first of a plane and their number.
+fn in_bands(
+    [images, planes, pixels]: [usize; 3],
+    bands: usize,
+    is_much: bool,
+    pixels_of: impl Fn(usize) -> (usize, usize) + Sync,
+    f: impl Fn(usize, usize, &mut [f32], Place) + Send + Sync,
+) -> Vec<f32> {
+    if images >= threads() {
+        let mut out = vec![0.0f32; images * planes * pixels];
+        each_chunk(&mut out, planes * pixels, is_much, |image, out| {
+            for band in 0..bands {
+                let (start, count) = pixels_of(band);
+                let at = Place {
+                    start,
+                    shape: [planes, count],
+                    step: [pixels, 1],
+                };
+                f(image, band, out, at);
+            }
+        });
+        return out;
+    }
+    // Too few images for the cores: they share the bands, which are put together afterwards.
+    let parts = each(images * bands, is_much, |job| {
+        let count = pixels_of(job % bands).1;
+        let mut out = vec![0.0f32; planes * count];
+        f(
+            job / bands,
+            job % bands,
+            &mut out,
+            Place::rows(planes, count),
+        );
+        out
+    });
+    join_planes(parts, bands, planes)
 }
 
 /// Images of `planes` planes from their bands of rows, `bands` an image, each with its rows of every plane.

@@ -114,69 +114,33 @@ pub(crate) fn group_norm(
     groups: usize,
     eps: f32,
 ) -> FlexTensor {
-    let (gamma, beta) = (contiguous(gamma), contiguous(beta));
+    let (mut x, gamma, beta) = (own(x), contiguous(gamma), contiguous(beta));
     let channels = gamma.layout().num_elements();
     let len = x.layout().num_elements();
-    let shape = x.layout().shape().to_vec();
+    let shape = x.layout().shape();
     let area = shape[2] * shape[3];
     let per_group = channels / groups;
     let size = per_group * area;
     let gamma = &gamma.storage::<f32>()[..channels];
     let beta = &beta.storage::<f32>()[..channels];
-    // What each channel of the group that starts at `start` is multiplied by, and what is added.
-    let terms = |start: usize, c: usize, (mean, scale): (f32, f32)| {
-        let channel = start / size.max(1) % groups * per_group + c;
-        let scale = scale * gamma[channel];
-        (scale, beta[channel] - mean * scale)
-    };
-    let x = match own(x) {
-        Ok(mut x) => {
-            in_parts(
-                &mut x.storage_mut::<f32>()[..len],
-                size.max(1),
-                |first, part| {
-                    vectorised(
-                        #[inline(always)]
-                        || {
-                            for (g, x) in part.chunks_exact_mut(size).enumerate() {
-                                let moments = moments(x, eps);
-                                for c in 0..per_group {
-                                    let (scale, shift) = terms(first + g * size, c, moments);
-                                    for x in &mut x[c * area..(c + 1) * area] {
-                                        *x = *x * scale + shift;
-                                    }
-                                }
-                            }
-                        },
-                    );
-                },
-            );
-            return x;
-        }
-        Err(x) => contiguous(&x),
-    };
-    let from = &x.storage::<f32>()[..len];
-    let mut out = vec![0.0f32; len];
-    in_parts(&mut out, size.max(1), |first, part| {
+    let all = &mut x.storage_mut::<f32>()[..len];
+    in_parts(all, size.max(1), |first, part| {
         vectorised(
             #[inline(always)]
             || {
-                for (g, out) in part.chunks_exact_mut(size).enumerate() {
-                    let start = first + g * size;
-                    let x = &from[start..start + size];
-                    let moments = moments(x, eps);
-                    for c in 0..per_group {
-                        let (scale, shift) = terms(start, c, moments);
-                        let at = c * area..(c + 1) * area;
-                        for (out, x) in out[at.clone()].iter_mut().zip(&x[at]) {
-                            *out = x * scale + shift;
-                        }
+                for (g, x) in part.chunks_exact_mut(size).enumerate() {
+                    let (mean, scale) = moments(x, eps);
+                    let channel = (first / size + g) % groups * per_group;
+                    for (c, x) in x.chunks_exact_mut(area).enumerate() {
+                        let scale = scale * gamma[channel + c];
+                        let shift = beta[channel + c] - mean * scale;
+                        x.iter_mut().for_each(|x| *x = *x * scale + shift);
                     }
                 }
             },
         );
     });
-    tensor(out, shape)
+    x
 }
 
 /// Gradients of x, gamma and beta.

@@ -6,7 +6,7 @@ use burn::backend::flex::FlexTensor;
 use super::gemm::{Place, product};
 use super::linear::Rows;
 use super::{
-    PARALLEL_PRODUCTS, UNFOLDED, add, contiguous, each, each_chunk, join, join_planes, tensor,
+    PARALLEL_PRODUCTS, UNFOLDED, add, contiguous, each, in_bands, join, join_planes, tensor,
     threads, values, with_buffer,
 };
 
@@ -64,54 +64,30 @@ impl Grid {
         (first, self.band().min(self.height - first))
     }
 
-    /// Runs `f(plane · k · k + dy · k + dx, row, first pixel)` for every row of every tap of some rows of
-    /// cells; pixels of one row lie `kernel` apart, those of the first row of `first` at the start.
-    fn walk(&self, rows: usize, mut f: impl FnMut(usize, usize, usize)) {
-        let k = self.kernel;
-        for plane in 0..self.planes {
-            for dy in 0..k {
-                for dx in 0..k {
-                    for row in 0..rows {
-                        f(
-                            (plane * k + dy) * k + dx,
-                            row,
-                            (row * k + dy) * k * self.width + dx,
-                        );
-                    }
+    /// Tiles of the rows `first .. first + rows` of an image `[planes, k · height, k · width]`, as
+    /// `[taps, rows · width]`.
+    fn gather(&self, image: &[f32], first: usize, rows: usize, into: &mut [f32]) {
+        let (k, width) = (self.kernel, self.width);
+        let mut lines = into.chunks_exact_mut(width);
+        for plane in image.chunks_exact(self.cells() * k * k) {
+            for (dy, dx) in (0..k * k).map(|tap| (tap / k, tap % k)) {
+                for (row, line) in (first..first + rows).zip(&mut lines) {
+                    let from = plane[(row * k + dy) * k * width + dx..].iter().step_by(k);
+                    line.iter_mut()
+                        .zip(from)
+                        .for_each(|(to, value)| *to = *value);
                 }
             }
         }
     }
 
-    /// Tiles of the rows `first .. first + rows` of an image `[planes, k · height, k · width]`, as
-    /// `[taps, rows · width]`.
-    fn gather(&self, image: &[f32], first: usize, rows: usize, into: &mut [f32]) {
-        let plane = self.cells() * self.kernel * self.kernel;
-        let skipped = first * self.kernel * self.kernel * self.width;
-        let k2 = self.kernel * self.kernel;
-        self.walk(rows, |tap, row, pixel| {
-            let from = &image[tap / k2 * plane + skipped + pixel..];
-            let line = &mut into[(tap * rows + row) * self.width..][..self.width];
-            for (value, pixel) in line.iter_mut().zip(from.iter().step_by(self.kernel)) {
-                *value = *pixel;
-            }
-        });
-    }
-
-    /// The reverse, into those rows of a map `[planes, k · of, k · width]`; `add` is what a plane starts from.
-    fn scatter(
-        &self,
-        tiles: &[f32],
-        (first, rows, of): (usize, usize, usize),
-        add: Option<&[f32]>,
-        into: &mut [f32],
-    ) {
+    /// The reverse, into the planes of a map, where those rows lie `at`; `add` is what a plane starts from.
+    fn scatter(&self, tiles: &[f32], add: Option<&[f32]>, (into, at): (&mut [f32], Place)) {
         let (k, width) = (self.kernel, self.width);
-        let tap_len = rows * width;
-        for plane in 0..self.planes {
+        let tap_len = at.shape[1] / (k * k);
+        for (plane, taps) in tiles.chunks_exact(k * k * tap_len).enumerate() {
             let offset = add.map_or(0.0, |add| add[plane]);
-            let taps = &tiles[plane * k * k * tap_len..][..k * k * tap_len];
-            let lines = &mut into[(plane * of + first) * k * k * width..][..rows * k * k * width];
+            let lines = &mut into[at.start + plane * at.step[0]..][..at.shape[1]];
             for (i, line) in lines.chunks_exact_mut(k * width).enumerate() {
                 let (row, dy) = (i / k, i % k);
                 let tap = |dx: usize| &taps[(dy * k + dx) * tap_len + row * width..][..width];
@@ -288,7 +264,8 @@ pub(crate) fn patches_backward(
                     (above, from),
                     1.0,
                 );
-                grid.scatter(tiles, (0, rows.1, rows.1), None, &mut dx);
+                let at = Place::rows(grid.planes, taps / grid.planes * count);
+                grid.scatter(tiles, None, (&mut dx, at));
             });
             bands.push(dx);
         }
@@ -340,50 +317,38 @@ pub(crate) fn upsample(
     let bias = contiguous(bias);
     let bands = grid.bands();
     let taps = grid.taps();
-    // A band of an image, into its rows of the whole map or into a map of its own.
-    let enlarge = |image: usize, band: usize, whole: bool, out: &mut [f32]| {
+    let tile_len = grid.kernel * grid.kernel;
+    let pixels_of = |band| {
         let (first, rows) = grid.rows_of(band);
-        let count = rows * grid.width;
-        let place = if whole {
-            (first, rows, grid.height)
-        } else {
-            (0, rows, rows)
-        };
-        with_buffer(taps * count, |tiles| {
-            let tokens = x.of_image(image, grid.cells());
-            product(
-                (tiles, Place::rows(taps, count)),
-                false,
-                (
-                    values(&weight),
-                    Place::rows(grid.channels, taps).transposed(),
-                ),
-                (
-                    x.values(),
-                    tokens.cut(first * grid.width, count).transposed(),
-                ),
-                1.0,
-            );
-            grid.scatter(tiles, place, Some(values(&bias)), out);
-        });
+        (first * grid.width * tile_len, rows * grid.width * tile_len)
     };
-    let out = if grid.images >= threads() {
-        let mut out = vec![0.0f32; grid.images * grid.pixels()];
-        each_chunk(&mut out, grid.pixels(), grid.is_much(), |image, out| {
-            for band in 0..bands {
-                enlarge(image, band, true, out);
-            }
-        });
-        out
-    } else {
-        // Too few images for the cores: they share the bands, which are put together afterwards.
-        let parts = each(grid.images * bands, grid.is_much(), |job| {
-            let mut out = vec![0.0f32; taps * grid.rows_of(job % bands).1 * grid.width];
-            enlarge(job / bands, job % bands, false, &mut out);
-            out
-        });
-        join_planes(parts, bands, grid.planes)
-    };
+    let out = in_bands(
+        [grid.images, grid.planes, grid.cells() * tile_len],
+        bands,
+        grid.is_much(),
+        pixels_of,
+        |image, band, out, at| {
+            let (first, rows) = grid.rows_of(band);
+            let count = rows * grid.width;
+            with_buffer(taps * count, |tiles| {
+                let tokens = x.of_image(image, grid.cells());
+                product(
+                    (tiles, Place::rows(taps, count)),
+                    false,
+                    (
+                        values(&weight),
+                        Place::rows(grid.channels, taps).transposed(),
+                    ),
+                    (
+                        x.values(),
+                        tokens.cut(first * grid.width, count).transposed(),
+                    ),
+                    1.0,
+                );
+                grid.scatter(tiles, Some(values(&bias)), (out, at));
+            });
+        },
+    );
     tensor(
         out,
         [

@@ -168,9 +168,11 @@ fn swapped_tiles_are_noticed_by_what_they_hold_and_bands_can_be_chosen() -> Resu
         expect_picture(page, &wanted, "the bands were not exchanged").await?;
         // A band that is not there is explained.
         set(page, "band-1", "9").await?;
-        page.wait_until("(document.querySelector('[data-testid=error]')?.textContent ?? 'not there yet').includes('one.png') || \
-                         (document.querySelector('[data-testid=error]')?.textContent ?? 'not there yet').includes('two.png')", SOON)
-            .await?;
+        page.wait_until(
+            &format!("{ERROR}.includes('one.png') || {ERROR}.includes('two.png')"),
+            SOON,
+        )
+        .await?;
         Ok(())
     })
 }
@@ -199,7 +201,7 @@ fn files_can_be_pasted_and_dropped() -> Result<()> {
                 &format!(
                     "(() => {{ const canvas = document.querySelector('[data-testid=rgb-canvas]');\
                      return canvas?.dataset.ready === 'true' && canvas.width === 64 &&\
-                       canvas.getContext('2d').getImageData(0, 0, 1, 1).data[0] === {light}; }})()"
+                       canvas.getContext('2d').getImageData(0, 0, 1, 1).data.join() === '{light},60,20,255'; }})()"
                 ),
                 SOON,
             )

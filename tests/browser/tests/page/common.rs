@@ -14,6 +14,9 @@ pub const SOON: Duration = Duration::from_secs(60);
 /// For loading and running the model on one core or on an emulated GPU.
 pub const LONG: Duration = Duration::from_secs(900);
 pub const CLASSES: &str = "water, forest, city, farmland, bare land";
+/// What the page reports as an error; empty when it reports none.
+pub const ERROR: &str =
+    "(document.querySelector('[data-testid=error]')?.textContent ?? 'not there yet')";
 /// A folder for one test's files, removed when dropped.
 pub struct Folder(pub PathBuf);
 

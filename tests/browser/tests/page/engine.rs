@@ -175,9 +175,7 @@ fn a_missing_model_and_a_broken_file_are_explained_and_the_page_goes_on() -> Res
     fs::write(&broken, b"not a picture")?;
     with_page("page-broken", &dist()?, async |page| {
         page.goto("?device=cpu&model=absent&scene=7").await?;
-        let error =
-            "(document.querySelector('[data-testid=error]')?.textContent ?? 'not there yet')";
-        page.wait_until(&format!("{error}.includes('model.json')"), SOON)
+        page.wait_until(&format!("{ERROR}.includes('model.json')"), SOON)
             .await?;
         page.wait_for(&test_id("retry"), SOON).await?;
 
@@ -199,10 +197,10 @@ fn a_missing_model_and_a_broken_file_are_explained_and_the_page_goes_on() -> Res
 
         page.upload(&test_id("rgb-file"), &[&broken]).await?;
         page.upload(&test_id("sar-file"), &[&good[1]]).await?;
-        page.wait_until(&format!("{error}.includes('broken.png')"), SOON)
+        page.wait_until(&format!("{ERROR}.includes('broken.png')"), SOON)
             .await?;
         page.upload(&test_id("rgb-file"), &[&good[0]]).await?;
-        page.wait_until(&format!("{error} === ''"), SOON).await?;
+        page.wait_until(&format!("{ERROR} === ''"), SOON).await?;
         page.wait_for("[data-testid=run]:not([disabled])", SOON)
             .await?;
         Ok(())

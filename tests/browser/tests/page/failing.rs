@@ -2,11 +2,11 @@
 //! browser ends, another tab. The page says what happened, starts a fresh engine and keeps what it was given.
 
 use std::fs;
-use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use mmovseg_browser_tests::{Page, dist, test_id, with_page};
 use serde_json::json;
+use xtask::paths::copy_tree;
 
 use crate::common::*;
 
@@ -47,29 +47,23 @@ GPUDevice.prototype.createBuffer = function (given) {
 };
 ";
 
-/// The built page with a Worker that has `faults`.
-fn faulty_site(folder: &Path, faults: &str) -> Result<()> {
-    copy(&dist()?, folder)?;
-    let script = folder.join("engine/worker.js");
+/// Runs `test` on the built page with a Worker that has `faults`, where there is a model.
+fn with_faults(
+    name: &str,
+    faults: &str,
+    test: impl AsyncFnOnce(&Page) -> Result<()>,
+) -> Result<()> {
+    if model()?.is_none() {
+        return Ok(());
+    }
+    let site = Folder::new(name);
+    copy_tree(&dist()?, &site.0)?;
+    let script = site.0.join("engine/worker.js");
     let own = fs::read_to_string(&script)?;
     fs::write(&script, format!("{faults}{own}"))?;
     // The server would rather send this one.
-    fs::remove_file(folder.join("engine/worker.js.br"))?;
-    Ok(())
-}
-
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy(&entry.path(), &target)?;
-        } else {
-            fs::copy(entry.path(), target)?;
-        }
-    }
-    Ok(())
+    fs::remove_file(site.0.join("engine/worker.js.br"))?;
+    with_page(name, &site.0, test)
 }
 
 async fn fail(page: &Page, how: &str) -> Result<()> {
@@ -82,11 +76,8 @@ async fn fail(page: &Page, how: &str) -> Result<()> {
 
 /// Waits until the page says that the engine stopped, and has a new one that passed its self-test.
 async fn recovered(page: &Page, tier: &str) -> Result<()> {
-    page.wait_until(
-        "(document.querySelector('[data-testid=error]')?.textContent ?? '').includes('The engine stopped')",
-        LONG,
-    )
-    .await?;
+    page.wait_until(&format!("{ERROR}.includes('The engine stopped')"), LONG)
+        .await?;
     page.wait_for("[data-testid=self-test][data-state=passed]", LONG)
         .await?;
     let shown = value(
@@ -125,12 +116,7 @@ async fn run_again(page: &Page) -> Result<()> {
 
 #[test]
 fn a_worker_that_the_browser_ended_is_replaced_and_the_inputs_stay() -> Result<()> {
-    if model()?.is_none() {
-        return Ok(());
-    }
-    let site = Folder::new("faulty-worker");
-    faulty_site(&site.0, FAULTS)?;
-    with_page("failing-worker", &site.0, async |page| {
+    with_faults("failing-worker", FAULTS, async |page| {
         ready_scene(page, "scene=7").await?;
         type_classes(page, "lake, woods, town").await?;
         let before = (inputs(page).await?, mask(page).await?);
@@ -143,12 +129,7 @@ fn a_worker_that_the_browser_ended_is_replaced_and_the_inputs_stay() -> Result<(
 
 #[test]
 fn webgpu_lost_in_the_middle_starts_again_and_the_inputs_stay() -> Result<()> {
-    if model()?.is_none() {
-        return Ok(());
-    }
-    let site = Folder::new("faulty-device");
-    faulty_site(&site.0, FAULTS)?;
-    with_page("failing-device", &site.0, async |page| {
+    with_faults("failing-device", FAULTS, async |page| {
         page.goto("?device=gpu&scene=7").await?;
         page.wait_for("[data-testid=self-test][data-state=passed]", LONG)
             .await?;
@@ -172,12 +153,7 @@ fn webgpu_lost_in_the_middle_starts_again_and_the_inputs_stay() -> Result<()> {
 
 /// On the GPU the first load fails with `faults`; the page must say so and go on with the CPU.
 fn falls_back(name: &str, faults: &str) -> Result<()> {
-    if model()?.is_none() {
-        return Ok(());
-    }
-    let site = Folder::new(name);
-    faulty_site(&site.0, faults)?;
-    with_page(name, &site.0, async |page| {
+    with_faults(name, faults, async |page| {
         page.goto("?device=gpu&scene=7").await?;
         recovered(page, "CPU").await?;
         run_again(page).await
@@ -209,19 +185,13 @@ fn two_tabs_load_run_and_clear_beside_one_another() -> Result<()> {
         page.goto("?device=cpu&scene=8").await?;
         page.wait_for("[data-testid=self-test][data-state=passed]", LONG)
             .await?;
-        client.switch_to_window(first).await?;
+        client.switch_to_window(first.clone()).await?;
         page.wait_for("[data-testid=self-test][data-state=passed]", LONG)
             .await?;
         // One throws away the kept files while the other runs.
         client.switch_to_window(second.clone()).await?;
         page.click(&test_id("run")).await?;
-        let other = client
-            .windows()
-            .await?
-            .into_iter()
-            .find(|window| *window != second)
-            .context("the first tab is gone")?;
-        client.switch_to_window(other).await?;
+        client.switch_to_window(first).await?;
         page.click("[data-testid=model] summary").await?;
         page.click(&test_id("kept-clear")).await?;
         page.wait_until("!document.querySelector('[data-testid=kept]')", SOON)

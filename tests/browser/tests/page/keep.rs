@@ -99,9 +99,7 @@ fn a_package_opens_from_a_folder_or_an_address_and_is_checked() -> Result<()> {
     let files = copied(&folder.0)?;
     with_page("keep-package", &dist()?, async |page| {
         page.goto("?device=cpu&model=absent").await?;
-        let error =
-            "(document.querySelector('[data-testid=error]')?.textContent ?? 'not there yet')";
-        page.wait_until(&format!("{error}.includes('model.json')"), SOON)
+        page.wait_until(&format!("{ERROR}.includes('model.json')"), SOON)
             .await?;
         page.click("[data-testid=model] summary").await?;
 
@@ -110,7 +108,7 @@ fn a_package_opens_from_a_folder_or_an_address_and_is_checked() -> Result<()> {
         page.wait_for("[data-testid=self-test][data-state=passed]", LONG)
             .await?;
         assert_eq!(page.text(&test_id("model-name")).await?, "nano");
-        page.wait_until(&format!("{error} === ''"), SOON).await?;
+        page.wait_until(&format!("{ERROR} === ''"), SOON).await?;
 
         // The same, by its address on this server; another server is not asked.
         page.type_text(
@@ -118,7 +116,7 @@ fn a_package_opens_from_a_folder_or_an_address_and_is_checked() -> Result<()> {
             "https://example.org/models/nano/\u{e007}",
         )
         .await?;
-        page.wait_until(&format!("{error}.includes('another server')"), SOON)
+        page.wait_until(&format!("{ERROR}.includes('another server')"), SOON)
             .await?;
         page.execute(
             "document.querySelector('[data-testid=model-url]').value = '';",
@@ -149,7 +147,7 @@ fn a_package_opens_from_a_folder_or_an_address_and_is_checked() -> Result<()> {
         fs::write(shard, bytes)?;
         page.upload(&test_id("model-folder"), &[&folder.0]).await?;
         let name = shard.file_name().unwrap().to_string_lossy().into_owned();
-        page.wait_until(&format!("{error}.includes('{name}')"), LONG)
+        page.wait_until(&format!("{ERROR}.includes('{name}')"), LONG)
             .await?;
         page.wait_for(&test_id("retry"), SOON).await?;
         Ok(())
