@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 use mmovseg_engine::{Tier, open_device};
 use mmovseg_train::TrainError;
+use mmovseg_train::feed::{FedStage, stream};
 use mmovseg_train::import::start_from;
 use mmovseg_train::run::StageOptions;
 use mmovseg_train::text::{TextOptions, train_text};
@@ -36,6 +37,10 @@ enum Stage {
     Pixels(VisionArgs),
     /// Teach all but the text tower under clouds; --package writes the model when done
     Segment(SegmentArgs),
+    /// Write what the stage `segment` of a run gave as a package
+    Package(PackageArgs),
+    /// Send the samples of a stage to standard output, for crates/train/torch/train.py
+    Feed(FeedArgs),
 }
 
 #[derive(clap::Args)]
@@ -79,6 +84,38 @@ struct SegmentArgs {
     /// How the package stores matrices
     #[arg(long, default_value = "q8", value_parser = choice::<StoreDtype>(&["f32", "f16", "q8", "q4"]))]
     dtype: StoreDtype,
+}
+
+#[derive(clap::Args)]
+struct PackageArgs {
+    /// Folder of the run
+    #[arg(long, value_name = "DIR", default_value = "runs/nano")]
+    run: PathBuf,
+    /// Folder to write the model to
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// How the package stores matrices
+    #[arg(long, default_value = "q8", value_parser = choice::<StoreDtype>(&["f32", "f16", "q8", "q4"]))]
+    dtype: StoreDtype,
+}
+
+#[derive(clap::Args)]
+struct FeedArgs {
+    /// The stage
+    #[arg(value_enum)]
+    stage: FedStageArg,
+    /// Step to begin with
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    first: usize,
+    #[command(flatten)]
+    vision: VisionArgs,
+}
+
+/// Stages that can run outside.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum FedStageArg {
+    Optical,
+    Segment,
 }
 
 #[derive(clap::Args)]
@@ -144,6 +181,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
                 package(&args.vision.common.run, out, args.dtype)
             })
         }
+        Stage::Package(args) => package(&args.run, &args.out, args.dtype),
+        Stage::Feed(args) => feed(&args),
     }
 }
 
@@ -174,10 +213,24 @@ fn vision(
     defaults: &Defaults,
     stage: fn(&StageOptions) -> Result<(), TrainError>,
 ) -> anyhow::Result<()> {
+    Ok(stage(&options(args, defaults)?)?)
+}
+
+fn feed(args: &FeedArgs) -> anyhow::Result<()> {
+    let (stage, defaults) = match args.stage {
+        FedStageArg::Optical => (FedStage::Optical, &OPTICAL),
+        FedStageArg::Segment => (FedStage::Segment, &SEGMENT),
+    };
+    let options = options(&args.vision, defaults)?;
+    let mut out = std::io::stdout().lock();
+    Ok(stream(stage, &options, args.first, &mut out)?)
+}
+
+fn options(args: &VisionArgs, defaults: &Defaults) -> anyhow::Result<StageOptions> {
     let common = &args.common;
     let batch = common.batch.unwrap_or(defaults.1);
     let (device, info) = pollster::block_on(open_device(common.device.device))?;
-    stage(&StageOptions {
+    Ok(StageOptions {
         data: args.data.clone(),
         run: common.run.clone(),
         steps: common.steps.unwrap_or(defaults.0),
@@ -191,8 +244,7 @@ fn vision(
         seed: common.seed,
         device,
         progress: tell,
-    })?;
-    Ok(())
+    })
 }
 
 fn package(run: &Path, out: &Path, dtype: StoreDtype) -> anyhow::Result<()> {

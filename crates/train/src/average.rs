@@ -6,12 +6,12 @@ use mmovseg_model::MmOvSeg;
 
 use crate::TrainError;
 use crate::run::{AVERAGE_FILE, Run, content};
-use crate::start::{Tensors, values};
+use crate::tensors::{Tensors, values};
 
 /// Steps between two looks at the weights.
-const EVERY_STEPS: usize = 5;
+pub(crate) const EVERY_STEPS: usize = 5;
 /// Looks over which the mean runs, about: the first ones count in full.
-const LOOKS: usize = 80;
+pub(crate) const LOOKS: usize = 80;
 
 pub(crate) struct Average {
     values: Tensors,

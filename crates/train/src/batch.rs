@@ -10,14 +10,14 @@ use crate::data::{IGNORE, Legend, Sample};
 use crate::words::Words;
 
 /// Temperature of the dense classification that teaches the towers.
-const TEMPERATURE: f64 = 0.07;
+pub(crate) const TEMPERATURE: f64 = 0.07;
 /// Weight of a labelled pixel of a road, against 1 for any other: roads are a twenty-fifth of the
 /// ground, and without more weight the first trained model never named one. With three, a cell is
 /// named a road from a chance of a quarter on, where a class that is found to a third gains most.
 const ROAD_WEIGHT: f32 = 3.0;
 
 /// Weight of a labelled pixel of each class.
-fn class_weights(legend: Legend) -> Vec<f32> {
+pub(crate) fn class_weights(legend: Legend) -> Vec<f32> {
     match legend {
         Legend::Scenes => CLASSES
             .iter()
@@ -137,13 +137,18 @@ impl Batch {
 
     /// One word for each class of the legend, `[T, E]`, drawn by the step.
     pub fn text(&self, words: &Words, seed: u64, step: usize) -> Tensor<2> {
-        let mut dice = ChaCha8Rng::seed_from_u64(seed ^ 0x7E87 ^ (step as u64) << 16);
-        let flat = words.draw(self.legend, &mut dice);
+        let flat = drawn_words(words, self.legend, seed, step);
         Tensor::from_data(
             TensorData::new(flat, [self.legend.classes(), words.width()]),
             &self.device,
         )
     }
+}
+
+/// The words that a step draws for a legend, `[T, E]` flat.
+pub(crate) fn drawn_words(words: &Words, legend: Legend, seed: u64, step: usize) -> Vec<f32> {
+    let mut dice = ChaCha8Rng::seed_from_u64(seed ^ 0x7E87 ^ (step as u64) << 16);
+    words.draw(legend, &mut dice)
 }
 
 /// Share of each class, `[N, T, grid²]`, and of labelled pixels weighted by class, `[N, 1, grid²]`,

@@ -106,8 +106,8 @@ impl CloudMix {
     };
     /// For teaching to lean on SAR where the optical tile fails, and on both where it does not.
     pub const CLOUDY: Self = Self {
-        clear: 35,
-        thin: 15,
+        clear: 30,
+        thin: 25,
     };
 }
 
@@ -469,8 +469,8 @@ impl Sources {
         let mut dice = ChaCha8Rng::seed_from_u64(seed ^ 0xC011_A6E0);
         let most = (self.square.side_px / EUROSAT_PX).max(1);
         let across = match dice.random_range(0..6u8) {
-            0..2 => 1,
-            2 => most.min(2),
+            0..3 => 1,
+            3 => most.min(2),
             _ => most,
         };
         self.mosaic(across, clouds, &mut dice)

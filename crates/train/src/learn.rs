@@ -2,27 +2,19 @@
 //! side, the optimiser's step, the running mean, checkpoints.
 
 use std::collections::HashSet;
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, sync_channel};
 
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::Tensor;
 use mmovseg_model::MmOvSeg;
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
 
 use crate::TrainError;
 use crate::average::Average;
 use crate::batch::Batch;
-use crate::data::{Sample, Sources, Square};
+use crate::data::{Sample, Square};
+use crate::feed::{Draw, Feed};
 use crate::run::{Recipe, Run, StageOptions};
-use crate::vision::content;
 
-/// Samples prepared ahead of the step that uses them.
-const AHEAD: usize = 3;
-/// Samples of one kind (scene, collage, real pair) in a row.
-const SAME_KIND: usize = 2;
 /// Steps between two lines of the log.
 pub(crate) const LOG_STEPS: usize = 10;
 
@@ -39,18 +31,17 @@ pub(crate) fn learn(
     options: &StageOptions,
     recipe: &Recipe,
     model: MmOvSeg,
-    draw: impl Fn(&Sources, u64, &mut ChaCha8Rng) -> Result<Sample, TrainError> + Send + 'static,
+    draw: impl Draw,
     loss: impl Fn(&MmOvSeg, &Batch, usize) -> Loss + Sync,
 ) -> Result<(), TrainError> {
     let slow = recipe.slow_ids(&model);
     let (mut run, mut model, mut optimizers) = Run::start(options.plan(name), recipe, model)?;
     let square = Square::of(model.config());
     let mut average = Average::open(&run, &model)?;
-    let feed = feed(options, square, run.first(), draw)?;
+    // One thread keeps up: a step takes far longer than its samples.
+    let mut feed = Feed::start(options, square, run.first(), 1, draw, |_, batch| batch)?;
     for step in run.first()..options.steps {
-        let samples = feed
-            .recv()
-            .map_err(|_| content(&options.run, "the thread that prepares samples ended early"))??;
+        let samples = feed.next()?;
         let logs = step % LOG_STEPS == 0 || step + 1 == options.steps;
         let (gradients, terms) = gradients(&model, &samples, options, logs, |model, batch| {
             loss(model, batch, step)
@@ -201,35 +192,4 @@ impl ModuleVisitor for Sort<'_> {
         };
         into.register(param.id, gradient * self.factor);
     }
-}
-
-/// Samples of the steps to come, made by a thread of their own.
-fn feed(
-    options: &StageOptions,
-    square: Square,
-    first: usize,
-    draw: impl Fn(&Sources, u64, &mut ChaCha8Rng) -> Result<Sample, TrainError> + Send + 'static,
-) -> Result<Receiver<Result<Vec<Sample>, TrainError>>, TrainError> {
-    let sources = Arc::new(Sources::open(&options.data, square, options.progress)?);
-    let (sender, receiver) = sync_channel(AHEAD);
-    let options = options.clone();
-    std::thread::spawn(move || {
-        for step in first..options.steps {
-            let batch = (0..options.batch)
-                .map(|i| {
-                    let index = step * options.batch + i;
-                    let index = options.samples.map_or(index, |count| index % count);
-                    let seed = options.seed << 40 ^ index as u64;
-                    // Neighbours are of one kind: a part without real pairs needs no teacher.
-                    let kind = options.seed << 40 ^ (index / SAME_KIND) as u64;
-                    let mut dice = ChaCha8Rng::seed_from_u64(kind ^ 0xFEED);
-                    draw(&sources, seed, &mut dice)
-                })
-                .collect();
-            if sender.send(batch).is_err() {
-                return;
-            }
-        }
-    });
-    Ok(receiver)
 }

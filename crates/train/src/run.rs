@@ -12,6 +12,7 @@ use mmovseg_model::MmOvSeg;
 use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
+use crate::tensors;
 
 /// What every vision stage is told.
 #[derive(Clone)]
@@ -61,6 +62,8 @@ struct State {
 
 /// The mean of a stage's last weights, beside its checkpoint.
 pub(crate) const AVERAGE_FILE: &str = "average.bpk";
+/// What a trainer outside this program gave, see [`crate::feed`].
+const OUTSIDE_FILE: &str = "weights.safetensors";
 /// The states of the optimisers, beside the checkpoint.
 const OPTIMIZER_FILES: [&str; 2] = ["optimizer.bpk", "optimizer-slow.bpk"];
 /// Steps between two checkpoints.
@@ -307,12 +310,16 @@ impl Run {
 }
 
 /// What the stage `name` of a run gave, in place of `module`'s own weights: the mean of its last
-/// weights where it kept one.
+/// weights where it kept one, its own or that of a trainer outside.
 ///
 /// # Errors
 /// When the stage has not been run.
 pub fn result<M: Module>(run: &Path, name: &str, module: M) -> Result<M, TrainError> {
     let folder = run.join(name);
+    let outside = folder.join(OUTSIDE_FILE);
+    if outside.exists() {
+        return tensors::read_into(module, &outside);
+    }
     let average = folder.join(AVERAGE_FILE);
     let path = if average.exists() {
         average

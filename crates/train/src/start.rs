@@ -1,15 +1,14 @@
 //! Where the default model starts: weights that already tell colours, textures, neighbours and
 //! degrees of likeness apart, so that few steps on little hardware go into finding those again.
 
-use std::collections::BTreeMap;
 use std::f32::consts::PI;
-use std::path::Path;
 
 use burn::module::Module;
 use mmovseg_model::clip_text::TextTower;
 use mmovseg_model::{MmOvSeg, params};
 
 use crate::TrainError;
+use crate::tensors::{Tensors, values};
 
 /// Amplitude of the position tables beside patch tokens of about unit variance.
 const POSITION_AMPLITUDE: f32 = 0.3;
@@ -141,9 +140,6 @@ pub(crate) fn take_over(model: MmOvSeg, from: MmOvSeg) -> Result<MmOvSeg, TrainE
     Ok(model.load(&mut tensors))
 }
 
-/// Flat tensors with their shapes, by checkpoint name.
-pub(crate) type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
-
 /// The model with its values as `edit` leaves them; names that `edit` adds replace what they name.
 ///
 /// # Errors
@@ -155,23 +151,6 @@ pub(crate) fn change<M: Module>(
     let mut tensors = values(&model)?;
     edit(&mut tensors);
     Ok(params::load(model, &mut tensors))
-}
-
-/// Every parameter's values.
-///
-/// # Errors
-/// When the device gives no values.
-pub(crate) fn values<M: Module>(model: &M) -> Result<Tensors, TrainError> {
-    params::export(model)
-        .into_iter()
-        .map(|(name, shape, flat)| {
-            let data = flat
-                .into_data()
-                .try_into_vec()
-                .map_err(TrainError::device(Path::new(&name)))?;
-            Ok((name, (shape, data)))
-        })
-        .collect()
 }
 
 /// `count` cosine patterns over `3 × side × side` pixels, flat, slow ones first: all of luminance,

@@ -1,17 +1,16 @@
 //! The vision stages: both optical towers, the SAR tower after the optical one (the paper's
 //! cross-modal unification), and segmentation under clouds (the paper's stage 2).
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::tensor::activation::relu;
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use mmovseg_model::dino::DinoTaps;
 use mmovseg_model::network::{DinoMaps, Modality};
 use mmovseg_model::{MmOvSeg, ModelConfig, Silent, cosine};
 use mmovseg_scene::CLASSES;
 use mmovseg_text::Tokenizer;
-use mmovseg_weights::{Checkpoint, HostTensor, Manifest, StoreDtype};
+use mmovseg_weights::{HostTensor, Manifest, StoreDtype};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -24,17 +23,18 @@ use crate::learn::{Loss, learn};
 use crate::paper;
 use crate::run::{Recipe, StageOptions, result};
 use crate::start;
+use crate::tensors;
 use crate::words::Words;
 
 /// Prompt of the default model: the bare class name, which the text tower was taught on.
 pub const NANO_TEMPLATE: &str = "{}";
 /// Weight of the towers' own classification beside the segmentation losses.
-const DENSE_WEIGHT: f64 = 0.3;
+pub(crate) const DENSE_WEIGHT: f64 = 0.3;
 
 /// Weight of the unification of SAR with optical embeddings beside the losses of stage 1.
 const ALIGN_PLACE_WEIGHT: f64 = 0.3;
 /// The same beside the segmentation losses.
-const PLACE_WEIGHT: f64 = 0.1;
+pub(crate) const PLACE_WEIGHT: f64 = 0.1;
 
 /// Teaches both optical towers land cover, on scenes, EuroSAT tiles and collages of them, clear and clouded:
 /// every cell of the feature grid is classified by its cosine with class words. Of a tile that stands alone,
@@ -43,36 +43,20 @@ const PLACE_WEIGHT: f64 = 0.1;
 /// # Errors
 /// When the text stage has not been run, or a file cannot be read or written.
 pub fn train_optical(options: &StageOptions) -> Result<(), TrainError> {
-    let origin = Origin::open(options)?;
-    let words = origin.words()?;
-    let model = if origin.has_weights {
-        origin.model
-    } else {
-        start::towers(origin.model)?
-    };
-    let model = model.learn_only(|name| {
-        name.contains("clip_model.visual")
-            || name.starts_with("dino_model.")
-            || name.starts_with("dino_down_sample.")
-    });
-    let draw = |sources: &Sources, seed, dice: &mut ChaCha8Rng| match dice.random_range(0..100u8) {
-        0..88 if sources.has_eurosat() => sources.tile(seed, CloudMix::MOSTLY_CLEAR),
-        88..92 if sources.has_eurosat() => sources.collage(seed, CloudMix::MOSTLY_CLEAR),
-        _ => Ok(sources.scene(seed, CloudMix::MOSTLY_CLEAR)),
-    };
+    let (model, words) = optical_start(options)?;
     learn(
         "optical",
         options,
         &Recipe::OURS,
-        model,
-        draw,
+        model.learn_only(optical_learns),
+        optical_sample,
         |model, batch, step| {
             let text = batch.text(&words, options.seed, step);
             let optical = batch.optical.clone();
             let (embeddings, names) = if batch.is_whole {
-                let mut dice =
-                    ChaCha8Rng::seed_from_u64(options.seed ^ 0x9A7C ^ (step as u64) << 16);
-                let keep = a_quarter(model.config().dino_grid(), &mut dice, &batch.device);
+                let keep = a_quarter(model.config().dino_grid(), options.seed, step);
+                let count = keep.len();
+                let keep = Tensor::from_data(TensorData::new(keep, [count]), &batch.device);
                 let embeddings = model.thinned_embeddings(optical, keep, &mut Silent);
                 (embeddings, ["clip of tiles", "dino of tiles"])
             } else {
@@ -93,17 +77,49 @@ pub fn train_optical(options: &StageOptions) -> Result<(), TrainError> {
     )
 }
 
-/// One patch of each two by two, row by row, `[grid² / 4]`.
-fn a_quarter(grid: usize, dice: &mut ChaCha8Rng, device: &Device) -> Tensor<1, Int> {
+/// The model that `optical` starts with, and its words.
+pub(crate) fn optical_start(options: &StageOptions) -> Result<(MmOvSeg, Words), TrainError> {
+    let origin = Origin::open(options)?;
+    let words = origin.words()?;
+    let model = if origin.has_weights {
+        origin.model
+    } else {
+        start::towers(origin.model)?
+    };
+    Ok((model, words))
+}
+
+/// Whether `optical` teaches the parameter of this checkpoint name.
+pub(crate) fn optical_learns(name: &str) -> bool {
+    name.contains("clip_model.visual")
+        || name.starts_with("dino_model.")
+        || name.starts_with("dino_down_sample.")
+}
+
+/// A sample of `optical`.
+pub(crate) fn optical_sample(
+    sources: &Sources,
+    seed: u64,
+    dice: &mut ChaCha8Rng,
+) -> Result<Sample, TrainError> {
+    match dice.random_range(0..100u8) {
+        0..88 if sources.has_eurosat() => sources.tile(seed, CloudMix::MOSTLY_CLEAR),
+        88..92 if sources.has_eurosat() => sources.collage(seed, CloudMix::MOSTLY_CLEAR),
+        _ => Ok(sources.scene(seed, CloudMix::MOSTLY_CLEAR)),
+    }
+}
+
+/// The patches that a step keeps of thinned tiles: one of each two by two, row by row, `[grid² / 4]`.
+pub(crate) fn a_quarter(grid: usize, seed: u64, step: usize) -> Vec<i32> {
+    let mut dice = ChaCha8Rng::seed_from_u64(seed ^ 0x9A7C ^ (step as u64) << 16);
     let half = grid / 2;
-    let keep: Vec<i32> = (0..half * half)
+    (0..half * half)
         .map(|i| {
             let [row, column] =
                 [i / half, i % half].map(|at| 2 * at + dice.random_range(0..2usize));
             (row * grid + column) as i32
         })
-        .collect();
-    Tensor::from_data(TensorData::new(keep, [half * half]), device)
+        .collect()
 }
 
 /// Cross-modal unification: the optical DINO is frozen and sees the clear tile, the SAR DINO
@@ -281,29 +297,16 @@ pub fn train_segment(options: &StageOptions) -> Result<(), TrainError> {
         let model = origin.after(options, &["align"], "align")?;
         return paper::segment(options, model, &prompts);
     }
-    let words = origin.words()?;
-    let has_head = origin.has_weights;
-    let model = origin.after(options, &["pixels", "align", "optical"], "align")?;
-    let model = if has_head {
-        model
-    } else {
-        start::correlation(model)?
-    };
-    let model = model
-        .learn_only(|name| name.contains("clip_model.visual") || !name.contains("clip_model."));
-    let draw = |sources: &Sources, seed, dice: &mut ChaCha8Rng| {
-        labelled(sources, seed, dice, [30, 10], CloudMix::CLOUDY)
-    };
+    let (model, words) = origin.segment_start(options)?;
     learn(
         "segment",
         options,
         &Recipe::OURS,
-        model,
-        draw,
+        model.learn_only(segment_learns),
+        segment_sample,
         |model, batch, step| {
-            let mut dice = ChaCha8Rng::seed_from_u64(options.seed ^ 0x0DA1 ^ (step as u64) << 16);
             let text = batch.text(&words, options.seed, step);
-            let modality = match dice.random_range(0..100u8) {
+            let modality = match sensors_roll(options.seed, step) {
                 _ if !batch.any_sar => Modality::Optical,
                 0..15 => Modality::Optical,
                 15..40 => Modality::Sar,
@@ -373,6 +376,30 @@ pub fn train_segment(options: &StageOptions) -> Result<(), TrainError> {
             loss
         },
     )
+}
+
+/// The model that `segment` starts with, and its words.
+pub(crate) fn segment_start(options: &StageOptions) -> Result<(MmOvSeg, Words), TrainError> {
+    Origin::open(options)?.segment_start(options)
+}
+
+/// Whether `segment` teaches the parameter of this checkpoint name.
+pub(crate) fn segment_learns(name: &str) -> bool {
+    name.contains("clip_model.visual") || !name.contains("clip_model.")
+}
+
+/// A sample of `segment`.
+pub(crate) fn segment_sample(
+    sources: &Sources,
+    seed: u64,
+    dice: &mut ChaCha8Rng,
+) -> Result<Sample, TrainError> {
+    labelled(sources, seed, dice, [36, 12], CloudMix::CLOUDY)
+}
+
+/// What chooses the sensors of a step of `segment`, below 100.
+pub(crate) fn sensors_roll(seed: u64, step: usize) -> u8 {
+    ChaCha8Rng::seed_from_u64(seed ^ 0x0DA1 ^ (step as u64) << 16).random_range(0..100u8)
 }
 
 /// The embeddings of a fusion or of one sensor, `[N, g², E]`.
@@ -511,6 +538,18 @@ impl Origin {
         Words::embed(&self.model, &self.tokenizer, &self.template)
     }
 
+    fn segment_start(self, options: &StageOptions) -> Result<(MmOvSeg, Words), TrainError> {
+        let words = self.words()?;
+        let has_head = self.has_weights;
+        let model = self.after(options, &["pixels", "align", "optical"], "align")?;
+        let model = if has_head {
+            model
+        } else {
+            start::correlation(model)?
+        };
+        Ok((model, words))
+    }
+
     /// The model after the first of `stages` that was run here; without any, a package's weights.
     /// A model that started from nothing must have been through `needed`.
     fn after(
@@ -561,16 +600,7 @@ fn with_text_of(run: &Path, model: MmOvSeg) -> Result<(MmOvSeg, Tokenizer), Trai
     })?;
     let tokenizer = Tokenizer::from_json(&json)?;
     let path = folder.join("text.safetensors");
-    let checkpoint = Checkpoint::open(&path).map_err(|e| content(&path, e))?;
-    let names: Vec<String> = checkpoint
-        .names_and_shapes()
-        .map(|(name, _)| name.to_owned())
-        .collect();
-    let mut tensors = BTreeMap::new();
-    for name in names {
-        let tensor = checkpoint.read(&name).map_err(|e| content(&path, e))?;
-        tensors.insert(tensor.name, (tensor.shape, tensor.data));
-    }
+    let mut tensors = tensors::read(&path)?;
     let wanted = model.parameter_shapes();
     for (name, (shape, _)) in &tensors {
         if wanted.get(name) != Some(shape) {

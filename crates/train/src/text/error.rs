@@ -53,7 +53,7 @@ impl TrainError {
     }
 
     /// For `map_err` on a parser.
-    pub(super) fn content<'a, E: std::fmt::Display>(path: &'a Path) -> impl FnOnce(E) -> Self + 'a {
+    pub(crate) fn content<'a, E: std::fmt::Display>(path: &'a Path) -> impl FnOnce(E) -> Self + 'a {
         move |error| Self::Content {
             path: path.to_owned(),
             what: error.to_string(),

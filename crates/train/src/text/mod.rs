@@ -20,6 +20,7 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
+use crate::tensors;
 use corpus::{Kind, Phrase, fnv1a};
 pub use error::TrainError;
 use landcover::{EVERYDAY, VIEW};
@@ -304,33 +305,19 @@ fn token_table(
 
 /// Writes the tower under its checkpoint names (spec §15).
 fn export(tower: &mmovseg_model::clip_text::TextTower, path: &Path) -> Result<(), TrainError> {
-    let mut tensors = Vec::new();
-    for (name, shape, flat) in mmovseg_model::params::export(tower) {
-        let stem = if name.starts_with("resblocks.") {
-            "transformer."
-        } else {
-            ""
-        };
-        let values: Vec<f32> = flat
-            .into_data()
-            .try_into_vec()
-            .map_err(TrainError::device(path))?;
-        let bytes: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
-        tensors.push((
-            format!("sem_seg_head.predictor.clip_model.{stem}{name}"),
-            shape,
-            bytes,
-        ));
-    }
-    let views = tensors
-        .iter()
-        .map(|(name, shape, bytes)| Ok((name, TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
-        .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
-        .map_err(TrainError::content(path))?;
-    write(
-        path,
-        &safetensors::serialize(views, None).map_err(TrainError::content(path))?,
-    )
+    let named = tensors::values(tower)?
+        .into_iter()
+        .map(|(name, tensor)| {
+            let stem = if name.starts_with("resblocks.") {
+                "transformer."
+            } else {
+                ""
+            };
+            let name = format!("sem_seg_head.predictor.clip_model.{stem}{name}");
+            (name, tensor)
+        })
+        .collect();
+    tensors::write(path, &named)
 }
 
 /// Gives unit vectors `[texts, width]` of texts.
