@@ -47,6 +47,25 @@ GPUDevice.prototype.createBuffer = function (given) {
 };
 ";
 
+/// The same, where the Worker's memory can be filled: it then has what it already took and no byte more.
+const FULL_MEMORY: &str = "
+let memory;
+const instantiate = WebAssembly.instantiateStreaming;
+WebAssembly.instantiateStreaming = async function (...given) {
+  const made = await instantiate.apply(this, given);
+  memory = made.instance.exports.memory;
+  return made;
+};
+const faults = new BroadcastChannel('faults');
+faults.onmessage = ({ data }) => {
+  if (data !== 'fill') return;
+  for (let pages = 32768; pages >= 1; pages /= 2) {
+    try { for (;;) memory.grow(pages); } catch { /* no room for so many */ }
+  }
+  faults.postMessage('full');
+};
+";
+
 /// Runs `test` on the built page with a Worker that has `faults`, where there is a model.
 fn with_faults(
     name: &str,
@@ -124,6 +143,26 @@ fn a_worker_that_the_browser_ended_is_replaced_and_the_inputs_stay() -> Result<(
         recovered(page, "CPU").await?;
         assert!((inputs(page).await?, mask(page).await?) == before);
         Ok(())
+    })
+}
+
+#[test]
+fn a_worker_without_memory_is_replaced_and_the_inputs_stay() -> Result<()> {
+    with_faults("failing-wasm-memory", FULL_MEMORY, async |page| {
+        ready_scene(page, "scene=7").await?;
+        // Far more classes than the engine has computed with: what it holds does not do for them.
+        let words: Vec<String> = (1..=60).map(|i| format!("c{i}")).collect();
+        type_classes(page, &words.join(", ")).await?;
+        let before = inputs(page).await?;
+        let listen = "new BroadcastChannel('faults').onmessage = ({ data }) => { window.filled = data === 'full'; };";
+        page.execute(listen, vec![]).await?;
+        fail(page, "fill").await?;
+        page.wait_until("window.filled", SOON).await?;
+        page.click(&test_id("run")).await?;
+        recovered(page, "CPU").await?;
+        assert!(inputs(page).await? == before);
+        // The fresh engine has room for them.
+        run_again(page).await
     })
 }
 
