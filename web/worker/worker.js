@@ -25,7 +25,9 @@ try {
       });
     });
   }
-  await init();
+  const wasm = await init();
+  // Once, and not before each call from here (build.rs).
+  wasm.__wasm_call_ctors();
   start();
   self.removeEventListener("message", keep);
   for (const data of early) {

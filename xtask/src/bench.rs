@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
+use xtask::chrome::Adapter;
 use xtask::paths;
 
 use crate::checks::HEAVY;
@@ -31,6 +32,9 @@ pub struct Options {
     /// Where to measure
     #[arg(long, default_value = "native,cpu,gpu", value_delimiter = ',')]
     on: Vec<Place>,
+    /// What WebGPU runs on in the browser: SwiftShader on the CPU, or the machine's own graphics card
+    #[arg(long, default_value = "software", value_name = "software|hardware", value_parser = Adapter::of)]
+    adapter: Adapter,
     /// Where to write the figures
     #[arg(long, value_name = "FILE.json")]
     json: Option<PathBuf>,
@@ -114,7 +118,7 @@ pub fn bench(options: &Options) -> Result<()> {
     let jobs = options.jobs(&known, &graphs)?;
     if !jobs.is_empty() {
         let site = site(&setup::web_tools()?, &folder, &graphs)?;
-        for report in in_browser(&site, &jobs)? {
+        for report in in_browser(options.adapter, &site, &jobs)? {
             if let Some(graph) = report["graph"].as_str() {
                 same(&report)?;
                 let gpu = report["gpu"] == true;
@@ -279,7 +283,7 @@ fn site(tools: &WebTools, folder: &Path, graphs: &Path) -> Result<PathBuf> {
     Ok(site)
 }
 
-fn in_browser(site: &Path, jobs: &[Value]) -> Result<Vec<Value>> {
+fn in_browser(adapter: Adapter, site: &Path, jobs: &[Value]) -> Result<Vec<Value>> {
     let browser = setup::browser()?;
     let mut command = cargo(&Toolchain::Active);
     command
@@ -293,6 +297,7 @@ fn in_browser(site: &Path, jobs: &[Value]) -> Result<Vec<Value>> {
             "bench",
             "--",
         ])
+        .arg(adapter.name())
         .arg(site)
         .arg(Value::from(jobs).to_string())
         .env("CHROME", &browser.chromium)

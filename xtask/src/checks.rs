@@ -5,7 +5,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use xtask::{chrome, paths};
+use xtask::chrome::{self, Adapter};
+use xtask::paths;
 
 use crate::run::{Counts, Toolchain, cargo, output, run, run_tests};
 use crate::setup::{self, Browser, WebTools};
@@ -282,7 +283,8 @@ fn golden(tools: &WebTools, browser: &Browser) -> Result<Command> {
     }
     let file = paths::cache().join("webdriver.json");
     fs::create_dir_all(paths::cache())?;
-    fs::write(&file, chrome::capabilities(&[]).to_string())
+    let wanted = chrome::capabilities(Adapter::Software, &[]);
+    fs::write(&file, wanted.to_string())
         .with_context(|| format!("cannot write {}", file.display()))?;
     // All wasm packages are selected; only the golden crate has integration tests.
     let mut command = wasm_command(tools, "test");

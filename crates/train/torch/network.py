@@ -248,7 +248,7 @@ class Network(nn.Module):
             return t.reshape(-1, w * w, size(t, 5))
 
         guided, values = cut(torch.cat([n, guide], 2)), cut(n)
-        mask = self.shift_mask(grid, w, shift).to(x.device).repeat(size(x, 0), 1, 1).unsqueeze(1) if shift else None
+        mask = self.shift_mask(grid, w, shift).to(x).repeat(size(x, 0), 1, 1).unsqueeze(1) if shift else None
         q, k = self.linear(guided, name + "attn.q"), self.linear(guided, name + "attn.k")
         mixed = self.attend(q, k, self.linear(values, name + "attn.v"), h["heads"], mask)
         mixed = self.linear(mixed, name + "attn.proj")
@@ -274,7 +274,7 @@ class Network(nn.Module):
         # One row stands for all pads.
         s_all = torch.cat([s, self.p(name + "padding_tokens").expand(size(s, 0), -1, -1)], 1)
         guide = torch.cat([text[None], self.p(name + "padding_guidance")], 1).expand(size(s, 0), -1, -1)
-        weight = torch.ones(size(s_all, 1), device=s.device)
+        weight = torch.ones(size(s_all, 1), device=s.device, dtype=s.dtype)
         weight[-1] = pads
         n = self.layer_norm(s_all, name + "norm1")
         guided = torch.cat([n, guide], 2)

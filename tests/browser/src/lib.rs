@@ -14,8 +14,9 @@ use fantoccini::wd::{Capabilities, TimeoutConfiguration};
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
+use xtask::chrome::{self, Adapter};
+use xtask::paths;
 use xtask::server::StaticServer;
-use xtask::{chrome, paths};
 
 /// How long ChromeDriver may take to answer after its start.
 const DRIVER_START: Duration = Duration::from_secs(30);
@@ -91,8 +92,9 @@ pub struct Page {
     _scratch: Scratch,
 }
 
-/// Serves `site` and runs `test` with a fresh browser, which has opened nothing yet. When the test
-/// fails, the page's console and a screenshot are reported with the error.
+/// Serves `site` and runs `test` with a fresh browser, which has opened nothing yet; its WebGPU is the
+/// software one, the same on every machine. When the test fails, the page's console and a screenshot
+/// are reported with the error.
 ///
 /// # Errors
 /// The test's own, or what kept the browser from starting.
@@ -100,11 +102,22 @@ pub fn with_page<F>(name: &str, site: &Path, test: F) -> Result<()>
 where
     F: AsyncFnOnce(&Page) -> Result<()>,
 {
+    with_page_on(Adapter::Software, name, site, test)
+}
+
+/// [`with_page`] with WebGPU on `adapter`.
+///
+/// # Errors
+/// As in [`with_page`].
+pub fn with_page_on<F>(adapter: Adapter, name: &str, site: &Path, test: F) -> Result<()>
+where
+    F: AsyncFnOnce(&Page) -> Result<()>,
+{
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let page = Page::open(name, site).await?;
+        let page = Page::open(adapter, name, site).await?;
         let mut result = test(&page).await;
         if let Err(error) = result {
             result = Err(page.explain(name, error).await);
@@ -116,7 +129,7 @@ where
 }
 
 impl Page {
-    async fn open(name: &str, site: &Path) -> Result<Self> {
+    async fn open(adapter: Adapter, name: &str, site: &Path) -> Result<Self> {
         let scratch =
             Scratch(std::env::temp_dir().join(format!("mmovseg-{name}-{}", std::process::id())));
         let downloads = scratch.0.join("downloads");
@@ -125,10 +138,11 @@ impl Page {
         let driver = Driver::start()?;
 
         let profile = scratch.0.join("profile");
-        let mut wanted = chrome::capabilities(&[
+        let flags = [
             format!("user-data-dir={}", profile.display()),
             "window-size=1280,900".into(),
-        ]);
+        ];
+        let mut wanted = chrome::capabilities(adapter, &flags);
         wanted["goog:chromeOptions"]["prefs"] = json!({
             "download.default_directory": downloads,
             "download.prompt_for_download": false,

@@ -1,25 +1,45 @@
-//! Runs the bench's page in Chromium: `bench SITE JOBS` measures each job of a JSON list in turn and
-//! prints the reports as JSON lines as they come.
+//! Runs the bench's page in Chromium: `bench ADAPTER SITE JOBS` measures each job of a JSON list in turn
+//! and prints the reports as JSON lines as they come. ADAPTER is what WebGPU runs on: `software` or
+//! `hardware`.
 
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use mmovseg_browser_tests::with_page;
+use mmovseg_browser_tests::with_page_on;
 use serde_json::Value;
 use std::time::Duration;
+use xtask::chrome::Adapter;
+
+/// What WebGPU runs on, as the browser tells it.
+const CARD: &str = "const adapter = await navigator.gpu?.requestAdapter();\
+    if (!adapter) return null;\
+    const { vendor, architecture, device, description, isFallbackAdapter } = adapter.info;\
+    return { vendor, architecture, device, description, fallback: isFallbackAdapter };";
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [site, jobs] = &arguments[..] else {
-        bail!("usage: bench SITE JOBS");
+    let [adapter, site, jobs] = &arguments[..] else {
+        bail!("usage: bench ADAPTER SITE JOBS");
     };
+    let adapter = Adapter::of(adapter)?;
     let jobs: Vec<Value> = serde_json::from_str(jobs).context("JOBS is a JSON list")?;
-    with_page("bench", Path::new(site), async |page| {
+    with_page_on(adapter, "bench", Path::new(site), async |page| {
         page.goto("").await?;
         page.wait_for("[data-ready=yes]", Duration::from_secs(60))
             .await?;
         let browser = page.execute("return navigator.userAgent", vec![]).await?;
-        println!("{}", serde_json::json!({ "browser": browser }));
+        let card = page.execute_async(CARD).await?;
+        // Chromium falls back to SwiftShader without a word.
+        if adapter == Adapter::Hardware && card["fallback"] != false {
+            bail!(
+                "WebGPU has no graphics card but {card}: see that its Vulkan driver is installed, \
+                 and that VK_ICD_FILENAMES, where set, names it"
+            );
+        }
+        println!(
+            "{}",
+            serde_json::json!({ "browser": browser, "adapter": card })
+        );
         for job in &jobs {
             let report = page
                 .execute_async(&format!("return window.measure({job})"))

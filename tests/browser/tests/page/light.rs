@@ -1,10 +1,10 @@
-//! Weight: what a visitor downloads, compressed as the server sends it.
+//! Weight: what a visitor downloads, compressed as the server sends it, and what a call of the engine drags along.
 
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use mmovseg_browser_tests::dist;
+use mmovseg_browser_tests::{dist, with_page};
 
 /// Most for the page before the engine loads.
 const PAGE_BYTES: u64 = 400_000;
@@ -55,4 +55,20 @@ fn page_and_engine_keep_to_their_budgets() -> Result<()> {
         "the engine has {engine} bytes, allowed {ENGINE_BYTES}"
     );
     Ok(())
+}
+
+/// Linked as a command, the engine once ran some thousand constructors before each call from JavaScript.
+#[test]
+fn the_engines_constructors_run_once_and_not_before_each_call() -> Result<()> {
+    with_page("light-constructors", &dist()?, async |page| {
+        page.goto("icon.svg").await?;
+        let exported = "const engine = WebAssembly.compileStreaming(fetch('engine/mmovseg_worker_bg.wasm'));\
+            return WebAssembly.Module.exports(await engine).some(({ name }) => name === '__wasm_call_ctors');";
+        let exported = page.execute_async(exported).await?;
+        assert!(
+            exported == true,
+            "the engine's wasm does not export its constructors: see web/worker/build.rs"
+        );
+        Ok(())
+    })
 }
