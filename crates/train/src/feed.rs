@@ -254,3 +254,88 @@ fn describe(stage: FedStage, options: &StageOptions, model: &MmOvSeg) -> Result<
     let text = serde_json::to_vec_pretty(&told).map_err(|e| content(&folder, e))?;
     std::fs::write(folder.join(FEED_FILE), text).map_err(failed)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+    use std::path::{Path, PathBuf};
+
+    use burn::tensor::Device;
+    use mmovseg_model::{MmOvSeg, ModelConfig};
+
+    use super::{FedStage, stream};
+    use crate::import::start_from;
+    use crate::run::{StageOptions, result};
+    use crate::tensors;
+
+    const STEPS: usize = 3;
+    const BATCH: usize = 2;
+
+    fn options(run: PathBuf) -> StageOptions {
+        StageOptions {
+            // No data: scenes are generated.
+            data: run.join("none"),
+            run,
+            steps: STEPS,
+            batch: BATCH,
+            part: BATCH,
+            learning_rate: 1e-3,
+            samples: None,
+            seed: 7,
+            device: Device::flex(),
+            progress: |_| {},
+        }
+    }
+
+    #[test]
+    fn a_stage_that_ran_outside_got_the_same_samples_and_its_weights_come_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = folder.path().join("run");
+        let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/nano");
+        start_from(&package, &run).unwrap();
+        let options = options(run.clone());
+
+        let mut all = Vec::new();
+        stream(FedStage::Segment, &options, 0, &mut all).unwrap();
+        let config = ModelConfig::nano();
+        let area = config.input_px * config.input_px;
+        let keep = config.dino_grid() * config.dino_grid() / 4;
+        let head = 4 + 4 * keep + 4 * 17 * config.clip.embed;
+        let step = head + BATCH * (4 + 7 * area);
+        assert_eq!(all.len(), STEPS * step);
+        // From a later step on, as a trainer that goes on asks for it.
+        let mut rest = Vec::new();
+        stream(FedStage::Segment, &options, 1, &mut rest).unwrap();
+        assert!(rest == all[step..]);
+        // Of the first sample: scenes have a SAR tile and seven classes, and tiles are pictures.
+        let sample = &all[head..][..4 + 7 * area];
+        assert_eq!((sample[0], sample[2], sample[3]), (1, 0, 0));
+        let (tiles, labels) = sample[4..].split_at(6 * area);
+        assert!(labels.iter().all(|&label| label < 7));
+        let mean =
+            |tile: &[u8]| tile.iter().map(|&v| f64::from(v)).sum::<f64>() / tile.len() as f64;
+        for tile in tiles.chunks_exact(3 * area) {
+            assert!(
+                (20.0..235.0).contains(&mean(tile)),
+                "a mean of {}",
+                mean(tile)
+            );
+        }
+
+        let start = run.join("segment/start.safetensors");
+        let mut weights = tensors::read(&start).unwrap();
+        let (_, gain) = weights.get_mut("pixel_head.gain").unwrap();
+        gain[0] = 3.25;
+        let trained = run.join("segment/weights.safetensors");
+        tensors::write(&trained, &weights).unwrap();
+        let model = MmOvSeg::new(&config, &Device::flex()).unwrap();
+        let model = result(&run, "segment", model).unwrap();
+        assert!(tensors::values(&model).unwrap() == weights);
+
+        weights.remove("pixel_head.gain");
+        tensors::write(&trained, &weights).unwrap();
+        let error = result(&run, "segment", model).unwrap_err().to_string();
+        assert!(error.contains("pixel_head.gain"), "{error}");
+    }
+}
