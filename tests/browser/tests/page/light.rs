@@ -57,7 +57,7 @@ fn page_and_engine_keep_to_their_budgets() -> Result<()> {
     Ok(())
 }
 
-/// Linked as a command, the engine once ran some thousand constructors before each call from JavaScript.
+/// Linked as a command, the engine once ran some five thousand constructors before each call from JavaScript.
 #[test]
 fn the_engines_constructors_run_once_and_not_before_each_call() -> Result<()> {
     with_page("light-constructors", &dist()?, async |page| {
