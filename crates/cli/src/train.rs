@@ -81,6 +81,12 @@ struct SegmentArgs {
     /// Folder to write the finished model to, as a package
     #[arg(long, value_name = "DIR")]
     package: Option<PathBuf>,
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+#[derive(clap::Args)]
+struct StoreArgs {
     /// How the package stores matrices
     #[arg(long, default_value = "q8", value_parser = choice::<StoreDtype>(&["f32", "f16", "q8", "q4"]))]
     dtype: StoreDtype,
@@ -94,28 +100,20 @@ struct PackageArgs {
     /// Folder to write the model to
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// How the package stores matrices
-    #[arg(long, default_value = "q8", value_parser = choice::<StoreDtype>(&["f32", "f16", "q8", "q4"]))]
-    dtype: StoreDtype,
+    #[command(flatten)]
+    store: StoreArgs,
 }
 
 #[derive(clap::Args)]
 struct FeedArgs {
     /// The stage
-    #[arg(value_enum)]
-    stage: FedStageArg,
+    #[arg(value_parser = choice::<FedStage>(&["optical", "segment"]))]
+    stage: FedStage,
     /// Step to begin with
     #[arg(long, value_name = "N", default_value_t = 0)]
     first: usize,
     #[command(flatten)]
     vision: VisionArgs,
-}
-
-/// Stages that can run outside.
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum FedStageArg {
-    Optical,
-    Segment,
 }
 
 #[derive(clap::Args)]
@@ -178,10 +176,10 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Stage::Segment(args) => {
             vision(&args.vision, &SEGMENT, train_segment)?;
             args.package.as_deref().map_or(Ok(()), |out| {
-                package(&args.vision.common.run, out, args.dtype)
+                package(&args.vision.common.run, out, args.store.dtype)
             })
         }
-        Stage::Package(args) => package(&args.run, &args.out, args.dtype),
+        Stage::Package(args) => package(&args.run, &args.out, args.store.dtype),
         Stage::Feed(args) => feed(&args),
     }
 }
@@ -217,13 +215,13 @@ fn vision(
 }
 
 fn feed(args: &FeedArgs) -> anyhow::Result<()> {
-    let (stage, defaults) = match args.stage {
-        FedStageArg::Optical => (FedStage::Optical, &OPTICAL),
-        FedStageArg::Segment => (FedStage::Segment, &SEGMENT),
+    let defaults = match args.stage {
+        FedStage::Optical => &OPTICAL,
+        FedStage::Segment => &SEGMENT,
     };
     let options = options(&args.vision, defaults)?;
     let mut out = std::io::stdout().lock();
-    Ok(stream(stage, &options, args.first, &mut out)?)
+    Ok(stream(args.stage, &options, args.first, &mut out)?)
 }
 
 fn options(args: &VisionArgs, defaults: &Defaults) -> anyhow::Result<StageOptions> {

@@ -5,7 +5,7 @@ use burn::module::Module;
 use mmovseg_model::MmOvSeg;
 
 use crate::TrainError;
-use crate::run::{AVERAGE_FILE, Run, content};
+use crate::run::{AVERAGE_FILE, Run};
 use crate::tensors::{Tensors, values};
 
 /// Steps between two looks at the weights.
@@ -24,7 +24,10 @@ impl Average {
         let path = run.folder().join(AVERAGE_FILE);
         let looks = run.first() / EVERY_STEPS;
         let begun = if looks > 0 {
-            let kept = model.valid().try_load_file(&path).map_err(content(&path))?;
+            let kept = model
+                .valid()
+                .try_load_file(&path)
+                .map_err(TrainError::content(&path))?;
             values(&kept)?
         } else {
             values(model)?
@@ -59,6 +62,6 @@ impl Average {
             .valid()
             .load(&mut self.values.clone())
             .save_file(&path)
-            .map_err(content(&path))
+            .map_err(TrainError::content(&path))
     }
 }

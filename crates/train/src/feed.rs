@@ -103,7 +103,8 @@ fn sample(
 }
 
 /// A stage that can run outside this program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum FedStage {
     /// [`vision::train_optical`].
     Optical,
@@ -157,24 +158,11 @@ pub fn stream(
     let grid = model.config().dino_grid();
     let seed = options.seed;
     let finish = move |step, samples| record(grid, &words, seed, step, samples);
-    let mut feed = match stage {
-        FedStage::Optical => Feed::start(
-            options,
-            square,
-            first,
-            threads,
-            vision::optical_sample,
-            finish,
-        )?,
-        FedStage::Segment => Feed::start(
-            options,
-            square,
-            first,
-            threads,
-            vision::segment_sample,
-            finish,
-        )?,
+    let draw = match stage {
+        FedStage::Optical => vision::optical_sample,
+        FedStage::Segment => vision::segment_sample,
     };
+    let mut feed = Feed::start(options, square, first, threads, draw, finish)?;
     let closed = |error| content("samples".as_ref(), format!("nobody takes them ({error})"));
     for _ in first..options.steps {
         out.write_all(&feed.next()?).map_err(closed)?;
@@ -220,12 +208,7 @@ fn append_bytes(bytes: &mut Vec<u8>, planes: &[f32]) {
 
 fn describe(stage: FedStage, options: &StageOptions, model: &MmOvSeg) -> Result<(), TrainError> {
     let folder = options.run.join(stage.name());
-    let failed = |source| TrainError::File {
-        path: folder.clone(),
-        source,
-        hint: "give a folder that can be written and has room",
-    };
-    std::fs::create_dir_all(&folder).map_err(failed)?;
+    std::fs::create_dir_all(&folder).map_err(TrainError::file(&folder, tensors::NO_ROOM))?;
     let weights = values(model)?;
     let learns: fn(&str) -> bool = match stage {
         FedStage::Optical => vision::optical_learns,
@@ -252,7 +235,8 @@ fn describe(stage: FedStage, options: &StageOptions, model: &MmOvSeg) -> Result<
     let path = folder.join(START_FILE);
     tensors::write(&path, &weights)?;
     let text = serde_json::to_vec_pretty(&told).map_err(|e| content(&folder, e))?;
-    std::fs::write(folder.join(FEED_FILE), text).map_err(failed)
+    let path = folder.join(FEED_FILE);
+    std::fs::write(&path, text).map_err(TrainError::file(&path, tensors::NO_ROOM))
 }
 
 #[cfg(test)]

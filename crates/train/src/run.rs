@@ -12,7 +12,7 @@ use mmovseg_model::MmOvSeg;
 use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
-use crate::tensors;
+use crate::tensors::{self, NO_ROOM};
 
 /// What every vision stage is told.
 #[derive(Clone)]
@@ -167,7 +167,7 @@ impl Run {
         module: M,
     ) -> Result<(Self, M, Optimizers), TrainError> {
         let folder = &plan.folder;
-        std::fs::create_dir_all(folder).map_err(file(folder))?;
+        std::fs::create_dir_all(folder).map_err(TrainError::file(folder, NO_ROOM))?;
         let mut optimizers = Optimizers {
             main: recipe.optimizer(),
             slow: recipe.slow.as_ref().map(|_| recipe.optimizer()),
@@ -176,8 +176,9 @@ impl Run {
         let mut first = 0;
         let path = folder.join("state.json");
         if path.exists() {
-            let bytes = std::fs::read(&path).map_err(file(&path))?;
-            let state: State = serde_json::from_slice(&bytes).map_err(content(&path))?;
+            let bytes = std::fs::read(&path).map_err(TrainError::file(&path, NO_ROOM))?;
+            let state: State =
+                serde_json::from_slice(&bytes).map_err(TrainError::content(&path))?;
             if (state.steps, state.seed) != (plan.steps, plan.seed) {
                 let what = format!(
                     "it belongs to a run of {} steps with seed {}",
@@ -187,14 +188,14 @@ impl Run {
             }
             module = module
                 .try_load_file(folder.join("model.bpk"))
-                .map_err(content(folder))?;
+                .map_err(TrainError::content(folder))?;
             optimizers.main = optimizers
                 .main
                 .load(folder.join(OPTIMIZER_FILES[0]))
-                .map_err(content(folder))?;
+                .map_err(TrainError::content(folder))?;
             if let Some(slow) = optimizers.slow.take() {
                 let loaded = slow.load(folder.join(OPTIMIZER_FILES[1]));
-                optimizers.slow = Some(loaded.map_err(content(folder))?);
+                optimizers.slow = Some(loaded.map_err(TrainError::content(folder))?);
             }
             first = state.step;
         }
@@ -203,7 +204,7 @@ impl Run {
             .create(true)
             .append(true)
             .open(&path)
-            .map_err(file(&path))?;
+            .map_err(TrainError::file(&path, NO_ROOM))?;
         let run = Self {
             plan,
             losses,
@@ -254,7 +255,8 @@ impl Run {
             line.insert((*name).into(), (*value).into());
         }
         let path = self.plan.folder.join("losses.jsonl");
-        writeln!(self.losses, "{}", serde_json::Value::Object(line)).map_err(file(&path))?;
+        writeln!(self.losses, "{}", serde_json::Value::Object(line))
+            .map_err(TrainError::file(&path, NO_ROOM))?;
         let text: Vec<String> = losses
             .iter()
             .map(|(name, value)| format!("{name} {value:.4}"))
@@ -287,25 +289,25 @@ impl Run {
         // The state file is written last: without it a half-written checkpoint is not picked up.
         let path = self.plan.folder.join("state.json");
         if path.exists() {
-            std::fs::remove_file(&path).map_err(file(&path))?;
+            std::fs::remove_file(&path).map_err(TrainError::file(&path, NO_ROOM))?;
         }
         module
             .valid()
             .save_file(self.plan.folder.join("model.bpk"))
-            .map_err(content(self.folder()))?;
+            .map_err(TrainError::content(self.folder()))?;
         let all = std::iter::once(&optimizers.main).chain(&optimizers.slow);
         for (optimizer, name) in all.zip(OPTIMIZER_FILES) {
             optimizer
                 .save(self.plan.folder.join(name))
-                .map_err(content(self.folder()))?;
+                .map_err(TrainError::content(self.folder()))?;
         }
         let state = State {
             step: done,
             steps: self.plan.steps,
             seed: self.plan.seed,
         };
-        let text = serde_json::to_vec(&state).map_err(content(&path))?;
-        std::fs::write(&path, text).map_err(file(&path))
+        let text = serde_json::to_vec(&state).map_err(TrainError::content(&path))?;
+        std::fs::write(&path, text).map_err(TrainError::file(&path, NO_ROOM))
     }
 }
 
@@ -332,20 +334,7 @@ pub fn result<M: Module>(run: &Path, name: &str, module: M) -> Result<M, TrainEr
             what: format!("it is missing: run the stage `{name}` first"),
         });
     }
-    module.try_load_file(&path).map_err(content(&path))
-}
-
-fn file(path: &Path) -> impl FnOnce(std::io::Error) -> TrainError + '_ {
-    move |source| TrainError::File {
-        path: path.to_owned(),
-        source,
-        hint: "give a folder that can be written and has room",
-    }
-}
-
-pub(crate) fn content<E: std::fmt::Display>(path: &Path) -> impl FnOnce(E) -> TrainError + '_ {
-    move |error| TrainError::Content {
-        path: path.to_owned(),
-        what: error.to_string(),
-    }
+    module
+        .try_load_file(&path)
+        .map_err(TrainError::content(&path))
 }

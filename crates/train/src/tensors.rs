@@ -10,6 +10,9 @@ use safetensors::tensor::{Dtype, TensorView};
 
 use crate::TrainError;
 
+/// What to do about a file that cannot be written.
+pub(crate) const NO_ROOM: &str = "give a folder that can be written and has room";
+
 /// Shape and values of each tensor by name.
 pub(crate) type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
@@ -67,11 +70,7 @@ pub(crate) fn write(path: &Path, tensors: &Tensors) -> Result<(), TrainError> {
         .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
         .map_err(TrainError::content(path))?;
     let file = safetensors::serialize(views, None).map_err(TrainError::content(path))?;
-    std::fs::write(path, file).map_err(|source| TrainError::File {
-        path: path.to_owned(),
-        source,
-        hint: "give a folder that can be written and has room",
-    })
+    std::fs::write(path, file).map_err(TrainError::file(path, NO_ROOM))
 }
 
 /// Reads a file of all tensors of a module into it.

@@ -123,13 +123,13 @@ class Batch:
         self.both_see = (records[:, 0] * records[:, 1]).float()
         self.optical = tile(4)
         self.sar = tile(4 + 3 * area) * self.has_sar
-        self.label = records[:, 4 + 6 * area :].view(-1, side, side)
+        label = records[:, 4 + 6 * area :].view(-1, side, side)
         self.groups = []
         first = 0
         for kind, count in enumerate(self.counts):
             if count:
                 legend = min(kind, EUROSAT)
-                group = Group(self.label[first : first + count], told["class_weights"][legend], side, grid)
+                group = Group(label[first : first + count], told["class_weights"][legend], side, grid)
                 group.legend, group.is_whole, group.share = legend, kind == 2, count / feed.batch
                 self.groups.append(group)
             first += count
@@ -242,7 +242,6 @@ def segment_loss(model, batch, told):
         *maps, pixels = model.dino(batch.sar[:scenes], True)
         radar = [part * has_sar for part in maps] + [pixels * has_sar[:, 0]]
     temperature, dense_weight = told["temperature"], told["dense_weight"]
-    groups = list(batch.groups)
     told_terms = []
     for at, (legend, count) in enumerate(legends):
         text = batch.text[legend]
@@ -259,7 +258,7 @@ def segment_loss(model, batch, told):
         of_clip = model.cosine(dense, words)
         of_pixels = model.pixel_cosine(dino[3], text)
         logits = model.head((dense, coarse, fine), dino, text)
-        mine = [group for group in groups if group.legend == legend]
+        mine = [group for group in batch.groups if group.legend == legend]
         sizes = [group.count for group in mine]
         for group, (of_tokens, of_clip, of_pixels, logits) in zip(
             mine, zip(*(x.split(sizes) for x in (of_tokens, of_clip, of_pixels, logits)))
@@ -313,7 +312,6 @@ def train(options):
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     feed = Feed(options, first)
     told, tensors = feed.start()
-    # The feed writes its start anew each time; what was learned so far is in the checkpoint.
     told |= {name: torch.tensor(told[name], device=device) for name in ("pixel_mean", "pixel_std")}
     told["class_weights"] = [torch.tensor(weights, device=device) for weights in told["class_weights"]]
     model = Network(tensors, told["config"], set(told["learned"])).to(device)
@@ -328,6 +326,7 @@ def train(options):
     )
     average = [parameter.detach().clone() for parameter in learned.values()]
     if state:
+        # The feed writes its start anew each time; what was learned so far is in the checkpoint.
         with torch.no_grad():
             for name, parameter in learned.items():
                 parameter.copy_(state["model"][name])

@@ -33,7 +33,7 @@ pub enum TrainError {
 
 impl TrainError {
     /// For `map_err` on a file operation.
-    pub(super) fn file<'a>(
+    pub(crate) fn file<'a>(
         path: &'a Path,
         hint: &'static str,
     ) -> impl FnOnce(std::io::Error) -> Self + 'a {
