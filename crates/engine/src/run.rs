@@ -1,16 +1,17 @@
 //! One run of a session: which stages are missing, and what becomes of their results.
 
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 
 use burn::tensor::{Tensor, TensorData};
-use mmovseg_model::network::{ClipMaps, DinoMaps};
+use mmovseg_model::network::{ClipMaps, DinoMaps, Volumes};
 use mmovseg_model::{Modality, Observer, Trace};
 use mmovseg_raster::{RasterError, TilePair};
 use mmovseg_text::{TextError, prompt};
 use web_time::Instant;
 
 use crate::pixels::upload;
-use crate::scene::{self, Features, Scene, Wants};
+use crate::scene::{self, Features, Heard, Scene, Wants};
 use crate::session::{Event, SegmentRequest, Segmentation, Session, Stage, StageTiming};
 use crate::windows::{Blend, Plan};
 use crate::{EngineError, labels};
@@ -105,36 +106,113 @@ impl Session {
         mut trace: Option<&mut Trace>,
         clock: &mut Clock,
     ) -> Result<(Vec<u8>, [usize; 2], Vec<f32>, usize), EngineError> {
-        let wants = Wants::of(request.modality);
-        self.encode_blank(request.modality, on, &mut trace, clock)
-            .await?;
-        let features = self
-            .encode_window(pair, (false, 0), wants, on, &mut trace, clock)
-            .await?;
-        let (clip, dino) = self.maps(&features, request.modality)?;
-        self.keep(false, 0, features);
-        let stage = Stage::Head;
-        self.breathe().await?;
-        on(Event::Stage {
-            stage,
-            done: 0,
-            total: 1,
-        });
-        let logits = {
+        let logits = if trace.is_some() {
+            let (clip, dino) = self
+                .whole_maps(pair, request.modality, on, &mut trace, clock)
+                .await?;
+            self.begin_head(on).await?;
+            let stage = Stage::Head;
             let mut observer = Relay { stage, on, trace };
             self.model.head(&clip, &dino, text, &mut observer)
+        } else {
+            self.hear(pair, request, text, on, clock).await?
         };
         let [_, count, h, w] = logits.dims();
         let logits = self.read_logits(logits).await?;
-        clock.lap(stage);
+        clock.lap(Stage::Head);
         on(Event::Stage {
-            stage,
+            stage: Stage::Head,
             done: 1,
             total: 1,
         });
         let (width_px, height_px) = (pair.rgb.width_px, pair.rgb.height_px);
         let labels = labels(&logits, [count, h, w], width_px, height_px);
         Ok((labels, [h, w], logits, 1))
+    }
+
+    /// The features of the scene as a whole, as the head reads them.
+    async fn whole_maps(
+        &mut self,
+        pair: &TilePair,
+        modality: Modality,
+        on: &mut dyn FnMut(Event),
+        trace: &mut Option<&mut Trace>,
+        clock: &mut Clock,
+    ) -> Result<(ClipMaps, DinoMaps), EngineError> {
+        self.encode_blank(modality, on, trace, clock).await?;
+        let wants = Wants::of(modality);
+        let features = self
+            .encode_window(pair, (false, 0), wants, on, trace, clock)
+            .await?;
+        let maps = self.maps(&features, modality);
+        self.keep(false, 0, features);
+        maps
+    }
+
+    /// Tells that the head begins, unless the run was cancelled.
+    async fn begin_head(&self, on: &mut dyn FnMut(Event)) -> Result<(), EngineError> {
+        self.breathe().await?;
+        on(Event::Stage {
+            stage: Stage::Head,
+            done: 0,
+            total: 1,
+        });
+        Ok(())
+    }
+
+    /// Logits `[1, T, h, w]` of the scene as a whole. What no word touches, and what each class is before the
+    /// classes see one another, is computed where it is not known from the run before.
+    async fn hear(
+        &mut self,
+        pair: &TilePair,
+        request: &SegmentRequest,
+        text: Tensor<2>,
+        on: &mut dyn FnMut(Event),
+        clock: &mut Clock,
+    ) -> Result<Tensor<4>, EngineError> {
+        let silent = &mut mmovseg_model::Silent;
+        let key = self.scene(false)?.key;
+        self.heard.retain(|_, heard| heard.key == key);
+        let mut heard = match self.heard.remove(&request.modality) {
+            Some(heard) => {
+                self.begin_head(on).await?;
+                heard
+            }
+            None => {
+                let (clip, dino) = self
+                    .whole_maps(pair, request.modality, on, &mut None, clock)
+                    .await?;
+                self.begin_head(on).await?;
+                Heard {
+                    key,
+                    ground: self.model.ground(&clip, &dino, silent),
+                    volumes: HashMap::new(),
+                }
+            }
+        };
+        let mut new: Vec<&String> = request
+            .classes
+            .iter()
+            .filter(|class| !heard.volumes.contains_key(*class))
+            .collect();
+        new.sort();
+        new.dedup();
+        if !new.is_empty() {
+            let rows = self.text_rows(&new);
+            let volumes = self.model.volumes(&heard.ground, rows, silent);
+            for (i, class) in new.into_iter().enumerate() {
+                heard.volumes.insert(class.clone(), volumes.class(i));
+            }
+        }
+        heard
+            .volumes
+            .retain(|class, _| request.classes.contains(class));
+        let of_class = |class| heard.volumes[class].clone();
+        let volumes = Volumes::join(request.classes.iter().map(of_class).collect())
+            .ok_or(device_error(Stage::Head, "there are no classes"))?;
+        let logits = self.model.decode(&heard.ground, volumes, text, silent);
+        self.heard.insert(request.modality, heard);
+        Ok(logits)
     }
 
     async fn run_windows(
@@ -284,11 +362,11 @@ impl Session {
     }
 
     /// The class names' embeddings, `[T, E]`, once [`Session::encode_text`] knows them.
-    pub(crate) fn text_rows(&self, classes: &[String]) -> Tensor<2> {
+    pub(crate) fn text_rows(&self, classes: &[impl AsRef<str>]) -> Tensor<2> {
         let embed = self.config.clip.embed;
         let rows: Vec<f32> = classes
             .iter()
-            .flat_map(|class| self.text[class].iter().copied())
+            .flat_map(|class| self.text[class.as_ref()].iter().copied())
             .collect();
         Tensor::from_data(TensorData::new(rows, [classes.len(), embed]), &self.device)
     }

@@ -1,10 +1,11 @@
 //! What a session remembers of a scene: where its windows lie and the features of those that fit.
 
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use burn::tensor::Tensor;
 use mmovseg_model::config::Radiometry;
-use mmovseg_model::network::{ClipMaps, DinoMaps};
+use mmovseg_model::network::{ClipMaps, DinoMaps, Ground, Volumes};
 use mmovseg_model::{Modality, ModelConfig};
 use mmovseg_raster::{Preprocess, RasterError, Rgb8, RgbRadiometry, SarRadiometry, TilePair, fit};
 
@@ -71,6 +72,15 @@ impl Features {
         let clip = |maps: &ClipMaps| of(&maps.dense) + of(&maps.coarse) + of(&maps.fine);
         self.clip.as_ref().map_or(0, clip) + dino(&self.optical) + dino(&self.sar)
     }
+}
+
+/// What the head has made of a scene as a whole, so that a changed word repeats only what hears it.
+pub(crate) struct Heard {
+    /// The scene's [`Scene::key`].
+    pub key: u64,
+    pub ground: Ground,
+    /// By class name; those of the last run.
+    pub volumes: HashMap<String, Volumes>,
 }
 
 /// Normalised planes of one window, `[3, S, S]` each.

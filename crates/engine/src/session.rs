@@ -17,9 +17,9 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(not(target_arch = "wasm32"))]
 use crate::run::Clock;
-use crate::scene::Scene;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::scene::Wants;
+use crate::scene::{Heard, Scene};
 use crate::{DeviceInfo, EngineError, PackageSource, Tiling};
 
 /// The steps of a run, in order.
@@ -166,6 +166,8 @@ pub struct Session {
     /// The last scene that ran as a whole, and the last one that ran in windows.
     pub(crate) whole: Option<Scene>,
     pub(crate) windows: Option<Scene>,
+    /// What the head has made of the scene as a whole.
+    pub(crate) heard: HashMap<Modality, Heard>,
     /// What CLIP gives for a blank tile.
     pub(crate) blank_clip: Option<ClipMaps>,
     pub(crate) cancelled: CancelFlag,
@@ -288,6 +290,7 @@ impl Session {
             text: HashMap::new(),
             whole: None,
             windows: None,
+            heard: HashMap::new(),
             blank_clip: None,
             cancelled: CancelFlag::default(),
         }
@@ -315,6 +318,7 @@ impl Session {
     pub fn forget(&mut self) {
         (self.whole, self.windows, self.blank_clip) = (None, None, None);
         self.text.clear();
+        self.heard.clear();
     }
 
     /// What stops this session's runs.

@@ -30,10 +30,15 @@ struct WindowBlock {
     norm2: LayerNorm,
     mlp: Mlp,
     window: usize,
+    /// Cells that the map is moved by before it is cut into windows.
+    shift: usize,
+    /// What keeps cells apart that only the shift has made neighbours.
+    #[module(skip)]
+    mask: Option<Arc<WindowBias>>,
 }
 
 impl WindowBlock {
-    fn new(config: &HeadConfig, device: &Device) -> Self {
+    fn new(config: &HeadConfig, shift: usize, device: &Device) -> Self {
         let c = config.hidden;
         let guided = c + config.appearance_guidance;
         Self {
@@ -48,70 +53,72 @@ impl WindowBlock {
             norm2: LayerNorm::new(c, 1e-5, device),
             mlp: Mlp::new(c, device),
             window: config.window,
+            shift,
+            mask: (shift > 0)
+                .then(|| Arc::new(shift_mask(2 * config.window, config.window, shift))),
         }
     }
 
-    /// `x [N·T, g², C]`, `guidance [N, g², G]`; `shift` in cells, 0 for the first block of a layer.
-    fn forward(&self, x: Tensor<3>, guidance: Tensor<3>, shift: usize) -> Tensor<3> {
-        let [_, cells, _] = x.dims();
-        let grid = 2 * self.window;
-        let n = self.norm1.forward(x.clone());
+    /// `x [N·T, g², C]`, `guidance [N, g², G]`.
+    fn forward(&self, x: Tensor<3>, guidance: Tensor<3>) -> Tensor<3> {
+        let [nt, cells, c] = x.dims();
         let heads = self.attn.heads;
-        let windows = |x: Tensor<3>| split_heads(self.partition(x, shift), heads);
-        let guided = |linear: &Linear| guided(linear, n.clone(), guidance.clone());
-        let mask = if shift == 0 {
-            Mask::None
-        } else {
-            Mask::Bias(Arc::new(shift_mask(grid, self.window, shift)))
+        // Cut once, before the layers: those treat cells apart.
+        let own = self.partition(self.norm1.forward(x.clone()));
+        let shared = self.partition(guidance);
+        let guided = |linear: &Linear| {
+            // What guidance adds is the same for every class, so it is computed once.
+            let shared = linear.part_with_bias(shared.clone(), c);
+            let n = shared.dims()[0] / 4;
+            let own = linear.part(own.clone(), 0);
+            let own = own.reshape([n, nt / n, cells * c]);
+            let both = own + shared.reshape([n, 1, cells * c]);
+            split_heads(both.reshape([nt * 4, cells / 4, c]), heads)
+        };
+        let mask = match &self.mask {
+            Some(mask) => Mask::Bias(Arc::clone(mask)),
+            None => Mask::None,
         };
         let mixed = attend(
-            windows(guided(&self.attn.q)),
-            windows(guided(&self.attn.k)),
-            windows(self.attn.v.forward(n.clone())),
+            guided(&self.attn.q),
+            guided(&self.attn.k),
+            split_heads(self.attn.v.forward(own.clone()), heads),
             &mask,
         );
         let mixed = self.attn.proj.forward(merge_heads(mixed));
-        let x = x + self.merge(mixed, cells, shift);
+        let x = x + self.merge(mixed, cells);
         let mlp = self.mlp.forward(self.norm2.forward(x.clone()));
         x + mlp
     }
 
     /// `[M, g², C]` to `[M·4, w², C]`, after a cyclic shift; windows and tokens row-major.
-    fn partition(&self, x: Tensor<3>, shift: usize) -> Tensor<3> {
+    fn partition(&self, x: Tensor<3>) -> Tensor<3> {
         let [m, _, c] = x.dims();
         let w = self.window;
         let map = x.reshape([m, 2 * w, 2 * w, c]);
-        let map = if shift == 0 { map } else { roll(map, shift) };
+        let map = match self.shift {
+            0 => map,
+            shift => roll(map, shift),
+        };
         map.reshape([m, 2, w, 2, w, c])
             .permute([0, 1, 3, 2, 4, 5])
             .reshape([m * 4, w * w, c])
     }
 
     /// The inverse of [`WindowBlock::partition`].
-    fn merge(&self, x: Tensor<3>, cells: usize, shift: usize) -> Tensor<3> {
+    fn merge(&self, x: Tensor<3>, cells: usize) -> Tensor<3> {
         let [m4, _, c] = x.dims();
         let w = self.window;
         let map = x
             .reshape([m4 / 4, 2, 2, w, w, c])
             .permute([0, 1, 3, 2, 4, 5])
             .reshape([m4 / 4, 2 * w, 2 * w, c]);
-        let map = if shift == 0 {
-            map
-        } else {
-            roll(map, 2 * w - shift)
+        let map = match self.shift {
+            0 => map,
+            shift => roll(map, 2 * w - shift),
         };
         map.reshape([m4 / 4, cells, c])
     }
-}
-
-/// A linear layer of `[x | guidance]`, `x [N·T, L, C]`: what guidance `[N, L, G]` adds is the same for
-/// every class, so it is computed once.
-fn guided(linear: &Linear, x: Tensor<3>, guidance: Tensor<3>) -> Tensor<3> {
-    let [nt, cells, c] = x.dims();
-    let shared = linear.part_with_bias(guidance, c);
-    let [n, _, width] = shared.dims();
-    let own = linear.part(x, 0).reshape([n, nt / n, cells * width]);
-    (own + shared.reshape([n, 1, cells * width])).reshape([nt, cells, width])
 }
 
 /// Moves `[M, g, g, C]` by `-by` rows and columns, cyclically.
@@ -261,65 +268,61 @@ pub(crate) struct AggregatorLayer {
     swin_block: SwinPair,
     attention: ClassAttention,
     grid: usize,
-    window: usize,
-}
-
-/// What guides every layer.
-pub(crate) struct Guidance {
-    /// `[N, g², G]`, not normalised.
-    pub appearance: Tensor<3>,
-    /// `[1, T, G]`.
-    pub text: Tensor<3>,
 }
 
 impl AggregatorLayer {
     pub fn new(config: &HeadConfig, device: &Device) -> Self {
         Self {
             swin_block: SwinPair {
-                block_1: WindowBlock::new(config, device),
-                block_2: WindowBlock::new(config, device),
+                block_1: WindowBlock::new(config, 0, device),
+                block_2: WindowBlock::new(config, config.window / 2, device),
                 guidance_norm: LayerNorm::new(config.appearance_guidance, 1e-5, device),
             },
             attention: ClassAttention::new(config, device),
             grid: config.grid,
-            window: config.window,
         }
     }
 
-    /// `x [N·T, g², C]` to the same shape.
-    pub fn forward(
+    /// Within each class: `x [N·T, g², C]` to the same shape, guided by `appearance [N, g², G]`, not normalised.
+    pub fn within_classes(
         &self,
         x: Tensor<3>,
-        guidance: &Guidance,
+        appearance: Tensor<3>,
         name: &str,
         observer: &mut dyn Observer,
     ) -> Tensor<3> {
-        let n = guidance.appearance.dims()[0];
-        let appearance = self
-            .swin_block
-            .guidance_norm
-            .forward(guidance.appearance.clone());
+        let n = appearance.dims()[0];
+        let appearance = self.swin_block.guidance_norm.forward(appearance);
         see(observer, &format!("{name}.guidance_norm"), &appearance);
-        let x = self.swin_block.block_1.forward(x, appearance.clone(), 0);
+        let x = self.swin_block.block_1.forward(x, appearance.clone());
         see(observer, &format!("{name}.swin1"), &x);
-        let x = self
-            .swin_block
-            .block_2
-            .forward(x, appearance, self.window / 2);
+        let x = self.swin_block.block_2.forward(x, appearance);
         see(observer, &format!("{name}.swin2"), &x);
         self.see_volume(observer, &format!("{name}.swin"), &x, n);
-        let x = x.clone() + self.across_classes(x, n, guidance, name, observer);
+        x
+    }
+
+    /// Between the classes at each place: `x [N·T, g², C]` to the same shape, guided by `text [1, T, G]`.
+    pub fn across_classes(
+        &self,
+        x: Tensor<3>,
+        text: Tensor<3>,
+        name: &str,
+        observer: &mut dyn Observer,
+    ) -> Tensor<3> {
+        let n = x.dims()[0] / text.dims()[1];
+        let x = x.clone() + self.mixed(x, n, text, name, observer);
         self.see_volume(observer, &format!("{name}.out"), &x, n);
         x
     }
 
     /// The class part with its pooling and upsampling; the upsampled branch holds its own
     /// residual (spec §10.2 step 5).
-    fn across_classes(
+    fn mixed(
         &self,
         x: Tensor<3>,
         n: usize,
-        guidance: &Guidance,
+        text: Tensor<3>,
         name: &str,
         observer: &mut dyn Observer,
     ) -> Tensor<3> {
@@ -334,9 +337,7 @@ impl AggregatorLayer {
         let sequences = pooled
             .swap_dims(1, 2)
             .reshape([n * half * half, classes, c]);
-        let mixed = self
-            .attention
-            .forward(sequences, guidance.text.clone(), name, observer);
+        let mixed = self.attention.forward(sequences, text, name, observer);
         let map = mixed
             .reshape([n, half * half, classes, c])
             .swap_dims(1, 2)

@@ -38,21 +38,25 @@ impl DecoderStage {
         }
     }
 
-    /// `x [N·T, C, h, w]`, guidance `[N, G, 2h, 2w]` each, to `[N·T, output, 2h, 2w]`.
+    /// What guidance `[N, G, 2h, 2w]` each adds to the first convolution, which is the same for every class:
+    /// `[N, output, 2h, 2w]`.
+    pub fn shared(&self, clip: Tensor<4>, dino: Tensor<4>) -> Tensor<4> {
+        let [_, channels, _, _] = self.up.weight.val().dims();
+        // The convolution of `[up | clip | dino]`, by parts.
+        self.conv1.part(Tensor::cat(vec![clip, dino], 1), channels)
+    }
+
+    /// `x [N·T, C, h, w]` and what [`DecoderStage::shared`] gave, to `[N·T, output, 2h, 2w]`.
     pub fn forward(
         &self,
         x: Tensor<4>,
-        clip: Tensor<4>,
-        dino: Tensor<4>,
+        shared: Tensor<4>,
         name: &str,
         observer: &mut dyn Observer,
     ) -> Tensor<4> {
         let up = self.up.forward(x);
         see(observer, &format!("{name}.up"), &up);
-        // The convolution of `[up | clip | dino]`: guidance is the same for every class, so its part is
-        // computed once.
-        let [nt, channels, h, w] = up.dims();
-        let shared = self.conv1.part(Tensor::cat(vec![clip, dino], 1), channels);
+        let [nt, _, h, w] = up.dims();
         let [n, output, _, _] = shared.dims();
         let own = self.conv1.part(up, 0).reshape([n, nt / n, output * h * w]);
         let x = own + shared.reshape([n, 1, output * h * w]);

@@ -12,7 +12,7 @@
 //! | [`observe`] | how a caller watches stages go by |
 //! | `layers`, `attention`, `resample` | building blocks |
 //! | `clip_visual`, [`clip_text`], `dino` | the towers |
-//! | `correlation`, `aggregator`, `decoder` | the head |
+//! | `head`, `correlation`, `aggregator`, `decoder` | from features and words to masks |
 //! | `pixels` | what the default model reads off single pixels |
 //! | [`network`] | the whole, stage by stage |
 
@@ -24,6 +24,7 @@ pub mod config;
 mod correlation;
 mod decoder;
 pub mod dino;
+mod head;
 mod layers;
 pub mod network;
 pub mod observe;

@@ -2,17 +2,15 @@
 //! per tile pair, text per class name, the head alone when a class is added (spec §1, §16.2).
 
 use burn::module::{Module, Param};
-use burn::tensor::activation::relu;
 use burn::tensor::{Device, Int, Tensor};
 
-use crate::aggregator::{AggregatorLayer, Guidance};
 use crate::clip_text::TextTower;
 use crate::clip_visual::ClipVisual;
 use crate::config::ModelConfig;
-use crate::correlation::{cosine, fuse};
-use crate::decoder::DecoderStage;
 use crate::dino::{Dino, DinoTaps};
-use crate::layers::{Conv, Linear, Upsample, constant, normal, to_map, tokens};
+use crate::head::Head;
+pub use crate::head::{Ground, Volumes};
+use crate::layers::{Upsample, constant, normal, to_map, tokens};
 use crate::observe::{Observer, see};
 use crate::pixels::{PixelGuidance, PixelHead, PixelTower};
 use mmovseg_kernels as kernels;
@@ -120,22 +118,6 @@ struct Clip {
     text: TextTower,
 }
 
-/// Correlation, aggregator and decoder: what the authors call the predictor's transformer.
-#[derive(Module, Debug)]
-struct Head {
-    conv1: Conv,
-    conv2: Conv,
-    fusion_corr: Conv,
-    guidance_projection: Conv,
-    text_guidance_projection: Linear,
-    clip_decoder_guidance_projection: Vec<Conv>,
-    dino_decoder_guidance_projection: Vec<Conv>,
-    layers: Vec<AggregatorLayer>,
-    decoder1: DecoderStage,
-    decoder2: DecoderStage,
-    head: Conv,
-}
-
 /// The network.
 #[derive(Module, Debug)]
 pub struct MmOvSeg {
@@ -187,13 +169,6 @@ impl MmOvSeg {
             head.pixel_embed
                 .map(|width| PixelTower::new(fine, width, head.pixel_deep, embed, device))
         };
-        let [g0, g1] = head.projected_guidance;
-        let guides = || {
-            vec![
-                Conv::new(coarse, g0, 3, true, device),
-                Conv::new(fine, g1, 3, true, device),
-            ]
-        };
         Ok(Self {
             dino_model: Dino::new(&config.dino, device),
             dino_sarmodel: Dino::new(&config.dino, device),
@@ -214,33 +189,7 @@ impl MmOvSeg {
                 visual: ClipVisual::new(&config.clip, device),
                 text: TextTower::new(&config.text, device),
             },
-            fusion: Head {
-                conv1: Conv::new(1, head.hidden, 7, true, device),
-                conv2: Conv::new(1, head.hidden, 7, true, device),
-                fusion_corr: Conv::new(2 * head.hidden, head.hidden, 7, true, device),
-                guidance_projection: Conv::new(embed, head.appearance_guidance, 3, true, device),
-                text_guidance_projection: Linear::new(embed, head.text_guidance, device),
-                clip_decoder_guidance_projection: guides(),
-                dino_decoder_guidance_projection: guides(),
-                layers: (0..head.layers)
-                    .map(|_| AggregatorLayer::new(head, device))
-                    .collect(),
-                decoder1: DecoderStage::new(
-                    head.hidden,
-                    head.decoder[0],
-                    g0,
-                    head.groups[0],
-                    device,
-                ),
-                decoder2: DecoderStage::new(
-                    head.decoder[0],
-                    head.decoder[1],
-                    g1,
-                    head.groups[1],
-                    device,
-                ),
-                head: Conv::new(head.decoder[1], 1, 3, true, device),
-            },
+            fusion: Head::new(config, device),
             pixel_head: head
                 .pixel_embed
                 .map(|width| PixelHead::new(embed, width, device)),
@@ -392,7 +341,47 @@ impl MmOvSeg {
         Some(head.cosine(dino.pixels.clone()?, text))
     }
 
-    /// Features and text `[T, E]` to logits `[N, T, 4g, 4g]`.
+    /// What the head makes of features before it hears a word.
+    pub fn ground(&self, clip: &ClipMaps, dino: &DinoMaps, observer: &mut dyn Observer) -> Ground {
+        self.fusion.ground(clip, dino, observer)
+    }
+
+    /// What the head makes of each class before the classes see one another, for text `[T, E]`.
+    pub fn volumes(
+        &self,
+        ground: &Ground,
+        text: Tensor<2>,
+        observer: &mut dyn Observer,
+    ) -> Volumes {
+        let by_pixels = self.pixel_head.as_ref().zip(ground.pixels.clone());
+        Volumes {
+            cells: self.fusion.volumes(ground, text.clone(), observer),
+            pixels: by_pixels.map(|(head, pixels)| head.logits(head.cosine(pixels, text))),
+        }
+    }
+
+    /// The rest of the head, for text `[T, E]` and the volumes of the same classes: logits `[N, T, 4g, 4g]`.
+    pub fn decode(
+        &self,
+        ground: &Ground,
+        volumes: Volumes,
+        text: Tensor<2>,
+        observer: &mut dyn Observer,
+    ) -> Tensor<4> {
+        let logits = self.fusion.decode(ground, volumes.cells, text, observer);
+        let logits = match volumes.pixels {
+            Some(more) => {
+                let shape = logits.dims();
+                logits + more.reshape(shape)
+            }
+            None => logits,
+        };
+        see(observer, "logits", &logits);
+        logits
+    }
+
+    /// Features and text `[T, E]` to logits `[N, T, 4g, 4g]`: [`MmOvSeg::ground`], [`MmOvSeg::volumes`] and
+    /// [`MmOvSeg::decode`] in one, for callers that keep nothing between words.
     pub fn head(
         &self,
         clip: &ClipMaps,
@@ -400,111 +389,10 @@ impl MmOvSeg {
         text: Tensor<2>,
         observer: &mut dyn Observer,
     ) -> Tensor<4> {
-        let config = &self.config.head;
-        let grid = config.grid;
-        let head = &self.fusion;
-        let [n, _, _] = clip.dense.dims();
-        let [classes, _] = text.dims();
-        see(observer, "dino.down_fused", &dino.down);
-        see(observer, "dino.guid0_fused", &dino.coarse);
-        see(observer, "dino.guid1_fused", &dino.fine);
-
-        let down = tokens(dino.down.clone());
-        let volume = fuse(
-            cosine(clip.dense.clone(), text.clone()),
-            cosine(down, text.clone()),
-            grid,
-            [&head.conv1, &head.conv2, &head.fusion_corr],
-            observer,
-        );
-        let by_pixels = self.pixel_head.as_ref().and_then(|pixel_head| {
-            let cosine = self.pixel_cosine(dino, text.clone())?;
-            Some(pixel_head.logits(cosine))
-        });
-
-        let appearance = relu(head.guidance_projection.forward(to_map(
-            clip.dense.clone(),
-            grid,
-            grid,
-        )));
-        see(observer, "guid.appearance", &appearance);
-        let text_guidance = relu(head.text_guidance_projection.forward(unit(text)));
-        let text_guidance = text_guidance.reshape([1, classes, config.text_guidance]);
-        see(observer, "guid.text", &text_guidance);
-        let guidance = Guidance {
-            appearance: tokens(appearance),
-            text: text_guidance,
-        };
-        let mut guide = |conv: &Conv, map: &Tensor<4>, name: &str| {
-            let map = relu(conv.forward(map.clone()));
-            see(observer, name, &map);
-            map
-        };
-        let clip0 = guide(
-            &head.clip_decoder_guidance_projection[0],
-            &clip.coarse,
-            "guid.clip_dec0",
-        );
-        let clip1 = guide(
-            &head.clip_decoder_guidance_projection[1],
-            &clip.fine,
-            "guid.clip_dec1",
-        );
-        let dino0 = guide(
-            &head.dino_decoder_guidance_projection[0],
-            &dino.coarse,
-            "guid.dino_dec0",
-        );
-        let dino1 = guide(
-            &head.dino_decoder_guidance_projection[1],
-            &dino.fine,
-            "guid.dino_dec1",
-        );
-
-        let mut x = tokens(volume);
-        for (i, layer) in head.layers.iter().enumerate() {
-            x = layer.forward(x, &guidance, &format!("agg{i}"), observer);
-        }
-        let x = to_map(x, grid, grid);
-        let decode = |x: Tensor<4>, observer: &mut dyn Observer| {
-            let x = head
-                .decoder1
-                .forward(x, clip0.clone(), dino0.clone(), "dec1", observer);
-            let x = head
-                .decoder2
-                .forward(x, clip1.clone(), dino1.clone(), "dec2", observer);
-            head.head.forward(x)
-        };
-        let logits = if n == 1 && classes > DECODED_CLASSES_MAX && !observer.wants_tensors() {
-            let parts = (0..classes)
-                .step_by(DECODED_CLASSES_MAX)
-                .map(|start| {
-                    let count = DECODED_CLASSES_MAX.min(classes - start);
-                    decode(x.clone().narrow(0, start, count), observer)
-                })
-                .collect();
-            Tensor::cat(parts, 0)
-        } else {
-            decode(x, observer)
-        };
-        let shape = [n, classes, 4 * grid, 4 * grid];
-        let logits = match by_pixels {
-            Some(more) => logits.reshape(shape) + more.reshape(shape),
-            None => logits.reshape(shape),
-        };
-        see(observer, "logits", &logits);
-        logits
+        let ground = self.ground(clip, dino, observer);
+        let volumes = self.volumes(&ground, text.clone(), observer);
+        self.decode(&ground, volumes, text, observer)
     }
-}
-
-/// Classes decoded at once for one tile pair. The decoder treats classes apart, so cutting the list
-/// is exact; 16 keep the widest buffer of the released models below 48 MB (spec §16.2).
-const DECODED_CLASSES_MAX: usize = 16;
-
-/// Rows to unit length, without an epsilon (spec §9).
-fn unit(x: Tensor<2>) -> Tensor<2> {
-    let norm = x.clone().square().sum_dim(1).sqrt();
-    x / norm
 }
 
 #[cfg(test)]

@@ -1,0 +1,230 @@
+//! What turns features and words into masks: correlation, aggregator and decoder, the part that the authors call the
+//! predictor's transformer. Cut in three, so that a changed word repeats only what hears it: what no word touches
+//! ([`Ground`]), what each class is before the classes see one another ([`Volumes`]), and the rest.
+
+use burn::module::Module;
+use burn::tensor::activation::relu;
+use burn::tensor::{Device, Tensor};
+
+use crate::aggregator::AggregatorLayer;
+use crate::config::ModelConfig;
+use crate::correlation::{cosine, fuse};
+use crate::decoder::DecoderStage;
+use crate::layers::{Conv, Linear, to_map, tokens};
+use crate::network::{ClipMaps, DinoMaps};
+use crate::observe::{Observer, see};
+
+/// Classes decoded at once for one tile pair. The decoder treats classes apart, so cutting the list
+/// is exact; 16 keep the widest buffer of the released models below 48 MB (spec §16.2).
+const DECODED_CLASSES_MAX: usize = 16;
+
+/// What the head knows of `N` pairs before any word.
+#[derive(Clone)]
+pub struct Ground {
+    /// CLIP's dense features, not normalised, `[N, g², E]`.
+    clip: Tensor<3>,
+    /// DINO's, likewise.
+    dino: Tensor<3>,
+    /// Embeddings of the pixels, `[N, 16 g², P]`, where the model has them.
+    pub(crate) pixels: Option<Tensor<3>>,
+    /// Guides the aggregator: `[N, g², G]`, not normalised.
+    appearance: Tensor<3>,
+    /// What guidance adds to the first convolution of each decoder stage: `[N, C, 2g, 2g]` and `[N, C, 4g, 4g]`.
+    decoder: [Tensor<4>; 2],
+}
+
+/// What `T` classes are on `N` pairs before the classes see one another.
+#[derive(Clone)]
+pub struct Volumes {
+    /// After the window attention of the first aggregator layer, `[N·T, g², C]`.
+    pub(crate) cells: Tensor<3>,
+    /// What the pixels' own embeddings add to the logits, `[N, T, 16 g²]`, where the model has them.
+    pub(crate) pixels: Option<Tensor<3>>,
+}
+
+impl Volumes {
+    /// One class's, of volumes of one pair. A view.
+    ///
+    /// # Panics
+    /// When there are not so many classes: a fault of the caller.
+    #[must_use]
+    pub fn class(&self, index: usize) -> Self {
+        Self {
+            cells: self.cells.clone().narrow(0, index, 1),
+            pixels: self.pixels.clone().map(|p| p.narrow(1, index, 1)),
+        }
+    }
+
+    /// Those of several classes of one pair, in this order; of no class there are none.
+    #[must_use]
+    pub fn join(classes: Vec<Self>) -> Option<Self> {
+        let pixels: Option<Vec<_>> = classes.iter().map(|v| v.pixels.clone()).collect();
+        if classes.is_empty() {
+            return None;
+        }
+        let cells = classes.into_iter().map(|v| v.cells).collect();
+        Some(Self {
+            cells: Tensor::cat(cells, 0),
+            pixels: pixels.map(|pixels| Tensor::cat(pixels, 1)),
+        })
+    }
+}
+
+#[derive(Module, Debug)]
+pub(crate) struct Head {
+    conv1: Conv,
+    conv2: Conv,
+    fusion_corr: Conv,
+    guidance_projection: Conv,
+    text_guidance_projection: Linear,
+    clip_decoder_guidance_projection: Vec<Conv>,
+    dino_decoder_guidance_projection: Vec<Conv>,
+    layers: Vec<AggregatorLayer>,
+    decoder1: DecoderStage,
+    decoder2: DecoderStage,
+    head: Conv,
+    #[module(skip)]
+    grid: usize,
+}
+
+impl Head {
+    pub fn new(config: &ModelConfig, device: &Device) -> Self {
+        let (embed, head) = (config.clip.embed, &config.head);
+        let [coarse, fine] = head.decoder_guidance;
+        let [g0, g1] = head.projected_guidance;
+        let guides = || {
+            vec![
+                Conv::new(coarse, g0, 3, true, device),
+                Conv::new(fine, g1, 3, true, device),
+            ]
+        };
+        Self {
+            conv1: Conv::new(1, head.hidden, 7, true, device),
+            conv2: Conv::new(1, head.hidden, 7, true, device),
+            fusion_corr: Conv::new(2 * head.hidden, head.hidden, 7, true, device),
+            guidance_projection: Conv::new(embed, head.appearance_guidance, 3, true, device),
+            text_guidance_projection: Linear::new(embed, head.text_guidance, device),
+            clip_decoder_guidance_projection: guides(),
+            dino_decoder_guidance_projection: guides(),
+            layers: (0..head.layers)
+                .map(|_| AggregatorLayer::new(head, device))
+                .collect(),
+            decoder1: DecoderStage::new(head.hidden, head.decoder[0], g0, head.groups[0], device),
+            decoder2: DecoderStage::new(
+                head.decoder[0],
+                head.decoder[1],
+                g1,
+                head.groups[1],
+                device,
+            ),
+            head: Conv::new(head.decoder[1], 1, 3, true, device),
+            grid: head.grid,
+        }
+    }
+
+    pub fn ground(&self, clip: &ClipMaps, dino: &DinoMaps, observer: &mut dyn Observer) -> Ground {
+        let grid = self.grid;
+        see(observer, "dino.down_fused", &dino.down);
+        see(observer, "dino.guid0_fused", &dino.coarse);
+        see(observer, "dino.guid1_fused", &dino.fine);
+        let dense = to_map(clip.dense.clone(), grid, grid);
+        let appearance = relu(self.guidance_projection.forward(dense));
+        see(observer, "guid.appearance", &appearance);
+        let mut guide = |conv: &Conv, map: &Tensor<4>, name: &str| {
+            let map = relu(conv.forward(map.clone()));
+            see(observer, name, &map);
+            map
+        };
+        let [of_clip, of_dino] = [
+            &self.clip_decoder_guidance_projection,
+            &self.dino_decoder_guidance_projection,
+        ];
+        let clip0 = guide(&of_clip[0], &clip.coarse, "guid.clip_dec0");
+        let clip1 = guide(&of_clip[1], &clip.fine, "guid.clip_dec1");
+        let dino0 = guide(&of_dino[0], &dino.coarse, "guid.dino_dec0");
+        let dino1 = guide(&of_dino[1], &dino.fine, "guid.dino_dec1");
+        Ground {
+            clip: clip.dense.clone(),
+            dino: tokens(dino.down.clone()),
+            pixels: dino.pixels.clone(),
+            appearance: tokens(appearance),
+            decoder: [
+                self.decoder1.shared(clip0, dino0),
+                self.decoder2.shared(clip1, dino1),
+            ],
+        }
+    }
+
+    /// [`Volumes::cells`] for text `[T, E]`.
+    pub fn volumes(
+        &self,
+        ground: &Ground,
+        text: Tensor<2>,
+        observer: &mut dyn Observer,
+    ) -> Tensor<3> {
+        let volume = fuse(
+            cosine(ground.clip.clone(), text.clone()),
+            cosine(ground.dino.clone(), text),
+            self.grid,
+            [&self.conv1, &self.conv2, &self.fusion_corr],
+            observer,
+        );
+        let x = tokens(volume);
+        match self.layers.first() {
+            Some(first) => first.within_classes(x, ground.appearance.clone(), "agg0", observer),
+            None => x,
+        }
+    }
+
+    /// Logits `[N, T, 4g, 4g]` without what the pixels add, from [`Volumes::cells`] and text `[T, E]`.
+    pub fn decode(
+        &self,
+        ground: &Ground,
+        cells: Tensor<3>,
+        text: Tensor<2>,
+        observer: &mut dyn Observer,
+    ) -> Tensor<4> {
+        let grid = self.grid;
+        let [n, _, _] = ground.clip.dims();
+        let [classes, _] = text.dims();
+        let text = relu(self.text_guidance_projection.forward(unit(text)));
+        let width = text.dims()[1];
+        let text = text.reshape([1, classes, width]);
+        see(observer, "guid.text", &text);
+
+        let mut x = cells;
+        for (i, layer) in self.layers.iter().enumerate() {
+            let name = format!("agg{i}");
+            if i > 0 {
+                x = layer.within_classes(x, ground.appearance.clone(), &name, observer);
+            }
+            x = layer.across_classes(x, text.clone(), &name, observer);
+        }
+        let x = to_map(x, grid, grid);
+        let decode = |x: Tensor<4>, observer: &mut dyn Observer| {
+            let [coarse, fine] = ground.decoder.clone();
+            let x = self.decoder1.forward(x, coarse, "dec1", observer);
+            let x = self.decoder2.forward(x, fine, "dec2", observer);
+            self.head.forward(x)
+        };
+        let logits = if n == 1 && classes > DECODED_CLASSES_MAX && !observer.wants_tensors() {
+            let parts = (0..classes)
+                .step_by(DECODED_CLASSES_MAX)
+                .map(|start| {
+                    let count = DECODED_CLASSES_MAX.min(classes - start);
+                    decode(x.clone().narrow(0, start, count), observer)
+                })
+                .collect();
+            Tensor::cat(parts, 0)
+        } else {
+            decode(x, observer)
+        };
+        logits.reshape([n, classes, 4 * grid, 4 * grid])
+    }
+}
+
+/// Rows to unit length, without an epsilon (spec §9).
+fn unit(x: Tensor<2>) -> Tensor<2> {
+    let norm = x.clone().square().sum_dim(1).sqrt();
+    x / norm
+}
