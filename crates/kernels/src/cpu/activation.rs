@@ -5,13 +5,19 @@ use burn::backend::flex::FlexTensor;
 use super::math::{exp, normal};
 use super::{contiguous, in_parts, own, tensor, vectorised};
 
-fn map(x: FlexTensor, f: impl Fn(f32) -> f32 + Sync + Copy) -> FlexTensor {
+/// `f` of each value and of whether it may fuse, see [`vectorised`].
+fn map(x: FlexTensor, f: impl Fn(f32, bool) -> f32 + Sync + Copy) -> FlexTensor {
     let mut x = own(x);
     let len = x.layout().num_elements();
     in_parts(&mut x.storage_mut::<f32>()[..len], 1, |_, part| {
         vectorised(
             #[inline(always)]
-            || part.iter_mut().for_each(|x| *x = f(*x)),
+            |fused| {
+                // A loop of our own: `for_each` need not be inlined, and outside there is nothing to fuse with.
+                for x in part.iter_mut() {
+                    *x = f(*x, fused);
+                }
+            },
         );
     });
     x
@@ -20,7 +26,7 @@ fn map(x: FlexTensor, f: impl Fn(f32) -> f32 + Sync + Copy) -> FlexTensor {
 fn map_two(
     x: &FlexTensor,
     y: &FlexTensor,
-    f: impl Fn(f32, f32) -> f32 + Sync + Copy,
+    f: impl Fn(f32, f32, bool) -> f32 + Sync + Copy,
 ) -> FlexTensor {
     let (x, y) = (contiguous(x), contiguous(y));
     let len = x.layout().num_elements();
@@ -31,9 +37,9 @@ fn map_two(
         let b = &b[first..first + part.len()];
         vectorised(
             #[inline(always)]
-            || {
+            |fused| {
                 for ((out, &x), &y) in part.iter_mut().zip(a).zip(b) {
-                    *out = f(x, y);
+                    *out = f(x, y, fused);
                 }
             },
         );
@@ -46,7 +52,7 @@ pub(crate) fn gelu(x: FlexTensor) -> FlexTensor {
     map(
         x,
         #[inline(always)]
-        |x| x * normal(x).0,
+        |x, fused| x * normal(x, fused).0,
     )
 }
 
@@ -56,16 +62,16 @@ pub(crate) fn gelu_backward(x: &FlexTensor, grad: &FlexTensor) -> FlexTensor {
         x,
         grad,
         #[inline(always)]
-        |x, grad| {
-            let (below, density) = normal(x);
+        |x, grad, fused| {
+            let (below, density) = normal(x, fused);
             grad * (below + x * density)
         },
     )
 }
 
 #[inline(always)]
-fn sigmoid(x: f32) -> f32 {
-    1.0 / (1.0 + exp(-x))
+fn sigmoid(x: f32, fused: bool) -> f32 {
+    1.0 / (1.0 + exp(-x, fused))
 }
 
 /// `x · σ(1.702 x)`.
@@ -73,7 +79,7 @@ pub(crate) fn quick_gelu(x: FlexTensor) -> FlexTensor {
     map(
         x,
         #[inline(always)]
-        |x| x * sigmoid(1.702 * x),
+        |x, fused| x * sigmoid(1.702 * x, fused),
     )
 }
 
@@ -83,9 +89,9 @@ pub(crate) fn quick_gelu_backward(x: &FlexTensor, grad: &FlexTensor) -> FlexTens
         x,
         grad,
         #[inline(always)]
-        |x, grad| {
+        |x, grad, fused| {
             let s = 1.702 * x;
-            let gate = sigmoid(s);
+            let gate = sigmoid(s, fused);
             grad * gate * (1.0 + s * (1.0 - gate))
         },
     )

@@ -5,7 +5,9 @@ use burn::tensor::{Bytes, DType, Shape};
 
 use super::gemm::{Place, product};
 use super::math::{LANES, exp, max};
-use super::{PARALLEL_PRODUCTS, add, each, forward_strides, vectorised};
+use super::{
+    PARALLEL_PRODUCTS, add, each, each_of, forward_strides, threads, vectorised, with_buffer,
+};
 use crate::WindowBias;
 
 /// Scores that are held at once: half a megabyte, inside a core's second cache.
@@ -75,8 +77,14 @@ fn is_much([n, heads, length, width]: [usize; 4], keys: usize) -> bool {
     n * heads * length * keys * width >= PARALLEL_PRODUCTS
 }
 
+/// Queries of one sequence that a core takes at least, where cores share a sequence: each brings all keys and values
+/// into its own order once more.
+const SHARED_QUERIES_MIN: usize = 64;
+
 /// `softmax(scale · q kᵀ + bias) v`, `[N, heads, L, d]`, and the logarithm of each row's sum of
-/// exponentials, `[N · heads · L]`.
+/// exponentials, `[N · L · heads]`.
+///
+/// The cores share sequences, or the queries of one: never heads, of which there may be three for two cores.
 pub(crate) fn attention(
     q: FlexTensor,
     k: FlexTensor,
@@ -88,65 +96,123 @@ pub(crate) fn attention(
     let (q, k, v) = (Operand::new(&q), Operand::new(&k), Operand::new(&v));
     let [n, heads, length, _] = q.shape;
     let width = v.shape[3];
-    let keys = k.shape[2];
-    let results = each(n * heads, is_much(q.shape, keys), |i| {
-        let (sequence, head) = (i / heads, i % heads);
-        let (q, k, v) = (
-            q.head(sequence, head),
-            k.head(sequence, head),
-            v.head(sequence, head),
-        );
-        let bias = bias.map(|bias| bias.of(sequence));
-        let mut out = vec![0.0f32; length * width];
-        let mut sums = vec![0.0f32; length];
-        let span = keys.div_ceil(keys.div_ceil(KEYS).max(1));
-        let most = queries(length, span);
-        let mut scores = vec![0.0f32; most * span];
-        let mut rows_so_far = vec![SoftmaxRow::EMPTY; most];
-        for first in (0..length).step_by(most) {
-            let rows = most.min(length - first);
-            let into = Place::rows(length, width).cut(first, rows);
-            let so_far = &mut rows_so_far[..rows];
-            so_far.fill(SoftmaxRow::EMPTY);
-            for start in (0..keys).step_by(span.max(1)) {
-                let count = span.min(keys - start);
-                let at = Place::rows(rows, count);
-                let scores = &mut scores[..rows * count];
-                product(
-                    (scores, at),
-                    false,
-                    (q.0, q.1.cut(first, rows)),
-                    (k.0, k.1.cut(start, count).transposed()),
-                    scale,
-                );
-                if let Some(bias) = bias {
-                    let bias = bias[first * keys..].chunks_exact(keys);
-                    for (row, bias) in scores.chunks_exact_mut(count).zip(bias) {
-                        add(row, &bias[start..start + count]);
-                    }
-                }
-                exponentials(scores, so_far);
-                let seen = &mut out[first * width..(first + rows) * width];
-                if start > 0 {
-                    for (row, state) in seen.chunks_exact_mut(width).zip(&*so_far) {
-                        row.iter_mut().for_each(|value| *value *= state.shrink);
-                    }
-                }
-                let v = (v.0, v.1.cut(start, count));
-                product((&mut out, into), start > 0, (scores, at), v, 1.0);
-            }
-            // The sums divide `width` results instead of all scores.
-            let seen = &mut out[first * width..(first + rows) * width];
-            let rows = seen.chunks_exact_mut(width).zip(&mut sums[first..]);
-            for ((row, sum), state) in rows.zip(so_far) {
-                row.iter_mut().for_each(|value| *value /= state.total);
-                *sum = state.most + state.total.ln();
-            }
-        }
-        (out, sums)
+    let row = heads * width;
+    let shares = (2 * threads()).div_ceil(n.max(1));
+    let rows = length
+        .div_ceil(shares)
+        .max(SHARED_QUERIES_MIN.min(length))
+        .max(1);
+    // `[N, L, heads, d]` in memory, seen as `[N, heads, L, d]`: merging heads afterwards moves nothing.
+    let mut out = vec![0.0f32; n * length * row];
+    let mut sums = vec![0.0f32; n * length * heads];
+    let sequences = out
+        .chunks_exact_mut((length * row).max(1))
+        .zip(sums.chunks_exact_mut((length * heads).max(1)));
+    let mut jobs = Vec::with_capacity(n * shares);
+    for (sequence, (out, sums)) in sequences.enumerate() {
+        let parts = out
+            .chunks_mut(rows * row)
+            .zip(sums.chunks_mut(rows * heads));
+        jobs.extend(parts.enumerate().map(|(part, (out, sums))| Queries {
+            sequence,
+            first: part * rows,
+            out,
+            sums,
+        }));
+    }
+    each_of(jobs, is_much(q.shape, k.shape[2]), |job| {
+        job.run([&q, &k, &v], scale, bias);
     });
-    let (outs, sums): (Vec<_>, Vec<_>) = results.into_iter().unzip();
-    (merged(&outs, [n, heads, length, width]), sums.concat())
+    let out = FlexTensor::new(
+        Bytes::from_elems(out),
+        Layout::contiguous(Shape::from(vec![n, length, heads, width])),
+        DType::F32,
+    )
+    .permute(&[0, 2, 1, 3]);
+    (out, sums)
+}
+
+/// Some queries of one sequence, and where their results go.
+struct Queries<'a> {
+    sequence: usize,
+    /// The first of them.
+    first: usize,
+    /// `[rows, heads, d]`.
+    out: &'a mut [f32],
+    /// `[rows, heads]`: the logarithm of each row's sum of exponentials.
+    sums: &'a mut [f32],
+}
+
+impl Queries<'_> {
+    fn run(self, [q, k, v]: [&Operand; 3], scale: f32, bias: Option<&WindowBias>) {
+        let Self {
+            sequence,
+            first,
+            out,
+            sums,
+        } = self;
+        let [_, heads, _, _] = q.shape;
+        let (keys, width) = (k.shape[2], v.shape[3]);
+        let row = heads * width;
+        let bias = bias.map(|bias| bias.of(sequence));
+        let span = keys.div_ceil(keys.div_ceil(KEYS).max(1));
+        let all = sums.len() / heads.max(1);
+        let most = queries(all, span);
+        let mut rows_so_far = vec![SoftmaxRow::EMPTY; most];
+        with_buffer(most * span, |scores| {
+            for (head, begin) in
+                (0..heads).flat_map(|head| (0..all).step_by(most).map(move |begin| (head, begin)))
+            {
+                let (q, k, v) = (
+                    q.head(sequence, head),
+                    k.head(sequence, head),
+                    v.head(sequence, head),
+                );
+                let rows = most.min(all - begin);
+                let into = Place {
+                    start: begin * row + head * width,
+                    shape: [rows, width],
+                    step: [row, 1],
+                };
+                let so_far = &mut rows_so_far[..rows];
+                so_far.fill(SoftmaxRow::EMPTY);
+                for start in (0..keys).step_by(span.max(1)) {
+                    let count = span.min(keys - start);
+                    let at = Place::rows(rows, count);
+                    let scores = &mut scores[..rows * count];
+                    product(
+                        (scores, at),
+                        false,
+                        (q.0, q.1.cut(first + begin, rows)),
+                        (k.0, k.1.cut(start, count).transposed()),
+                        scale,
+                    );
+                    if let Some(bias) = bias {
+                        let bias = bias[(first + begin) * keys..].chunks_exact(keys);
+                        for (row, bias) in scores.chunks_exact_mut(count).zip(bias) {
+                            add(row, &bias[start..start + count]);
+                        }
+                    }
+                    exponentials(scores, so_far);
+                    if start > 0 {
+                        for (i, state) in so_far.iter().enumerate() {
+                            let row = &mut out[into.start + i * row..][..width];
+                            row.iter_mut().for_each(|value| *value *= state.shrink);
+                        }
+                    }
+                    let v = (v.0, v.1.cut(start, count));
+                    product((out, into), start > 0, (scores, at), v, 1.0);
+                }
+                // The sums divide `width` results instead of all scores.
+                for (i, state) in so_far.iter().enumerate() {
+                    let row = &mut out[into.start + i * row..][..width];
+                    let part = 1.0 / state.total;
+                    row.iter_mut().for_each(|value| *value *= part);
+                    sums[(begin + i) * heads + head] = state.most + state.total.ln();
+                }
+            }
+        });
+    }
 }
 
 /// What a row's softmax knows after the keys that it has seen so far (after Milakov and Gimelshein, "Online
@@ -176,7 +242,7 @@ fn exponentials(scores: &mut [f32], so_far: &mut [SoftmaxRow]) {
     let keys = scores.len() / so_far.len().max(1);
     vectorised(
         #[inline(always)]
-        || {
+        |fused| {
             let rows = scores.chunks_exact_mut(keys.max(1));
             for (row, state) in rows.zip(so_far) {
                 let most = max(row).max(state.most);
@@ -184,16 +250,16 @@ fn exponentials(scores: &mut [f32], so_far: &mut [SoftmaxRow]) {
                 let mut chunks = row.chunks_exact_mut(LANES);
                 for chunk in &mut chunks {
                     for (value, lane) in chunk.iter_mut().zip(&mut lanes) {
-                        *value = exp(*value - most);
+                        *value = exp(*value - most, fused);
                         *lane += *value;
                     }
                 }
                 let mut total: f32 = lanes.iter().sum();
                 for value in chunks.into_remainder() {
-                    *value = exp(*value - most);
+                    *value = exp(*value - most, fused);
                     total += *value;
                 }
-                let shrink = exp(state.most - most);
+                let shrink = exp(state.most - most, fused);
                 *state = SoftmaxRow {
                     most,
                     total: state.total * shrink + total,
@@ -230,7 +296,8 @@ pub(crate) fn attention_backward(
         let [q, k, v, out, grad] =
             [&q, &k, &v, &out, &grad].map(|operand| operand.head(sequence, head));
         let bias = bias.map(|bias| bias.of(sequence));
-        let sums = &sums[i * length..(i + 1) * length];
+        // Kept `[N, L, heads]`.
+        let sums = &sums[sequence * length * heads + head..];
         let mut dq = vec![0.0f32; length * depth];
         let mut dk = vec![0.0f32; keys * depth];
         let mut dv = vec![0.0f32; keys * width];
@@ -260,13 +327,13 @@ pub(crate) fn attention_backward(
                 .collect();
             vectorised(
                 #[inline(always)]
-                || {
+                |fused| {
                     for (row, mean) in mean.iter().enumerate() {
-                        let logarithm = sums[first + row];
+                        let logarithm = sums[(first + row) * heads];
                         let shares = &mut shares[row * keys..(row + 1) * keys];
                         let slopes = &mut slopes[row * keys..(row + 1) * keys];
                         for (share, slope) in shares.iter_mut().zip(slopes) {
-                            *share = exp(*share - logarithm);
+                            *share = exp(*share - logarithm, fused);
                             *slope = *share * (*slope - mean) * scale;
                         }
                     }

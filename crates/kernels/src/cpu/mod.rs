@@ -108,6 +108,21 @@ fn each<T: Send>(count: usize, is_much: bool, f: impl Fn(usize) -> T + Send + Sy
     (0..count).map(f).collect()
 }
 
+/// `f(job)` for each of them, side by side where `is_much`.
+fn each_of<J: Send, T: Send>(
+    jobs: Vec<J>,
+    is_much: bool,
+    f: impl Fn(J) -> T + Send + Sync,
+) -> Vec<T> {
+    #[cfg(not(target_arch = "wasm32"))]
+    if is_much && jobs.len() > 1 && threads() > 1 {
+        use rayon::prelude::*;
+        return jobs.into_par_iter().map(f).collect();
+    }
+    let _ = is_much;
+    jobs.into_iter().map(f).collect()
+}
+
 /// `f(i, chunk)` for the chunks of `size` values, side by side where `is_much`.
 fn each_chunk(
     values: &mut [f32],
@@ -128,12 +143,23 @@ fn each_chunk(
     }
 }
 
-/// `f`, compiled for the widest registers of the machine at hand. Written as a bound on `FnOnce`, so that the
+/// `f`, compiled for the widest registers of the machine at hand, and told whether `a · b + c` is one instruction
+/// there: a constant in each of the two compiled bodies. Written as a bound on `FnOnce`, so that the
 /// closure's own body is what `pulp` inlines: a closure that is called through `FnOnce` without having been
 /// asked for it goes through a shim that keeps the narrow registers.
 #[inline(always)]
-fn vectorised<R>(f: impl FnOnce() -> R) -> R {
-    pulp::Arch::new().dispatch(f)
+fn vectorised<R>(f: impl FnOnce(bool) -> R) -> R {
+    let arch = pulp::Arch::new();
+    if cfg!(target_arch = "wasm32") || matches!(arch, pulp::Arch::Scalar) {
+        return arch.dispatch(
+            #[inline(always)]
+            || f(false),
+        );
+    }
+    arch.dispatch(
+        #[inline(always)]
+        || f(true),
+    )
 }
 
 /// Threads that [`each`] shares work among.

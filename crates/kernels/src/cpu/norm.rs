@@ -22,7 +22,7 @@ pub(crate) fn layer_norm(
     in_parts(&mut out, width.max(1), |first, part| {
         vectorised(
             #[inline(always)]
-            || {
+            |_| {
                 for (row, out) in part.chunks_exact_mut(width).enumerate() {
                     let x = &from[first + row * width..][..width];
                     let (mean, scale) = moments(x, eps);
@@ -70,7 +70,7 @@ pub(crate) fn layer_norm_backward(
         let mut dbeta = vec![0.0f32; width];
         vectorised(
             #[inline(always)]
-            || {
+            |_| {
                 for (row, dx) in dx.chunks_exact_mut(width).enumerate() {
                     let at = (first + row) * width;
                     let (x, g) = (&from[at..at + width], &above[at..at + width]);
@@ -127,7 +127,7 @@ pub(crate) fn group_norm(
     in_parts(all, size.max(1), |first, part| {
         vectorised(
             #[inline(always)]
-            || {
+            |_| {
                 for (g, x) in part.chunks_exact_mut(size).enumerate() {
                     let (mean, scale) = moments(x, eps);
                     let channel = (first / size + g) % groups * per_group;
@@ -172,7 +172,7 @@ pub(crate) fn group_norm_backward(
         let mut sums = vec![[0.0f32; 2]; per_group];
         vectorised(
             #[inline(always)]
-            || {
+            |_| {
                 let (mean, scale) = moments(x, eps);
                 let (mut mean_g, mut mean_gx) = (0.0, 0.0);
                 for c in 0..per_group {
