@@ -1,5 +1,5 @@
-//! `mmovseg bench`: how long each stage takes on this device, and how that grows with the number of classes
-//! and the size of the scene.
+//! `mmovseg bench`: how long each stage takes on this device, how that grows with the number of classes
+//! and the size of the scene, and how long a run takes in which one word has changed.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -100,29 +100,36 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     for &side_px in &sides {
         let pair = pair(side_px);
         for &count in &counts {
-            let request = SegmentRequest {
+            let mut request = SegmentRequest {
                 classes: names[..count].to_vec(),
                 modality: Modality::Fused,
                 preprocess: Preprocess::Aligned,
                 tiling,
             };
-            let mut runs = Vec::new();
+            let (mut runs, mut edits_ms) = (Vec::new(), Vec::new());
             let mut windows = 0;
             for run in 0..each {
                 progress.step("runs", cases.len() * each + run, all);
                 session.forget();
+                request.classes = names[..count].to_vec();
                 let done = pollster::block_on(session.segment(&pair, &request, &mut |_| {}))?;
                 windows = done.windows;
+                // A word that was never heard, as somebody types it.
+                request.classes[count - 1] = format!("other land {run}");
+                let edit = pollster::block_on(session.segment(&pair, &request, &mut |_| {}))?;
                 // The first run compiles kernels and fills caches.
                 if run > 0 {
                     runs.push(done.timings);
+                    edits_ms.push(edit.timings.iter().map(|timing| timing.ms).sum());
                 }
             }
+            let mut stages = rows(&runs);
+            stages.push(row("changed word", edits_ms));
             cases.push(Case {
                 classes: count,
                 side_px,
                 windows,
-                stages: rows(&runs),
+                stages,
             });
         }
     }

@@ -62,6 +62,14 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     failure::guard(|| {
         let cli = Cli::try_parse().or_else(failure::usage)?;
+        // A pass is hundreds of short operations: the thread that asks for them takes part, since to wake
+        // others each time and sleep meanwhile costs a tenth of nano's. Training waits for threads of its own,
+        // which need the cores meanwhile.
+        if !matches!(cli.command, Command::Train(_)) {
+            rayon::ThreadPoolBuilder::new()
+                .use_current_thread()
+                .build_global()?;
+        }
         match cli.command {
             Command::Segment(args) => segment::run(args),
             Command::Convert(args) => convert::run(args),
