@@ -61,6 +61,9 @@ fn try_take(state: State, event: Event, buffers: &Array) -> Result<(), JsValue> 
         Event::Progress(progress) => {
             let finished = progress.total > 0 && progress.done >= progress.total;
             let last = matches!(progress.step, Step::SelfTest) && finished;
+            if progress.done == 0 {
+                state.progress_since_ms.set_value(js_sys::Date::now());
+            }
             state.progress.set((!last).then_some(progress));
         }
         Event::Segmented(report) => {

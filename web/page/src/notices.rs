@@ -80,10 +80,9 @@ pub fn Notes(state: State) -> impl IntoView {
 #[component]
 pub fn RunBar(state: State) -> impl IntoView {
     let shown = move || {
-        state
-            .progress
-            .get()
-            .map(|progress| words::progress(&progress))
+        let progress = state.progress.get()?;
+        let elapsed_ms = js_sys::Date::now() - state.progress_since_ms.get_value();
+        Some(words::progress(&progress, elapsed_ms))
     };
     view! {
         <section class="card run" aria-label="Run">

@@ -10,10 +10,14 @@ use crate::paint::{self, MaskStyle};
 use crate::state::{Base, State};
 use crate::view::View;
 use crate::words;
+use mmovseg_protocol::Tiles;
 use mmovseg_raster::palette_for;
 
 const KEYS: &str = "Plus and minus enlarge, arrows move, 0 shows all. \
     Shift with arrows moves the probe by a pixel, Enter pins it, Escape frees it.";
+
+/// Pixels across a frame that are still drawn sharp; frames are about that many of the screen's pixels wide.
+const SHARP_UP_TO_PX: f64 = 512.0;
 
 /// Toolbar and pictures.
 #[component]
@@ -138,6 +142,14 @@ pub fn Frame(
         })
     };
     let near = move || look.view.get().zoom > 1.0;
+    // Where a pixel of the picture is smaller than one of the screen, sharp pixels would be a choice of some.
+    let far = move || {
+        let shown_px = |tiles: &Tiles| f64::from(tiles.shown_width_px.max(tiles.shown_height_px));
+        let side_px = state
+            .tiles
+            .with(|tiles| tiles.as_ref().map_or(0.0, shown_px));
+        side_px / look.view.get().zoom > SHARP_UP_TO_PX
+    };
     let crosshair = move || {
         let pixel = look.cursor.get()?;
         let at = look.view.get().to_frame(gestures::centre(state, pixel)?);
@@ -149,6 +161,7 @@ pub fn Frame(
         <div
             class="frame"
             class:near=near
+            class:far=far
             class:pinned=look.pinned
             data-testid=id
             role="application"

@@ -251,6 +251,8 @@ pub struct State {
     pub self_test: RwSignal<Option<SelfTest>>,
     /// Work going on.
     pub progress: RwSignal<Option<Progress>>,
+    /// When its first part began, in the browser's milliseconds.
+    pub progress_since_ms: StoredValue<f64>,
     /// Whether a run was asked for and has not ended.
     pub running: RwSignal<bool>,
     /// One sentence on what just happened, read out by screen readers.
@@ -291,6 +293,7 @@ impl State {
             engine: RwSignal::new(Engine::Starting),
             self_test: RwSignal::new(None),
             progress: RwSignal::new(None),
+            progress_since_ms: StoredValue::new(0.0),
             running: RwSignal::new(false),
             status: RwSignal::new("Choose two tiles, or make a new scene.".into()),
             problem: RwSignal::new(None),

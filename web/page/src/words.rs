@@ -137,13 +137,15 @@ pub fn finished(report: &Segmented) -> String {
     format!("Done in {}.{saved}{largest}", milliseconds(ms))
 }
 
-/// Progress as a sentence, and as a part of 1 where a total is known.
-pub fn progress(progress: &Progress) -> (String, Option<f64>) {
+/// Progress as a sentence, and as a part of 1 where a total is known. What is left is told of counted work
+/// alone, `elapsed_ms` after its first part began.
+pub fn progress(progress: &Progress, elapsed_ms: f64) -> (String, Option<f64>) {
     let Progress { step, done, total } = progress;
     let part = (*total > 0).then(|| (*done as f64 / *total as f64).min(1.0));
     let counted = |what: &str| {
         if *total > 1 {
-            format!("{what}: {done} of {total}")
+            let left = left(*done, *total, elapsed_ms);
+            format!("{what}: {done} of {total}{left}")
         } else {
             format!("{what}…")
         }
@@ -163,6 +165,21 @@ pub fn progress(progress: &Progress) -> (String, Option<f64>) {
         Step::Pair => (counted("Segmenting the pairs"), part),
         Step::Stage(name) => (counted(stage(name)), part),
     }
+}
+
+/// How long counted work still takes if it goes on as it did, once that can be judged.
+fn left(done: u64, total: u64, elapsed_ms: f64) -> String {
+    if done < 3 || done >= total || elapsed_ms < 1000.0 {
+        return String::new();
+    }
+    let left_s = (total - done) as f64 * elapsed_ms / done as f64 / 1000.0;
+    let about = match left_s {
+        ..1.0 => return String::new(),
+        ..90.0 => format!("{left_s:.0} s"),
+        ..5400.0 => format!("{:.0} min", left_s / 60.0),
+        _ => format!("{:.1} h", left_s / 3600.0),
+    };
+    format!(", about {about} left")
 }
 
 /// A size in decimal units, as download dialogs show it.
@@ -263,29 +280,44 @@ mod tests {
     #[test]
     fn progress_is_told_in_counts_and_never_past_the_end() {
         let step = Step::Download;
-        let (text, part) = progress(&Progress {
+        let half = Progress {
             step: step.clone(),
             done: 1_500_000,
             total: 3_000_000,
-        });
+        };
+        let (text, part) = progress(&half, 5000.0);
         assert_eq!(text, "Loading the model: 1.5 MB of 3.0 MB");
         assert_eq!(part, Some(0.5));
         assert_eq!(
-            progress(&Progress {
-                step,
-                done: 9,
-                total: 3
-            })
+            progress(
+                &Progress {
+                    step,
+                    done: 9,
+                    total: 3
+                },
+                5000.0
+            )
             .1,
             Some(1.0)
         );
         let stage = Step::Stage("clip".into());
-        let (text, _) = progress(&Progress {
+        let second = Progress {
             step: stage,
             done: 2,
             total: 9,
-        });
+        };
+        let (text, _) = progress(&second, 100.0);
         assert_eq!(text, "Looking at the optical tile (CLIP): 2 of 9");
+    }
+
+    #[test]
+    fn what_is_left_is_told_in_fitting_units_and_not_before_it_can_be_judged() {
+        assert_eq!(left(2, 7225, 2000.0), "");
+        assert_eq!(left(9, 9, 9000.0), "");
+        assert_eq!(left(4, 16, 3000.0), ", about 9 s left");
+        assert_eq!(left(100, 1000, 70_000.0), ", about 10 min left");
+        assert_eq!(left(100, 7225, 70_000.0), ", about 83 min left");
+        assert_eq!(left(100, 9000, 70_000.0), ", about 1.7 h left");
     }
 
     #[test]

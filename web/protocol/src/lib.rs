@@ -23,8 +23,8 @@ pub const MAX_CLASSES: usize = 255;
 /// The browser's store (Cache API) that keeps the files of packages, by address.
 pub const PACKAGE_STORE: &str = "mmovseg-packages";
 
-/// The longest side of a picture that the page is given, in pixels. A larger tile is shown by every
-/// n-th pixel; results and exports keep its full size.
+/// The longest side of a picture that the page is given, in pixels. A larger tile is shown a
+/// whole number of times smaller; results and exports keep its full size.
 pub const MAX_SHOWN_PX: u32 = 4096;
 
 /// Which device the user asks for.

@@ -101,7 +101,7 @@ impl OpenTiles {
         let mut notes = self.shown.notes.clone();
         if step > 1 {
             notes.push(format!(
-                "The pictures show every {step}th pixel of {w} x {h}; results and exports have them all"
+                "The pictures are {step} times smaller than the tiles of {w} x {h} px; results and exports have every pixel"
             ));
         }
         Tiles {
