@@ -527,6 +527,7 @@ fn eval_measures_generated_scenes_and_bench_times_stages() {
         (&cases[0]["side_px"], &cases[0]["windows"]),
         (&64.into(), &1.into())
     );
+    assert!(cases[1]["changed_word"]["median_ms"].as_f64().unwrap() > 0.0);
     let stages: Vec<&str> = cases[1]["stages"]
         .as_array()
         .unwrap()

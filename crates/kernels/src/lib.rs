@@ -115,6 +115,14 @@ fn has_kernels(device: &Device) -> bool {
     }
 }
 
+/// Whether operations on this device go on with what follows them, which has no gradients.
+fn goes_on(device: &Device) -> bool {
+    matches!(
+        device.as_dispatch(),
+        DispatchDevice::Flex(_) | DispatchDevice::Cube(_)
+    )
+}
+
 /// `softmax(d^-½ · q kᵀ + bias) v` for `[N, heads, L, d]`, without a buffer of all scores; `None` where no
 /// kernel does it: the caller has [`plain::attention`], and bounds the scores.
 #[must_use]
@@ -209,6 +217,30 @@ pub fn group_norm(
         beta.into_dispatch(),
         groups,
         eps as f32,
+        None,
+    ))
+}
+
+/// The activation of a group norm, see [`group_norm`]. In one go where nothing is trained.
+#[must_use]
+pub fn group_norm_activated(
+    x: Tensor<4>,
+    gamma: Tensor<1>,
+    beta: Tensor<1>,
+    groups: usize,
+    eps: f64,
+    activation: Activation,
+) -> Tensor<4> {
+    if !goes_on(&x.device()) {
+        return activate(group_norm(x, gamma, beta, groups, eps), activation);
+    }
+    Tensor::from_dispatch(<Dispatch as Fused>::fused_group_norm(
+        x.into_dispatch(),
+        gamma.into_dispatch(),
+        beta.into_dispatch(),
+        groups,
+        eps as f32,
+        Some(activation),
     ))
 }
 
@@ -285,20 +317,103 @@ pub fn upsample(x: Tensor<3>, [h, w]: [usize; 2], weight: Tensor<4>, bias: Tenso
     ))
 }
 
-/// `x · Φ(x)`, the exact, erf-based GELU.
-#[must_use]
-pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    if !has_kernels(&x.device()) {
-        return plain::gelu(x);
-    }
-    Tensor::from_dispatch(<Dispatch as Fused>::fused_gelu(x.into_dispatch()))
+/// What a value goes through by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Activation {
+    /// `x · Φ(x)`, the exact, erf-based GELU.
+    Gelu,
+    /// `x · σ(1.702 x)`, CLIP's.
+    QuickGelu,
+    /// `max(x, 0)`.
+    Relu,
+    /// `σ(x) = 1 / (1 + e⁻ˣ)`.
+    Sigmoid,
 }
 
-/// `x · σ(1.702 x)`, CLIP's activation.
+impl Activation {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Gelu, Self::QuickGelu, Self::Relu, Self::Sigmoid];
+}
+
+/// The activation of each value.
 #[must_use]
-pub fn quick_gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+pub fn activate<const D: usize>(x: Tensor<D>, activation: Activation) -> Tensor<D> {
     if !has_kernels(&x.device()) {
-        return plain::quick_gelu(x);
+        return plain::activate(x, activation);
     }
-    Tensor::from_dispatch(<Dispatch as Fused>::fused_quick_gelu(x.into_dispatch()))
+    Tensor::from_dispatch(<Dispatch as Fused>::fused_activation(
+        x.into_dispatch(),
+        activation,
+    ))
+}
+
+/// The activation of a convolution, see [`conv`]. In one go where nothing is trained.
+#[must_use]
+pub fn conv_activated(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Tensor<1>,
+    activation: Activation,
+) -> Tensor<4> {
+    if !goes_on(&x.device()) {
+        return activate(conv(x, weight, Some(bias)), activation);
+    }
+    Tensor::from_dispatch(<Dispatch as Fused>::fused_conv_activated(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+        bias.into_dispatch(),
+        activation,
+    ))
+}
+
+/// `onto [M, O, H, W]` plus a convolution without bias, see [`conv`]: each of the `M` for as many of the `N` images one
+/// after the other. In one go where nothing is trained.
+#[must_use]
+pub fn conv_onto(x: Tensor<4>, weight: Tensor<4>, onto: Tensor<4>) -> Tensor<4> {
+    if !goes_on(&x.device()) {
+        return plain::onto(conv(x, weight, None), onto);
+    }
+    Tensor::from_dispatch(<Dispatch as Fused>::fused_conv_onto(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+        onto.into_dispatch(),
+    ))
+}
+
+/// The activation of `x Wᵀ + b` over the last axis of `x`; weight `[out, in]`. In one go where nothing is trained.
+#[must_use]
+pub fn linear_activated<const D: usize>(
+    x: Tensor<D>,
+    weight: Tensor<2>,
+    bias: Tensor<1>,
+    activation: Activation,
+) -> Tensor<D> {
+    if !goes_on(&x.device()) {
+        return activate(linear(x, weight, Some(bias)), activation);
+    }
+    Tensor::from_dispatch(<Dispatch as Fused>::fused_linear_activated(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+        bias.into_dispatch(),
+        activation,
+    ))
+}
+
+/// `onto + x Wᵀ + b` over the last axis of `x`; weight `[out, in]`. In one go where nothing is trained.
+#[must_use]
+pub fn linear_onto<const D: usize>(
+    x: Tensor<D>,
+    weight: Tensor<2>,
+    bias: Tensor<1>,
+    onto: Tensor<D>,
+) -> Tensor<D> {
+    if !goes_on(&x.device()) {
+        return onto + linear(x, weight, Some(bias));
+    }
+    Tensor::from_dispatch(<Dispatch as Fused>::fused_linear_onto(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+        bias.into_dispatch(),
+        onto.into_dispatch(),
+    ))
 }

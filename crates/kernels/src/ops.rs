@@ -10,9 +10,9 @@ use burn::backend::{Backend, Flex, backend_extension};
 use burn_cubecl::CubeBackend;
 use burn_cubecl::tensor::CubeTensor;
 
-use crate::WindowBias;
-use crate::cpu::{self, Cells};
-use crate::gpu::{self, Unary};
+use crate::cpu::{self, Cells, ConvEnd};
+use crate::gpu::{self, End};
+use crate::{Activation, WindowBias};
 
 /// What a device without the operation says: a graphics card under automatic differentiation, which the public
 /// functions send to the twins.
@@ -51,6 +51,7 @@ pub(crate) trait Fused: Backend {
         _beta: FloatTensor<Self>,
         _groups: usize,
         _eps: f32,
+        _activation: Option<Activation>,
     ) -> FloatTensor<Self> {
         untrained()
     }
@@ -63,6 +64,23 @@ pub(crate) trait Fused: Backend {
         _x: FloatTensor<Self>,
         _weight: FloatTensor<Self>,
         _bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        untrained()
+    }
+    /// The activation of the same with bias.
+    fn fused_conv_activated(
+        _x: FloatTensor<Self>,
+        _weight: FloatTensor<Self>,
+        _bias: FloatTensor<Self>,
+        _activation: Activation,
+    ) -> FloatTensor<Self> {
+        untrained()
+    }
+    /// `onto [M, O, H, W]` plus a convolution without bias; each of the `M` for as many images one after the other.
+    fn fused_conv_onto(
+        _x: FloatTensor<Self>,
+        _weight: FloatTensor<Self>,
+        _onto: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
         untrained()
     }
@@ -107,12 +125,26 @@ pub(crate) trait Fused: Backend {
     ) -> FloatTensor<Self> {
         untrained()
     }
-    /// Exact GELU.
-    fn fused_gelu(_x: FloatTensor<Self>) -> FloatTensor<Self> {
+    /// The activation of `x Wᵀ + b` over the last axis.
+    fn fused_linear_activated(
+        _x: FloatTensor<Self>,
+        _weight: FloatTensor<Self>,
+        _bias: FloatTensor<Self>,
+        _activation: Activation,
+    ) -> FloatTensor<Self> {
         untrained()
     }
-    /// CLIP's GELU.
-    fn fused_quick_gelu(_x: FloatTensor<Self>) -> FloatTensor<Self> {
+    /// `onto + x Wᵀ + b` over the last axis.
+    fn fused_linear_onto(
+        _x: FloatTensor<Self>,
+        _weight: FloatTensor<Self>,
+        _bias: FloatTensor<Self>,
+        _onto: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        untrained()
+    }
+    /// Each value by itself.
+    fn fused_activation(_x: FloatTensor<Self>, _activation: Activation) -> FloatTensor<Self> {
         untrained()
     }
 }
@@ -143,24 +175,56 @@ impl Fused for Flex {
         beta: FlexTensor,
         groups: usize,
         eps: f32,
+        activation: Option<Activation>,
     ) -> FlexTensor {
-        cpu::group_norm(x, &gamma, &beta, groups, eps)
+        cpu::group_norm(x, &gamma, &beta, groups, eps, activation)
     }
 
     fn fused_conv(x: FlexTensor, weight: FlexTensor) -> FlexTensor {
-        cpu::conv(&x, &weight, None)
+        cpu::conv(&x, &weight, None, ConvEnd::Plain)
+    }
+
+    fn fused_conv_onto(x: FlexTensor, weight: FlexTensor, onto: FlexTensor) -> FlexTensor {
+        cpu::conv(&x, &weight, None, ConvEnd::Onto(&onto))
     }
 
     fn fused_conv_bias(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
-        cpu::conv(&x, &weight, Some(&bias))
+        cpu::conv(&x, &weight, Some(&bias), ConvEnd::Plain)
+    }
+
+    fn fused_conv_activated(
+        x: FlexTensor,
+        weight: FlexTensor,
+        bias: FlexTensor,
+        activation: Activation,
+    ) -> FlexTensor {
+        cpu::conv(&x, &weight, Some(&bias), ConvEnd::Activated(activation))
     }
 
     fn fused_linear(x: FlexTensor, weight: FlexTensor) -> FlexTensor {
-        cpu::linear(&x, &weight, None)
+        cpu::linear(&x, &weight, None, None)
     }
 
     fn fused_linear_bias(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
-        cpu::linear(&x, &weight, Some(&bias))
+        cpu::linear(&x, &weight, Some(&bias), None)
+    }
+
+    fn fused_linear_activated(
+        x: FlexTensor,
+        weight: FlexTensor,
+        bias: FlexTensor,
+        activation: Activation,
+    ) -> FlexTensor {
+        cpu::linear(&x, &weight, Some(&bias), Some(activation))
+    }
+
+    fn fused_linear_onto(
+        x: FlexTensor,
+        weight: FlexTensor,
+        bias: FlexTensor,
+        onto: FlexTensor,
+    ) -> FlexTensor {
+        cpu::linear_onto(&x, &weight, &bias, onto)
     }
 
     fn fused_patches(x: FlexTensor, weight: FlexTensor) -> FlexTensor {
@@ -184,12 +248,8 @@ impl Fused for Flex {
         cpu::upsample(&x, height, &weight, &bias)
     }
 
-    fn fused_gelu(x: FlexTensor) -> FlexTensor {
-        cpu::gelu(x)
-    }
-
-    fn fused_quick_gelu(x: FlexTensor) -> FlexTensor {
-        cpu::quick_gelu(x)
+    fn fused_activation(x: FlexTensor, activation: Activation) -> FlexTensor {
+        cpu::activate(x, activation)
     }
 }
 
@@ -220,24 +280,56 @@ impl Fused for CubeBackend {
         beta: CubeTensor,
         groups: usize,
         eps: f32,
+        activation: Option<Activation>,
     ) -> CubeTensor {
-        gpu::group_norm(x, gamma, beta, groups, eps)
+        gpu::group_norm(x, gamma, beta, groups, eps, activation)
     }
 
     fn fused_conv(x: CubeTensor, weight: CubeTensor) -> CubeTensor {
-        gpu::conv(x, weight, None)
+        gpu::conv(x, weight, None, (End::Plain, None))
+    }
+
+    fn fused_conv_onto(x: CubeTensor, weight: CubeTensor, onto: CubeTensor) -> CubeTensor {
+        gpu::conv(x, weight, None, (End::Onto, Some(onto)))
     }
 
     fn fused_conv_bias(x: CubeTensor, weight: CubeTensor, bias: CubeTensor) -> CubeTensor {
-        gpu::conv(x, weight, Some(bias))
+        gpu::conv(x, weight, Some(bias), (End::Plain, None))
+    }
+
+    fn fused_conv_activated(
+        x: CubeTensor,
+        weight: CubeTensor,
+        bias: CubeTensor,
+        activation: Activation,
+    ) -> CubeTensor {
+        gpu::conv(x, weight, Some(bias), (End::Activated(activation), None))
     }
 
     fn fused_linear(x: CubeTensor, weight: CubeTensor) -> CubeTensor {
-        gpu::linear(x, weight, None)
+        gpu::linear(x, weight, None, End::Plain)
     }
 
     fn fused_linear_bias(x: CubeTensor, weight: CubeTensor, bias: CubeTensor) -> CubeTensor {
-        gpu::linear(x, weight, Some(bias))
+        gpu::linear(x, weight, Some(bias), End::Plain)
+    }
+
+    fn fused_linear_activated(
+        x: CubeTensor,
+        weight: CubeTensor,
+        bias: CubeTensor,
+        activation: Activation,
+    ) -> CubeTensor {
+        gpu::linear(x, weight, Some(bias), End::Activated(activation))
+    }
+
+    fn fused_linear_onto(
+        x: CubeTensor,
+        weight: CubeTensor,
+        bias: CubeTensor,
+        onto: CubeTensor,
+    ) -> CubeTensor {
+        gpu::linear_onto(x, weight, bias, onto)
     }
 
     fn fused_patches(x: CubeTensor, weight: CubeTensor) -> CubeTensor {
@@ -261,12 +353,8 @@ impl Fused for CubeBackend {
         gpu::upsample(x, height, weight, bias)
     }
 
-    fn fused_gelu(x: CubeTensor) -> CubeTensor {
-        gpu::unary(x, Unary::Gelu)
-    }
-
-    fn fused_quick_gelu(x: CubeTensor) -> CubeTensor {
-        gpu::unary(x, Unary::QuickGelu)
+    fn fused_activation(x: CubeTensor, activation: Activation) -> CubeTensor {
+        gpu::activate(x, activation)
     }
 }
 
@@ -285,8 +373,8 @@ mod gradients {
     use burn_cubecl::CubeBackend;
 
     use super::Fused;
-    use crate::WindowBias;
-    use crate::cpu::{self, Cells};
+    use crate::cpu::{self, Cells, ConvEnd};
+    use crate::{Activation, WindowBias};
 
     #[derive(Clone, Debug)]
     struct AttentionState {
@@ -378,12 +466,13 @@ mod gradients {
     backward!(Upsample, 3, Tall, |(x, height, weight): Tall, grad| {
         cpu::upsample_backward(&x, height, &weight, &grad)
     });
-    backward!(Gelu, 1, FlexTensor, |x: FlexTensor, grad| {
-        [cpu::gelu_backward(&x, &grad)]
-    });
-    backward!(QuickGelu, 1, FlexTensor, |x: FlexTensor, grad| {
-        [cpu::quick_gelu_backward(&x, &grad)]
-    });
+    type Activated = (FlexTensor, Activation);
+    backward!(
+        Activate,
+        1,
+        Activated,
+        |(x, activation): Activated, grad| { [cpu::activate_backward(&x, &grad, activation)] }
+    );
 
     /// The result of an operation, with its backward step where an operand is tracked.
     macro_rules! record {
@@ -435,17 +524,23 @@ mod gradients {
             beta: FloatTensor<Self>,
             groups: usize,
             eps: f32,
+            activation: Option<Activation>,
         ) -> FloatTensor<Self> {
             let nodes = [x.node(), gamma.node(), beta.node()];
             let (x, gamma) = (x.into_primitive(), gamma.into_primitive());
-            let out = cpu::group_norm(x.clone(), &gamma, &beta.into_primitive(), groups, eps);
+            assert!(
+                activation.is_none(),
+                "activations are recorded on their own"
+            );
+            let beta = beta.into_primitive();
+            let out = cpu::group_norm(x.clone(), &gamma, &beta, groups, eps, None);
             record!(GroupNorm, nodes, (x, gamma, (groups, eps)), out)
         }
 
         fn fused_conv(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
             let nodes = [x.node(), weight.node()];
             let (x, weight) = (x.into_primitive(), weight.into_primitive());
-            let out = cpu::conv(&x, &weight, None);
+            let out = cpu::conv(&x, &weight, None, ConvEnd::Plain);
             record!(Conv, nodes, (x, weight), out)
         }
 
@@ -456,14 +551,14 @@ mod gradients {
         ) -> FloatTensor<Self> {
             let nodes = [x.node(), weight.node(), bias.node()];
             let (x, weight) = (x.into_primitive(), weight.into_primitive());
-            let out = cpu::conv(&x, &weight, Some(&bias.into_primitive()));
+            let out = cpu::conv(&x, &weight, Some(&bias.into_primitive()), ConvEnd::Plain);
             record!(ConvBias, nodes, (x, weight), out)
         }
 
         fn fused_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
             let nodes = [x.node(), weight.node()];
             let (x, weight) = (x.into_primitive(), weight.into_primitive());
-            let out = cpu::linear(&x, &weight, None);
+            let out = cpu::linear(&x, &weight, None, None);
             record!(Linear, nodes, (x, weight), out)
         }
 
@@ -481,7 +576,7 @@ mod gradients {
         ) -> FloatTensor<Self> {
             let nodes = [x.node(), weight.node(), bias.node()];
             let (x, weight) = (x.into_primitive(), weight.into_primitive());
-            let out = cpu::linear(&x, &weight, Some(&bias.into_primitive()));
+            let out = cpu::linear(&x, &weight, Some(&bias.into_primitive()), None);
             record!(LinearBias, nodes, (x, weight), out)
         }
 
@@ -519,18 +614,11 @@ mod gradients {
             record!(Upsample, nodes, (x, height, weight), out)
         }
 
-        fn fused_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        fn fused_activation(x: FloatTensor<Self>, activation: Activation) -> FloatTensor<Self> {
             let nodes = [x.node()];
             let x = x.into_primitive();
-            let out = cpu::gelu(x.clone());
-            record!(Gelu, nodes, x, out)
-        }
-
-        fn fused_quick_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
-            let nodes = [x.node()];
-            let x = x.into_primitive();
-            let out = cpu::quick_gelu(x.clone());
-            record!(QuickGelu, nodes, x, out)
+            let out = cpu::activate(x.clone(), activation);
+            record!(Activate, nodes, (x, activation), out)
         }
     }
 }

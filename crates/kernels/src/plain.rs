@@ -4,7 +4,7 @@ use burn::tensor::module::{attention as attend, conv2d, layer_norm as norm};
 use burn::tensor::ops::{AttentionModuleOptions, ConvOptions};
 use burn::tensor::{Tensor, activation};
 
-use crate::WindowBias;
+use crate::{Activation, WindowBias};
 
 /// `softmax(d^-½ · q kᵀ + bias) v` for `[N, heads, L, d]`; the score buffer is the caller's to
 /// bound. A causal mask hides the keys after a query.
@@ -125,14 +125,21 @@ pub fn upsample(x: Tensor<3>, [h, w]: [usize; 2], weight: Tensor<4>, bias: Tenso
     y + bias.reshape([1, output, 1, 1])
 }
 
-/// `x · Φ(x)`.
+/// The activation of each value.
 #[must_use]
-pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    activation::gelu(x)
+pub fn activate<const D: usize>(x: Tensor<D>, which: Activation) -> Tensor<D> {
+    match which {
+        Activation::Gelu => activation::gelu(x),
+        Activation::QuickGelu => x.clone() * activation::sigmoid(x * 1.702),
+        Activation::Relu => activation::relu(x),
+        Activation::Sigmoid => activation::sigmoid(x),
+    }
 }
 
-/// `x · σ(1.702 x)`.
+/// `x [N, O, H, W]` plus `onto [M, O, H, W]`, each of the `M` for as many of the `N` one after the other.
 #[must_use]
-pub fn quick_gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    x.clone() * activation::sigmoid(x * 1.702)
+pub fn onto(x: Tensor<4>, onto: Tensor<4>) -> Tensor<4> {
+    let ([n, o, h, w], [m, _, _, _]) = (x.dims(), onto.dims());
+    let sum = x.reshape([m, n / m, o * h * w]) + onto.reshape([m, 1, o * h * w]);
+    sum.reshape([n, o, h, w])
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use burn::tensor::{Device, Distribution, Tensor, TensorData, Tolerance};
-use mmovseg_kernels::{self as kernels, WindowBias, plain};
+use mmovseg_kernels::{self as kernels, Activation, WindowBias, plain};
 use proptest::prelude::*;
 
 fn device() -> Device {
@@ -190,9 +190,31 @@ proptest! {
     #[test]
     fn activations_agree(rows in 1usize..300, width in 1usize..200) {
         let operands = [random([rows, width]) * 3.0];
-        let one = |f: fn(Tensor<2>) -> Tensor<2>| run(&operands, |[x]| f(x));
-        compare(&one(kernels::gelu), &one(plain::gelu), 2e-6);
-        compare(&one(kernels::quick_gelu), &one(plain::quick_gelu), 5e-6);
+        for activation in Activation::ALL {
+            let one = |f: fn(Tensor<2>, Activation) -> Tensor<2>| {
+                run(&operands, |[x]| f(x, activation))
+            };
+            compare(&one(kernels::activate), &one(plain::activate), 5e-6);
+        }
+    }
+
+    /// Where something is trained they are the same as their parts.
+    #[test]
+    fn products_that_go_on_agree_and_have_gradients(
+        rows in 1usize..60, depth in 1usize..40, width in 1usize..40, which in 0usize..4,
+    ) {
+        let activation = Activation::ALL[which];
+        let operands = [random([rows, depth]), random([width, depth]), random([1, width]), random([rows, width])];
+        let ours = run(&operands, |[x, weight, bias, onto]| {
+            let bias = bias.reshape([width]);
+            let y = kernels::linear_activated(x.clone(), weight.clone(), bias.clone(), activation);
+            y + kernels::linear_onto(x, weight, bias, onto)
+        });
+        let twins = run(&operands, |[x, weight, bias, onto]| {
+            let y = plain::linear(x, weight, Some(bias.reshape([width])));
+            plain::activate(y.clone(), activation) + onto + y
+        });
+        compare(&ours, &twins, 2e-3);
     }
 }
 

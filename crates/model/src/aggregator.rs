@@ -5,7 +5,7 @@ use std::sync::Arc;
 use burn::module::{Module, Param};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
-use mmovseg_kernels::WindowBias;
+use mmovseg_kernels::{Activation, WindowBias};
 
 use crate::attention::{Mask, attend, merge_heads, split_heads};
 use crate::config::HeadConfig;
@@ -87,8 +87,7 @@ impl WindowBlock {
         );
         let mixed = self.attn.proj.forward(merge_heads(mixed));
         let x = x + self.merge(mixed, cells);
-        let mlp = self.mlp.forward(self.norm2.forward(x.clone()));
-        x + mlp
+        self.mlp.onto(self.norm2.forward(x.clone()), x)
     }
 
     /// `[M, g², C]` to `[M·4, w², C]`, after a cyclic shift; windows and tokens row-major.
@@ -252,8 +251,9 @@ impl ClassAttention {
         let out = merge_heads(q.matmul(sum_kv) / below).reshape([m, classes, c]);
         see(observer, &format!("{name}.class_attn_valid"), &out);
         let s = s + out;
-        let hidden = relu(self.mlp_in.forward(self.norm2.forward(s.clone())));
-        s + self.mlp_out.forward(hidden)
+        let n = self.norm2.forward(s.clone());
+        let hidden = self.mlp_in.activated(n, Activation::Relu);
+        self.mlp_out.onto(hidden, s)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor};
-use mmovseg_kernels::{self as kernels, quick_gelu};
+use mmovseg_kernels::{self as kernels, Activation};
 
 use crate::attention::{Mask, attend, merge_heads, split_heads};
 use crate::config::ClipVisualConfig;
@@ -79,7 +79,7 @@ impl ClipBlock {
                     project(&self.attn.v_proj_weight, 2),
                     mask,
                 );
-                x + self.attn.out_proj.forward(merge_heads(mixed))
+                self.attn.out_proj.onto(merge_heads(mixed), x)
             }
             // A block without queries can only be used densely.
             _ => return self.forward_dense(x),
@@ -102,8 +102,9 @@ impl ClipBlock {
     }
 
     fn feed_forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let hidden = quick_gelu(self.mlp.c_fc.forward(self.ln_2.forward(x.clone())));
-        x + self.mlp.c_proj.forward(hidden)
+        let n = self.ln_2.forward(x.clone());
+        let hidden = self.mlp.c_fc.activated(n, Activation::QuickGelu);
+        self.mlp.c_proj.onto(hidden, x)
     }
 }
 

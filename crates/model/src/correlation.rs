@@ -1,7 +1,7 @@
 //! Cost volumes of text against pixels and their fusion, `query_guided` (spec §8).
 
 use burn::tensor::Tensor;
-use burn::tensor::activation::sigmoid;
+use mmovseg_kernels::Activation;
 
 use crate::layers::{Conv, normalise};
 use crate::observe::{Observer, see};
@@ -34,11 +34,11 @@ pub(crate) fn fuse(
     see(observer, "corr.clip", &clip.clone().reshape(shape));
     see(observer, "corr.dino", &dino.clone().reshape(shape));
     let map = [n * classes, 1, grid, grid];
-    let a = sigmoid(conv1.forward(clip.reshape(map)));
-    let d = sigmoid(conv2.forward(dino.reshape(map)));
+    let a = conv1.activated(clip.reshape(map), Activation::Sigmoid);
+    let d = conv2.activated(dino.reshape(map), Activation::Sigmoid);
     see_volume(observer, "corr.clip_embed_sigmoid", &a, n);
     see_volume(observer, "corr.dino_embed_sigmoid", &d, n);
-    let fused = sigmoid(fusion.forward(Tensor::cat(vec![a.clone(), d], 1)));
+    let fused = fusion.activated(Tensor::cat(vec![a.clone(), d], 1), Activation::Sigmoid);
     see_volume(observer, "corr.fused_sigmoid", &fused, n);
     let volume = fused + a;
     see_volume(observer, "corr.embed", &volume, n);

@@ -56,13 +56,15 @@ impl DecoderStage {
     ) -> Tensor<4> {
         let up = self.up.forward(x);
         see(observer, &format!("{name}.up"), &up);
-        let [nt, _, h, w] = up.dims();
-        let [n, output, _, _] = shared.dims();
-        let own = self.conv1.part(up, 0).reshape([n, nt / n, output * h * w]);
-        let x = own + shared.reshape([n, 1, output * h * w]);
-        let x = self.norm1.forward(x.reshape([nt, output, h, w]));
-        see(observer, &format!("{name}.gn1"), &x);
-        let x = relu(self.norm2.forward(self.conv2.forward(relu(x))));
+        let x = self.conv1.part_onto(up, 0, shared);
+        let x = if observer.wants_tensors() {
+            let x = self.norm1.forward(x);
+            see(observer, &format!("{name}.gn1"), &x);
+            relu(x)
+        } else {
+            self.norm1.rectified(x)
+        };
+        let x = self.norm2.rectified(self.conv2.forward(x));
         see(observer, &format!("{name}.out"), &x);
         x
     }

@@ -2,7 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use mmovseg_kernels::{self as kernels, gelu};
+use mmovseg_kernels::{self as kernels, Activation};
 
 use crate::attention::{Mask, attend, merge_heads, split_heads};
 use crate::config::{DinoConfig, DinoKind};
@@ -50,7 +50,12 @@ impl Mlp {
 
     /// `fc2(GELU(fc1 x))` with the exact, erf-based GELU.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        self.fc2.forward(gelu(self.fc1.forward(x)))
+        self.fc2.forward(self.fc1.activated(x, Activation::Gelu))
+    }
+
+    /// `onto` plus the same.
+    pub fn onto(&self, x: Tensor<3>, onto: Tensor<3>) -> Tensor<3> {
+        self.fc2.onto(self.fc1.activated(x, Activation::Gelu), onto)
     }
 }
 
@@ -60,11 +65,8 @@ struct LayerScale {
 }
 
 impl LayerScale {
-    fn forward(scale: Option<&Self>, x: Tensor<3>) -> Tensor<3> {
-        match scale {
-            Some(scale) => x * scale.gamma.val().unsqueeze::<3>(),
-            None => x,
-        }
+    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        x * self.gamma.val().unsqueeze::<3>()
     }
 }
 
@@ -121,9 +123,15 @@ impl DinoBlock {
             None => (third(0), third(1)),
         };
         let mixed = merge_heads(attend(q, k, third(2), &Mask::None));
-        let x = x + LayerScale::forward(self.ls1.as_ref(), attn.proj.forward(mixed));
-        let mlp = self.mlp.forward(self.norm2.forward(x.clone()));
-        x + LayerScale::forward(self.ls2.as_ref(), mlp)
+        let x = match &self.ls1 {
+            Some(scale) => x + scale.forward(attn.proj.forward(mixed)),
+            None => attn.proj.onto(mixed, x),
+        };
+        let n = self.norm2.forward(x.clone());
+        match &self.ls2 {
+            Some(scale) => x + scale.forward(self.mlp.forward(n)),
+            None => self.mlp.onto(n, x),
+        }
     }
 }
 

@@ -3,8 +3,8 @@
 //! ([`Ground`]), what each class is before the classes see one another ([`Volumes`]), and the rest.
 
 use burn::module::Module;
-use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
+use mmovseg_kernels::Activation;
 
 use crate::aggregator::AggregatorLayer;
 use crate::config::ModelConfig;
@@ -128,10 +128,10 @@ impl Head {
         see(observer, "dino.guid0_fused", &dino.coarse);
         see(observer, "dino.guid1_fused", &dino.fine);
         let dense = to_map(clip.dense.clone(), grid, grid);
-        let appearance = relu(self.guidance_projection.forward(dense));
+        let appearance = self.guidance_projection.activated(dense, Activation::Relu);
         see(observer, "guid.appearance", &appearance);
         let mut guide = |conv: &Conv, map: &Tensor<4>, name: &str| {
-            let map = relu(conv.forward(map.clone()));
+            let map = conv.activated(map.clone(), Activation::Relu);
             see(observer, name, &map);
             map
         };
@@ -187,7 +187,8 @@ impl Head {
         let grid = self.grid;
         let [n, _, _] = ground.clip.dims();
         let [classes, _] = text.dims();
-        let text = relu(self.text_guidance_projection.forward(unit(text)));
+        let projection = &self.text_guidance_projection;
+        let text = projection.activated(unit(text), Activation::Relu);
         let width = text.dims()[1];
         let text = text.reshape([1, classes, width]);
         see(observer, "guid.text", &text);

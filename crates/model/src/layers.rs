@@ -3,7 +3,7 @@
 use burn::module::{Module, Param};
 use burn::nn::Initializer;
 use burn::tensor::{Device, Int, Tensor};
-use mmovseg_kernels as kernels;
+use mmovseg_kernels::{self as kernels, Activation};
 
 /// A parameter drawn from a normal distribution of the given deviation, made on first use.
 pub(crate) fn normal<const D: usize>(
@@ -40,6 +40,18 @@ impl Linear {
 
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         kernels::linear(x, self.weight.val(), Some(self.bias.val()))
+    }
+}
+
+impl Linear {
+    /// The activation of it.
+    pub fn activated<const D: usize>(&self, x: Tensor<D>, activation: Activation) -> Tensor<D> {
+        kernels::linear_activated(x, self.weight.val(), self.bias.val(), activation)
+    }
+
+    /// `onto + y`.
+    pub fn onto<const D: usize>(&self, x: Tensor<D>, onto: Tensor<D>) -> Tensor<D> {
+        kernels::linear_onto(x, self.weight.val(), self.bias.val(), onto)
     }
 }
 
@@ -101,6 +113,12 @@ impl GroupNorm {
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         kernels::group_norm(x, self.weight.val(), self.bias.val(), self.groups, 1e-5)
     }
+
+    /// `max(0, y)`.
+    pub fn rectified(&self, x: Tensor<4>) -> Tensor<4> {
+        let (weight, bias) = (self.weight.val(), self.bias.val());
+        kernels::group_norm_activated(x, weight, bias, self.groups, 1e-5, Activation::Relu)
+    }
 }
 
 /// A square convolution, weight `[out, in, k, k]`, stride 1, "same" padding for odd `k`.
@@ -123,10 +141,24 @@ impl Conv {
         kernels::conv(x, self.weight.val(), self.bias.as_ref().map(Param::val))
     }
 
+    /// The activation of it.
+    pub fn activated(&self, x: Tensor<4>, activation: Activation) -> Tensor<4> {
+        match &self.bias {
+            Some(bias) => kernels::conv_activated(x, self.weight.val(), bias.val(), activation),
+            None => kernels::activate(self.forward(x), activation),
+        }
+    }
+
     /// What the input channels from `first` on add to the result, without the bias; see [`Linear::part`].
     pub fn part(&self, x: Tensor<4>, first: usize) -> Tensor<4> {
         let channels = x.dims()[1];
         kernels::conv(x, self.weight.val().narrow(1, first, channels), None)
+    }
+
+    /// The same added to `onto [M, out, h, w]`, see [`kernels::conv_onto`].
+    pub fn part_onto(&self, x: Tensor<4>, first: usize, onto: Tensor<4>) -> Tensor<4> {
+        let channels = x.dims()[1];
+        kernels::conv_onto(x, self.weight.val().narrow(1, first, channels), onto)
     }
 
     /// The same weights as a convolution whose stride is its kernel, see [`kernels::patches`].

@@ -4,6 +4,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
+use mmovseg_kernels::Activation;
 
 use crate::correlation::cosine;
 use crate::layers::{Conv, GroupNorm, Linear, Upsample, constant};
@@ -31,7 +32,8 @@ impl PixelGuidance {
     /// `[N, 3, S, S]` to `[N, out, S/2, S/2]`.
     fn forward(&self, pixels: Tensor<4>) -> Tensor<4> {
         let x = relu(self.pairs.patch_map(pixels));
-        self.conv2.forward(relu(self.conv1.forward(x)))
+        self.conv2
+            .forward(self.conv1.activated(x, Activation::Relu))
     }
 
     /// Adds to a map what the pixels show.
@@ -82,7 +84,7 @@ impl Round {
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        x.clone() + relu(self.norm.forward(self.conv.forward(x)))
+        x.clone() + self.norm.rectified(self.conv.forward(x))
     }
 }
 
@@ -150,7 +152,7 @@ impl PixelTower {
     /// `[N, tokens, S/8, S/8]` to embeddings `[N, (S/2)², embed]`, row-major.
     pub fn forward(&self, pixels: Tensor<4>, fine: Tensor<4>, tokens: Tensor<4>) -> Tensor<3> {
         let near = relu(self.pairs.patch_map(pixels));
-        let near = relu(self.near.forward(near));
+        let near = self.near.activated(near, Activation::Relu);
         let mut x = relu(self.down.patch_map(near.clone()));
         for round in &self.rounds {
             x = round.forward(x);
@@ -159,7 +161,7 @@ impl PixelTower {
             x = deep.forward(x, tokens);
         }
         let x = self.up.forward(x) + near + fine;
-        let x = relu(self.norm.forward(self.join.forward(x)));
+        let x = self.norm.rectified(self.join.forward(x));
         self.out.patches(x)
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
-use mmovseg_kernels::{self as kernels, WindowBias, plain};
+use mmovseg_kernels::{self as kernels, Activation, WindowBias, plain};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -24,6 +24,10 @@ impl Dice {
 
     fn coin(&mut self) -> bool {
         self.dice.random_bool(0.5)
+    }
+
+    fn activation(&mut self) -> Activation {
+        Activation::ALL[self.below(Activation::ALL.len()) - 1]
     }
 
     /// Values around `mean`, a few of them large.
@@ -116,8 +120,26 @@ async fn linear(dice: &mut Dice) {
     .await;
     compare(
         &format!("{what}, kept"),
-        kernels::linear(x0, kept, b0),
-        plain::linear(x1, w1, b1),
+        kernels::linear(x0.clone(), kept.clone(), b0),
+        plain::linear(x1.clone(), w1.clone(), b1),
+        1e-3,
+    )
+    .await;
+    let [b0, b1] = dice.random([width]);
+    let [onto0, onto1] = dice.random([2, rows, width]);
+    let twin = plain::linear(x1, w1, Some(b1));
+    compare(
+        &format!("{what}, onto"),
+        kernels::linear_onto(x0.clone(), kept.clone(), b0.clone(), onto0),
+        onto1 + twin.clone(),
+        1e-3,
+    )
+    .await;
+    let activation = dice.activation();
+    compare(
+        &format!("{what}, then {activation:?}"),
+        kernels::linear_activated(x0, kept, b0, activation),
+        plain::activate(twin, activation),
         1e-3,
     )
     .await;
@@ -169,8 +191,27 @@ async fn conv(dice: &mut Dice) {
     let [w0, w1] = dice.random([output, input, k, k]);
     let [b0, b1] = dice.maybe(output);
     let what = format!("conv {n} x {input} x {h} x {w} to {output}, {k} x {k}");
-    let ours = kernels::conv(x0, kernels::keep(w0), b0);
-    compare(&what, ours, plain::conv(x1, w1, b1), 2e-3).await;
+    let kept = kernels::keep(w0);
+    let ours = kernels::conv(x0.clone(), kept.clone(), b0);
+    compare(&what, ours, plain::conv(x1.clone(), w1.clone(), b1), 2e-3).await;
+    let [b0, b1] = dice.random([output]);
+    let activation = dice.activation();
+    compare(
+        &format!("{what}, then {activation:?}"),
+        kernels::conv_activated(x0.clone(), kept.clone(), b0, activation),
+        plain::activate(plain::conv(x1.clone(), w1.clone(), Some(b1)), activation),
+        2e-3,
+    )
+    .await;
+    let maps = if dice.coin() { 1 } else { n };
+    let [onto0, onto1] = dice.random([maps, output, h, w]);
+    compare(
+        &format!("{what}, onto {:?}", onto0.dims()),
+        kernels::conv_onto(x0, kept, onto0),
+        plain::onto(plain::conv(x1, w1, None), onto1),
+        2e-3,
+    )
+    .await;
 }
 
 async fn norms(dice: &mut Dice) {
@@ -193,14 +234,24 @@ async fn norms(dice: &mut Dice) {
         dice.below(20) + 1,
         dice.below(20),
     ];
+    // Long groups are added up by pieces.
+    let [h, w] = if dice.coin() { [h, w] } else { [4 * h, 7 * w] };
     let c = groups * per;
     let [x0, x1] = dice.around([n, c, h, w], mean);
     let [g0, g1] = dice.random([c]);
     let [s0, s1] = dice.random([c]);
     compare(
         &format!("group norm {n} x {c} x {h} x {w} in {groups} around {mean}"),
-        kernels::group_norm(x0, g0, s0, groups, 1e-5),
-        plain::group_norm(x1, g1, s1, groups, 1e-5),
+        kernels::group_norm(x0.clone(), g0.clone(), s0.clone(), groups, 1e-5),
+        plain::group_norm(x1.clone(), g1.clone(), s1.clone(), groups, 1e-5),
+        1e-3,
+    )
+    .await;
+    let activation = dice.activation();
+    compare(
+        &format!("group norm {n} x {c} x {h} x {w} in {groups} around {mean}, then {activation:?}"),
+        kernels::group_norm_activated(x0, g0, s0, groups, 1e-5, activation),
+        plain::activate(plain::group_norm(x1, g1, s1, groups, 1e-5), activation),
         1e-3,
     )
     .await;
@@ -248,20 +299,15 @@ async fn patches(dice: &mut Dice) {
 async fn activations(dice: &mut Dice) {
     let shape = [dice.below(60), dice.below(60)];
     let [x0, x1] = dice.random(shape).map(|x| x * 4.0);
-    compare(
-        &format!("gelu {shape:?}"),
-        kernels::gelu(x0.clone()),
-        plain::gelu(x1.clone()),
-        5e-6,
-    )
-    .await;
-    compare(
-        &format!("quick gelu {shape:?}"),
-        kernels::quick_gelu(x0),
-        plain::quick_gelu(x1),
-        1e-5,
-    )
-    .await;
+    for activation in Activation::ALL {
+        compare(
+            &format!("{activation:?} {shape:?}"),
+            kernels::activate(x0.clone(), activation),
+            plain::activate(x1.clone(), activation),
+            1e-5,
+        )
+        .await;
+    }
 }
 
 /// Values far out, where exponentials overflow: results stay finite and right.
@@ -273,20 +319,15 @@ pub async fn check_extremes(device: Device) {
     let both = [&device, &Device::flex()]
         .map(|device| Tensor::<1>::from_data(TensorData::from(values), device));
     let [x0, x1] = both;
-    compare(
-        "gelu",
-        kernels::gelu(x0.clone()),
-        plain::gelu(x1.clone()),
-        1e-6,
-    )
-    .await;
-    compare(
-        "quick gelu",
-        kernels::quick_gelu(x0),
-        plain::quick_gelu(x1),
-        1e-6,
-    )
-    .await;
+    for activation in Activation::ALL {
+        compare(
+            &format!("{activation:?}"),
+            kernels::activate(x0.clone(), activation),
+            plain::activate(x1.clone(), activation),
+            1e-6,
+        )
+        .await;
+    }
     let [q, k, v] = [(); 3].map(|()| {
         let values = Distribution::Uniform(-60.0, 60.0);
         Tensor::<4>::random([1, 1, 70, 8], values, &Device::flex())

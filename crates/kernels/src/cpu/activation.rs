@@ -3,24 +3,102 @@
 use burn::backend::flex::FlexTensor;
 
 use super::math::{exp, normal};
-use super::{contiguous, in_parts, own, tensor, vectorised};
+use super::{contiguous, in_parts, own, tensor, values, vectorised};
+use crate::Activation;
 
-/// `f` of each value and of whether it may fuse, see [`vectorised`].
-fn map(x: FlexTensor, f: impl Fn(f32, bool) -> f32 + Sync + Copy) -> FlexTensor {
+/// The activation of each value, in the place of the input where nobody else holds it.
+pub(crate) fn activate(x: FlexTensor, activation: Activation) -> FlexTensor {
     let mut x = own(x);
     let len = x.layout().num_elements();
     in_parts(&mut x.storage_mut::<f32>()[..len], 1, |_, part| {
-        vectorised(
-            #[inline(always)]
-            |fused| {
-                // A loop of our own: `for_each` need not be inlined, and outside there is nothing to fuse with.
-                for x in part.iter_mut() {
-                    *x = f(*x, fused);
-                }
-            },
-        );
+        activate_all(part, activation);
     });
     x
+}
+
+/// The activation of each value, in place.
+pub(super) fn activate_all(values: &mut [f32], activation: Activation) {
+    // Loops of our own: `for_each` need not be inlined, and outside of `vectorised` there is nothing to fuse with.
+    match activation {
+        Activation::Gelu => vectorised(
+            #[inline(always)]
+            |fused| {
+                for x in values.iter_mut() {
+                    *x *= normal(*x, fused).0;
+                }
+            },
+        ),
+        Activation::QuickGelu => vectorised(
+            #[inline(always)]
+            |fused| {
+                for x in values.iter_mut() {
+                    *x *= sigmoid(1.702 * *x, fused);
+                }
+            },
+        ),
+        Activation::Sigmoid => vectorised(
+            #[inline(always)]
+            |fused| {
+                for x in values.iter_mut() {
+                    *x = sigmoid(*x, fused);
+                }
+            },
+        ),
+        Activation::Relu => vectorised(
+            #[inline(always)]
+            |_| {
+                for x in values.iter_mut() {
+                    // A NaN stays one.
+                    *x = if *x < 0.0 { 0.0 } else { *x };
+                }
+            },
+        ),
+    }
+}
+
+/// The gradient of the input: `grad · (Φ(x) + x φ(x))`; `grad · σ(s) (1 + s (1 − σ(s)))` with `s = 1.702 x`; `grad`
+/// above zero; `grad · σ(x) (1 − σ(x))`.
+pub(crate) fn activate_backward(
+    x: &FlexTensor,
+    grad: &FlexTensor,
+    activation: Activation,
+) -> FlexTensor {
+    match activation {
+        Activation::Gelu => map_two(
+            x,
+            grad,
+            #[inline(always)]
+            |x, grad, fused| {
+                let (below, density) = normal(x, fused);
+                grad * (below + x * density)
+            },
+        ),
+        Activation::QuickGelu => map_two(
+            x,
+            grad,
+            #[inline(always)]
+            |x, grad, fused| {
+                let s = 1.702 * x;
+                let gate = sigmoid(s, fused);
+                grad * gate * (1.0 + s * (1.0 - gate))
+            },
+        ),
+        Activation::Relu => map_two(
+            x,
+            grad,
+            #[inline(always)]
+            |x, grad, _| if x > 0.0 { grad } else { 0.0 },
+        ),
+        Activation::Sigmoid => map_two(
+            x,
+            grad,
+            #[inline(always)]
+            |x, grad, fused| {
+                let y = sigmoid(x, fused);
+                grad * y * (1.0 - y)
+            },
+        ),
+    }
 }
 
 fn map_two(
@@ -29,9 +107,8 @@ fn map_two(
     f: impl Fn(f32, f32, bool) -> f32 + Sync + Copy,
 ) -> FlexTensor {
     let (x, y) = (contiguous(x), contiguous(y));
-    let len = x.layout().num_elements();
-    let (a, b) = (&x.storage::<f32>()[..len], &y.storage::<f32>()[..len]);
-    let mut out = vec![0.0f32; len];
+    let (a, b) = (values(&x), values(&y));
+    let mut out = vec![0.0f32; a.len()];
     in_parts(&mut out, 1, |first, part| {
         let a = &a[first..first + part.len()];
         let b = &b[first..first + part.len()];
@@ -47,52 +124,7 @@ fn map_two(
     tensor(out, x.layout().shape().to_vec())
 }
 
-/// `x · Φ(x)`.
-pub(crate) fn gelu(x: FlexTensor) -> FlexTensor {
-    map(
-        x,
-        #[inline(always)]
-        |x, fused| x * normal(x, fused).0,
-    )
-}
-
-/// `grad · (Φ(x) + x φ(x))`.
-pub(crate) fn gelu_backward(x: &FlexTensor, grad: &FlexTensor) -> FlexTensor {
-    map_two(
-        x,
-        grad,
-        #[inline(always)]
-        |x, grad, fused| {
-            let (below, density) = normal(x, fused);
-            grad * (below + x * density)
-        },
-    )
-}
-
 #[inline(always)]
 fn sigmoid(x: f32, fused: bool) -> f32 {
     1.0 / (1.0 + exp(-x, fused))
-}
-
-/// `x · σ(1.702 x)`.
-pub(crate) fn quick_gelu(x: FlexTensor) -> FlexTensor {
-    map(
-        x,
-        #[inline(always)]
-        |x, fused| x * sigmoid(1.702 * x, fused),
-    )
-}
-
-/// `grad · σ(s) (1 + s (1 − σ(s)))` with `s = 1.702 x`.
-pub(crate) fn quick_gelu_backward(x: &FlexTensor, grad: &FlexTensor) -> FlexTensor {
-    map_two(
-        x,
-        grad,
-        #[inline(always)]
-        |x, grad, fused| {
-            let s = 1.702 * x;
-            let gate = sigmoid(s, fused);
-            grad * gate * (1.0 + s * (1.0 - gate))
-        },
-    )
 }

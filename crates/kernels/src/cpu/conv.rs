@@ -3,11 +3,14 @@
 
 use burn::backend::flex::FlexTensor;
 
+use super::activation::activate_all;
 use super::direct::{self, Packed};
 use super::gemm::{Place, product};
 use super::{
-    PARALLEL_PRODUCTS, UNFOLDED, add, contiguous, each, in_bands, tensor, threads, with_buffer,
+    PARALLEL_PRODUCTS, UNFOLDED, add, contiguous, each, in_bands, tensor, threads, values,
+    with_buffer,
 };
+use crate::Activation;
 
 /// The sizes of one convolution.
 #[derive(Clone, Copy)]
@@ -141,18 +144,44 @@ fn with_unfolded<T>(
     })
 }
 
+/// What becomes of a convolution's results.
+#[derive(Clone, Copy)]
+pub(crate) enum ConvEnd<T> {
+    /// Nothing.
+    Plain,
+    /// Their activation.
+    Activated(Activation),
+    /// They are added to `[M, O, H, W]`, each of the `M` for as many images one after the other.
+    Onto(T),
+}
+
 /// `x [N, C, H, W]`, `weight [O, C, k, k]` with odd `k`, to `[N, O, H, W]`; zeros around the map.
-pub(crate) fn conv(x: &FlexTensor, weight: &FlexTensor, bias: Option<&FlexTensor>) -> FlexTensor {
+pub(crate) fn conv(
+    x: &FlexTensor,
+    weight: &FlexTensor,
+    bias: Option<&FlexTensor>,
+    end: ConvEnd<&FlexTensor>,
+) -> FlexTensor {
     let sizes = Sizes::new(x, weight);
     let (x, weight) = (contiguous(x), contiguous(weight));
     let bias = bias.map(contiguous);
     let bias = bias
         .as_ref()
         .map(|bias| &bias.storage::<f32>()[..sizes.output]);
+    let onto;
+    let end = match end {
+        ConvEnd::Plain => ConvEnd::Plain,
+        ConvEnd::Activated(activation) => ConvEnd::Activated(activation),
+        ConvEnd::Onto(tensor) => {
+            onto = contiguous(tensor);
+            ConvEnd::Onto(values(&onto))
+        }
+    };
     let out = run(
         &x.storage::<f32>()[..sizes.images * sizes.input * sizes.area()],
         &weight.storage::<f32>()[..sizes.output * sizes.taps()],
         bias,
+        end,
         sizes,
     );
     let Sizes {
@@ -165,7 +194,13 @@ pub(crate) fn conv(x: &FlexTensor, weight: &FlexTensor, bias: Option<&FlexTensor
     tensor(out, [images, output, height, width])
 }
 
-fn run(x: &[f32], weight: &[f32], bias: Option<&[f32]>, sizes: Sizes) -> Vec<f32> {
+fn run(
+    x: &[f32],
+    weight: &[f32],
+    bias: Option<&[f32]>,
+    end: ConvEnd<&[f32]>,
+    sizes: Sizes,
+) -> Vec<f32> {
     let (area, taps) = (sizes.area(), sizes.taps());
     let bands = sizes.height.div_ceil(sizes.band());
     let packed = sizes
@@ -201,9 +236,24 @@ fn run(x: &[f32], weight: &[f32], bias: Option<&[f32]>, sizes: Sizes) -> Vec<f32
         bands,
         sizes.is_much(),
         pixels_of,
-        |image, band, out, at| {
-            let image = &x[image * sizes.input * area..][..sizes.input * area];
+        |image_index, band, out, at| {
+            let image = &x[image_index * sizes.input * area..][..sizes.input * area];
             multiply(image, band, out, at);
+            let (first, _) = pixels_of(band);
+            for plane in 0..sizes.output {
+                // While the band is in a near cache.
+                let start = at.start + plane * at.step[0];
+                let results = &mut out[start..start + at.shape[1]];
+                match end {
+                    ConvEnd::Plain => {}
+                    ConvEnd::Activated(activation) => activate_all(results, activation),
+                    ConvEnd::Onto(onto) => {
+                        let repeat = sizes.images * sizes.output * area / onto.len().max(1);
+                        let map = image_index / repeat.max(1) * sizes.output + plane;
+                        add(results, &onto[map * area + first..][..at.shape[1]]);
+                    }
+                }
+            }
         },
     )
 }
@@ -237,7 +287,7 @@ pub(crate) fn conv_backward(
         output: sizes.input,
         ..sizes
     };
-    let dx = run(above, &turned, None, back);
+    let dx = run(above, &turned, None, ConvEnd::Plain, back);
 
     let parts = each(sizes.images, sizes.is_much(), |i| {
         let image = &values[i * sizes.input * area..][..sizes.input * area];

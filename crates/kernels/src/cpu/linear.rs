@@ -2,8 +2,12 @@
 
 use burn::backend::flex::FlexTensor;
 
+use super::activation::activate_all;
 use super::gemm::{Place, product};
-use super::{PARALLEL_PRODUCTS, add, contiguous, each, forward_strides, in_parts, tensor, values};
+use super::{
+    PARALLEL_PRODUCTS, add, contiguous, each, forward_strides, in_parts, own, tensor, values,
+};
+use crate::Activation;
 
 /// The rows `[.., width]` of a tensor: `groups` matrices of the same size, one after the other in the result.
 pub(super) struct Rows {
@@ -74,6 +78,19 @@ impl Rows {
     fn rows(&self) -> usize {
         self.first.shape[0]
     }
+
+    /// `f(rows, part)` for parts of a result of `width` values a row, and the rows that they come from.
+    fn by_parts(&self, out: &mut [f32], width: usize, f: impl Fn(Place, &mut [f32]) + Sync) {
+        for (i, out) in out
+            .chunks_exact_mut((self.rows() * width).max(1))
+            .enumerate()
+        {
+            let from = self.group(i);
+            in_parts(out, width, |first, part| {
+                f(from.cut(first / width, part.len() / width), part);
+            });
+        }
+    }
 }
 
 /// A matrix where it lies.
@@ -91,39 +108,77 @@ fn matrix(tensor: &FlexTensor) -> (FlexTensor, Place) {
     (tensor, place)
 }
 
-/// `x Wᵀ + b` over the last axis of `x`, weight `[out, in]`.
-pub(crate) fn linear(x: &FlexTensor, weight: &FlexTensor, bias: Option<&FlexTensor>) -> FlexTensor {
+/// `x Wᵀ + b` over the last axis of `x`, weight `[out, in]`, and its activation.
+pub(crate) fn linear(
+    x: &FlexTensor,
+    weight: &FlexTensor,
+    bias: Option<&FlexTensor>,
+    activation: Option<Activation>,
+) -> FlexTensor {
     let mut shape = x.layout().shape().to_vec();
     let x = Rows::new(x);
     let (weight, at) = matrix(weight);
     let bias = bias.map(contiguous);
     let bias = bias.as_ref().map(values);
     let [output, input] = at.shape;
-    let rows = x.rows();
-    let mut out = vec![0.0f32; x.groups * rows * output];
-    for (i, out) in out.chunks_exact_mut((rows * output).max(1)).enumerate() {
-        let from = x.group(i);
-        in_parts(out, output, |first, part| {
-            if let Some(bias) = bias {
-                for row in part.chunks_exact_mut(output) {
-                    row.copy_from_slice(bias);
-                }
-            }
-            let count = part.len() / output;
-            product(
-                (part, Place::rows(count, output)),
-                bias.is_some(),
-                (x.values(), from.cut(first / output, count)),
-                (weight.storage::<f32>(), at.transposed()),
-                1.0,
-            );
-        });
-    }
     debug_assert_eq!(shape.last(), Some(&input));
+    let mut out = vec![0.0f32; x.groups * x.rows() * output];
+    let multiply = |rows: Place, part: &mut [f32]| {
+        if let Some(bias) = bias {
+            for row in part.chunks_exact_mut(output) {
+                row.copy_from_slice(bias);
+            }
+        }
+        product(
+            (part, Place::rows(rows.shape[0], output)),
+            bias.is_some(),
+            (x.values(), rows),
+            (weight.storage::<f32>(), at.transposed()),
+            1.0,
+        );
+        if let Some(activation) = activation {
+            activate_all(part, activation);
+        }
+    };
+    x.by_parts(&mut out, output, multiply);
     if let Some(last) = shape.last_mut() {
         *last = output;
     }
     tensor(out, shape)
+}
+
+/// `onto + x Wᵀ + b` over the last axis of `x`, weight `[out, in]`: in the place of `onto` where nobody else holds
+/// it.
+pub(crate) fn linear_onto(
+    x: &FlexTensor,
+    weight: &FlexTensor,
+    bias: &FlexTensor,
+    onto: FlexTensor,
+) -> FlexTensor {
+    let x = Rows::new(x);
+    let (weight, at) = matrix(weight);
+    let bias = contiguous(bias);
+    let bias = values(&bias);
+    let output = at.shape[0];
+    let mut onto = own(onto);
+    let len = onto.layout().num_elements();
+    x.by_parts(
+        &mut onto.storage_mut::<f32>()[..len],
+        output,
+        |rows, part| {
+            for row in part.chunks_exact_mut(output) {
+                add(row, bias);
+            }
+            product(
+                (part, Place::rows(rows.shape[0], output)),
+                true,
+                (x.values(), rows),
+                (weight.storage::<f32>(), at.transposed()),
+                1.0,
+            );
+        },
+    );
+    onto
 }
 
 /// Gradients of x, weight and bias, in that order.

@@ -11,10 +11,10 @@ mod math;
 mod norm;
 mod patch;
 
-pub(crate) use activation::{gelu, gelu_backward, quick_gelu, quick_gelu_backward};
+pub(crate) use activation::{activate, activate_backward};
 pub(crate) use attention::{attention, attention_backward};
-pub(crate) use conv::{conv, conv_backward};
-pub(crate) use linear::{linear, linear_backward};
+pub(crate) use conv::{ConvEnd, conv, conv_backward};
+pub(crate) use linear::{linear, linear_backward, linear_onto};
 pub(crate) use norm::{group_norm, group_norm_backward, layer_norm, layer_norm_backward};
 pub(crate) use patch::{Cells, patches, patches_backward, upsample, upsample_backward};
 

@@ -2,8 +2,10 @@
 
 use burn::backend::flex::FlexTensor;
 
+use super::activation::activate_all;
 use super::math::sum;
 use super::{PARALLEL_ELEMENTS, contiguous, each, in_parts, own, tensor, vectorised};
+use crate::Activation;
 
 /// `(x − mean) / √(variance + eps) · gamma + beta` a row, with the biased variance.
 pub(crate) fn layer_norm(
@@ -106,13 +108,14 @@ pub(crate) fn layer_norm_backward(
     ]
 }
 
-/// Group norm over `[N, C, H, W]`: mean and biased variance of each image's group of channels.
+/// Group norm over `[N, C, H, W]`: mean and biased variance of each image's group of channels. Then the activation.
 pub(crate) fn group_norm(
     x: FlexTensor,
     gamma: &FlexTensor,
     beta: &FlexTensor,
     groups: usize,
     eps: f32,
+    activation: Option<Activation>,
 ) -> FlexTensor {
     let (mut x, gamma, beta) = (own(x), contiguous(gamma), contiguous(beta));
     let channels = gamma.layout().num_elements();
@@ -134,7 +137,12 @@ pub(crate) fn group_norm(
                     for (c, x) in x.chunks_exact_mut(area).enumerate() {
                         let scale = scale * gamma[channel + c];
                         let shift = beta[channel + c] - mean * scale;
-                        x.iter_mut().for_each(|x| *x = *x * scale + shift);
+                        for x in x.iter_mut() {
+                            *x = *x * scale + shift;
+                        }
+                        if let Some(activation) = activation {
+                            activate_all(x, activation);
+                        }
                     }
                 }
             },

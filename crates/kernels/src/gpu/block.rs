@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
+use super::activation::formula;
 use super::{CubeTensor, LANES, head};
+use crate::Activation;
 
 /// Most rows of a block.
 const ROWS: usize = 8;
@@ -18,11 +20,30 @@ pub(crate) struct Block {
     /// Whether shared values are read four at a time.
     is_wide: bool,
     has_bias: bool,
+    end: End,
+}
+
+/// What becomes of a sum before it is written: what would else be a launch of its own, with a read and a write of
+/// every value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum End {
+    /// Nothing.
+    Plain,
+    /// Its activation.
+    Activated(Activation),
+    /// It is added to what `onto` has at the same place.
+    Onto,
 }
 
 impl Block {
     /// The block for `height × width` results, each a sum of `depth` products, or of runs of `depth`.
-    pub fn new(height: usize, width: usize, depth: usize, bias: Option<&CubeTensor>) -> Self {
+    pub fn new(
+        height: usize,
+        width: usize,
+        depth: usize,
+        bias: Option<&CubeTensor>,
+        end: End,
+    ) -> Self {
         Self {
             rows: if height < ROWS {
                 height.next_power_of_two()
@@ -36,6 +57,7 @@ impl Block {
                 .unwrap_or(1),
             is_wide: depth.is_multiple_of(4),
             has_bias: bias.is_some(),
+            end,
         }
     }
 
@@ -49,12 +71,15 @@ impl Block {
         LANES * self.columns
     }
 
-    /// The head of a kernel's text: shared values, own values, `bias` where there is one, `results`.
+    /// The head of a kernel's text: shared values, own values, `bias` and `onto` where there are such, `results`.
     pub fn head(self, shared: &str, own: &str, sizes: usize) -> String {
         let of = if self.is_wide { "vec4<f32>" } else { "f32" };
         let mut buffers = vec![(shared, of), (own, "f32")];
         if self.has_bias {
             buffers.push(("bias", "f32"));
+        }
+        if self.end == End::Onto {
+            buffers.push(("onto", "f32"));
         }
         buffers.push(("results", "f32"));
         head(&buffers, sizes)
@@ -93,12 +118,20 @@ impl Block {
         text
     }
 
-    /// `sum{i}_{j}` with the bias found at `at`.
-    pub fn result(self, i: usize, j: usize, at: &str) -> String {
-        if self.has_bias {
-            format!("sum{i}_{j} + bias[{at}]")
+    /// Writes `sum{i}_{j}` to `results` at `to`, with the bias found at `bias_at` and what it is added to at `onto`.
+    pub fn write(self, i: usize, j: usize, bias_at: &str, to: &str, onto: &str) -> String {
+        let bias = if self.has_bias {
+            format!(" + bias[{bias_at}]")
         } else {
-            format!("sum{i}_{j}")
+            String::new()
+        };
+        let sum = format!("sum{i}_{j}{bias}");
+        match self.end {
+            End::Plain => format!("results[{to}] = {sum};"),
+            End::Activated(activation) => {
+                format!("let x = {sum}; {} results[{to}] = y;", formula(activation))
+            }
+            End::Onto => format!("results[{to}] = onto[{onto}] + {sum};"),
         }
     }
 }

@@ -3,14 +3,14 @@
 
 use std::fmt::Write;
 
-use super::block::{Block, places};
+use super::block::{Block, End, places};
 use super::{CubeTensor, LANES, Shader, dims, into_contiguous, launch, output, permute, size};
 
 /// The text of a convolution: a row is an output channel, a column a pixel.
 pub(super) fn text(block: Block) -> String {
     let Block { rows, columns, .. } = block;
     let wide = block.wide();
-    let mut text = block.head("weights", "pixels", 5);
+    let mut text = block.head("weights", "pixels", 6);
     let [input, output, h, w, k] = [0, 1, 2, 3, 4].map(size);
     let _ = writeln!(
         text,
@@ -59,24 +59,44 @@ pub(super) fn text(block: Block) -> String {
         |i| format!("weights[row{i} + weight]"),
         |part, j| format!("pixels[at + {part}u * area + from{j}] * inside{j}"),
     );
-    text += "}\n}\nlet map = group.z * outputs * area;\n";
+    let repeat = size(5);
+    let _ = writeln!(
+        text,
+        "}}\n}}\nlet map = group.z * outputs * area; let base = group.z / {repeat} * outputs * area;"
+    );
     for (i, j) in places(rows, columns) {
+        let at = format!("(first_row + {i}u) * area + column{j}");
         let _ = writeln!(
             text,
             "if (first_row + {i}u < outputs && first_column + {}u < area) {{ \
-             results[map + (first_row + {i}u) * area + column{j}] = {}; }}",
+             {} }}",
             j * LANES,
-            block.result(i, j, &format!("first_row + {i}u"))
+            block.write(
+                i,
+                j,
+                &format!("first_row + {i}u"),
+                &format!("map + {at}"),
+                &format!("base + {at}")
+            )
         );
     }
     text + "}\n"
 }
 
-/// `[N, C, H, W]` to `[N, O, H, W]` with zeros around the map; weight `[O, C, k, k]` with odd `k`.
-pub(crate) fn conv(x: CubeTensor, weight: CubeTensor, bias: Option<CubeTensor>) -> CubeTensor {
+/// `[N, C, H, W]` to `[N, O, H, W]` with zeros around the map, and what `end` says, with `onto [M, O, H, W]` where it is
+/// needed, each of the `M` for as many images one after the other; weight `[O, C, k, k]` with odd `k`.
+pub(crate) fn conv(
+    x: CubeTensor,
+    weight: CubeTensor,
+    bias: Option<CubeTensor>,
+    (end, onto): (End, Option<CubeTensor>),
+) -> CubeTensor {
     let ([n, c, h, w], [o, _, k, _]) = (dims(&x), dims(&weight));
     let out = output(&x, &[n, o, h, w]);
-    let block = Block::new(o, h * w, c, bias.as_ref());
+    let block = Block::new(o, h * w, c, bias.as_ref(), end);
+    let repeat = onto
+        .as_ref()
+        .map_or(1, |onto| n / onto.meta.shape()[0].max(1));
     let groups = [
         (h * w).div_ceil(block.workgroup_columns()),
         o.div_ceil(block.rows),
@@ -87,7 +107,9 @@ pub(crate) fn conv(x: CubeTensor, weight: CubeTensor, bias: Option<CubeTensor>) 
     let inputs = [weight, into_contiguous(x)]
         .into_iter()
         .chain(bias.map(into_contiguous))
+        .chain(onto.map(into_contiguous))
         .collect();
-    launch(Shader::Conv(block), groups, inputs, &out, &[c, o, h, w, k]);
+    let sizes = [c, o, h, w, k, repeat];
+    launch(Shader::Conv(block), groups, inputs, &out, &sizes);
     out
 }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use burn::backend::ops::FloatTensorOps;
 use burn_cubecl::CubeBackend;
 
-use super::block::{Block, places};
+use super::block::{Block, End, places};
 use super::{
     CubeTensor, LANES, Shader, dims, grid, into_contiguous, launch, output, permute, shape, size,
     view,
@@ -48,41 +48,71 @@ pub(super) fn text(block: Block) -> String {
     );
     text += "}\n";
     for (i, j) in places(rows, columns) {
+        let to = format!("(first_row + {i}u) * width + column{j}");
         let _ = writeln!(
             text,
             "if (first_row + {i}u < height && first_column + {}u < width) {{ \
-             results[(first_row + {i}u) * width + column{j}] = {}; }}",
+             {} }}",
             j * LANES,
-            block.result(i, j, &format!("column{j}"))
+            block.write(i, j, &format!("column{j}"), &to, &to)
         );
     }
     text + "}\n"
 }
 
-/// `left [m, k]` times `right [k, n]`, plus `bias [n]`; both row-major.
-fn matmul(left: CubeTensor, right: CubeTensor, bias: Option<CubeTensor>) -> CubeTensor {
+/// `left [m, k]` times `right [k, n]`, plus `bias [n]`, then what `end` says, with `onto [m, n]` where it is needed;
+/// all row-major.
+fn matmul(
+    left: CubeTensor,
+    right: CubeTensor,
+    bias: Option<CubeTensor>,
+    (end, onto): (End, Option<CubeTensor>),
+) -> CubeTensor {
     let ([m, k], [_, n]) = (dims(&left), dims(&right));
     let out = output(&left, &[m, n]);
-    let block = Block::new(m, n, k, bias.as_ref());
+    let block = Block::new(m, n, k, bias.as_ref(), end);
     let [y, z] = grid(m.div_ceil(block.rows));
     let x = n.div_ceil(block.workgroup_columns());
-    let inputs = [left, right].into_iter().chain(bias).collect();
+    let inputs = [left, right].into_iter().chain(bias).chain(onto).collect();
     launch(Shader::Matmul(block), [x, y, z], inputs, &out, &[m, k, n]);
     out
 }
 
-/// `x Wᵀ + b` over the last axis; weight `[out, in]`. No copy is made of a weight whose columns lie in one piece.
-pub(crate) fn linear(x: CubeTensor, weight: CubeTensor, bias: Option<CubeTensor>) -> CubeTensor {
+/// `x Wᵀ + b` over the last axis, and what `end` says; weight `[out, in]`. No copy is made of a weight whose columns
+/// lie in one piece.
+pub(crate) fn linear(
+    x: CubeTensor,
+    weight: CubeTensor,
+    bias: Option<CubeTensor>,
+    end: End,
+) -> CubeTensor {
     let mut shape = shape(&x);
     let [width, depth] = dims(&weight);
     let rows = shape.iter().product::<usize>() / depth.max(1);
     let right = into_contiguous(permute(weight, &[1, 0]));
     let left = view(into_contiguous(x), &[rows, depth]);
-    let out = matmul(left, right, bias.map(into_contiguous));
+    let out = matmul(left, right, bias.map(into_contiguous), (end, None));
     if let Some(last) = shape.last_mut() {
         *last = width;
     }
     view(out, &shape)
+}
+
+/// `onto + x Wᵀ + b` over the last axis; weight `[out, in]`.
+pub(crate) fn linear_onto(
+    x: CubeTensor,
+    weight: CubeTensor,
+    bias: CubeTensor,
+    onto: CubeTensor,
+) -> CubeTensor {
+    let shape = shape(&onto);
+    let [width, depth] = dims(&weight);
+    let rows = shape.iter().product::<usize>() / width.max(1);
+    let right = into_contiguous(permute(weight, &[1, 0]));
+    let left = view(into_contiguous(x), &[rows, depth]);
+    let bias = Some(into_contiguous(bias));
+    let end = (End::Onto, Some(into_contiguous(onto)));
+    view(matmul(left, right, bias, end), &shape)
 }
 
 /// A convolution whose stride is its kernel, to row-major tokens `[N, cells, O]`.
@@ -92,7 +122,8 @@ pub(crate) fn patches(x: CubeTensor, weight: CubeTensor, bias: Option<CubeTensor
     let cells = view(x, &[n, c, rows, k, columns, k]);
     let cells = into_contiguous(permute(cells, &[0, 2, 4, 1, 3, 5]));
     let weight = view(into_contiguous(weight), &[o, c * k * k]);
-    linear(view(cells, &[n, rows * columns, c * k * k]), weight, bias)
+    let cells = view(cells, &[n, rows * columns, c * k * k]);
+    linear(cells, weight, bias, End::Plain)
 }
 
 /// The same as a map, `[N, O, h, w]`.
@@ -115,7 +146,8 @@ pub(crate) fn upsample(
     let bias = CubeBackend::float_expand(view(bias, &[o, 1]), [o, k * k].into());
     let left = view(into_contiguous(x), &[n * cells, c]);
     let right = view(into_contiguous(weight), &[c, o * k * k]);
-    let tiles = matmul(left, right, Some(view(into_contiguous(bias), &[o * k * k])));
+    let bias = Some(view(into_contiguous(bias), &[o * k * k]));
+    let tiles = matmul(left, right, bias, (End::Plain, None));
     let tiles = permute(
         view(tiles, &[n, height, width, o, k, k]),
         &[0, 3, 1, 4, 2, 5],

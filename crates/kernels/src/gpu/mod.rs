@@ -15,10 +15,11 @@ mod conv;
 mod matmul;
 mod norm;
 
-pub(crate) use activation::{Unary, unary};
+pub(crate) use activation::activate;
 pub(crate) use attention::{attention, fits};
+pub(crate) use block::End;
 pub(crate) use conv::conv;
-pub(crate) use matmul::{linear, patch_map, patches, upsample};
+pub(crate) use matmul::{linear, linear_onto, patch_map, patches, upsample};
 pub(crate) use norm::{group_norm, layer_norm};
 
 use std::fmt::Write;
@@ -29,6 +30,8 @@ use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::ops::{numeric, permute, reshape};
 use burn_cubecl::template::{KernelSource, SourceKernel, SourceTemplate};
 use burn_cubecl::tensor::CubeTensor;
+
+use crate::Activation;
 
 /// Threads of a workgroup.
 const LANES: usize = 32;
@@ -42,7 +45,7 @@ pub(crate) enum Shader {
     Conv(block::Block),
     Attention(attention::Attention),
     Norm(norm::Norm),
-    Unary(activation::Unary),
+    Activation(Activation),
 }
 
 impl KernelSource for Shader {
@@ -52,7 +55,7 @@ impl KernelSource for Shader {
             Self::Conv(block) => conv::text(*block),
             Self::Attention(shader) => shader.text(),
             Self::Norm(shader) => shader.text(),
-            Self::Unary(shader) => shader.text(),
+            Self::Activation(activation) => activation::text(*activation),
         })
     }
 

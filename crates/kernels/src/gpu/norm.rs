@@ -2,17 +2,62 @@
 
 use std::fmt::Write;
 
+use super::activation::formula;
 use super::{
     CubeTensor, LANES, Shader, dims, grid, head, into_contiguous, launch, output, shape, size,
 };
+use crate::Activation;
 
-/// What is normalised together.
+/// What is normalised together, and by which of its kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Norm {
     /// A row; each value has its own gain.
     Layer,
-    /// The channels of a group; each channel has its own gain.
-    Group,
+    /// The channels of a group; each channel has its own gain. Then the activation.
+    Group(Option<Activation>),
+    /// The sums of pieces of a group, for groups so long that the few threads of one workgroup would be all that a
+    /// graphics card has to do.
+    Sums,
+    /// Pieces of a group, normalised by these sums. Then the activation.
+    Scaled(Option<Activation>),
+}
+
+/// Values of a piece of a long group.
+const PIECE: usize = 4096;
+/// Most pieces of a group: each workgroup reads the sums of all.
+const PIECES_MAX: usize = 64;
+
+/// Adds up what a thread sees from `start` to `end`, `threads` apart, as differences from the run's first value,
+/// which is as near to the mean as the spread: nothing cancels.
+fn sums(start: &str, end: &str, threads: usize) -> String {
+    format!(
+        "let pivot = values[first];\n\
+         var sum = 0.0; var squares = 0.0;\n\
+         for (var i = {start}; i < {end}; i += {threads}u) {{\n\
+         let off = values[first + i] - pivot; sum += off; squares += off * off;\n\
+         }}\n"
+    )
+}
+
+/// Writes what a thread normalises from `start` to `end`, `threads` apart, given `both`, the sums of the run.
+fn scaled(
+    (start, end, threads): (&str, &str, usize),
+    eps: &str,
+    channel: &str,
+    activation: Option<Activation>,
+) -> String {
+    let mut text = format!(
+        "both /= f32(length);\n\
+         let mean = pivot + both.x;\n\
+         let scale = inverseSqrt(max(both.y - both.x * both.x, 0.0) + bitcast<f32>({eps}));\n\
+         if (is_wanted) {{\n\
+         for (var i = {start}; i < {end}; i += {threads}u) {{\n\
+         let channel = {channel};\n\
+         let x = (values[first + i] - mean) * scale * gain[channel] + shift[channel];\n"
+    );
+    text += activation.map_or("let y = x;", formula);
+    text += "\nresults[first + i] = y;\n}\n}\n}";
+    text
 }
 
 impl Norm {
@@ -20,13 +65,56 @@ impl Norm {
     fn threads(self) -> usize {
         match self {
             Self::Layer => 4,
-            Self::Group => LANES,
+            Self::Group(_) | Self::Sums | Self::Scaled(_) => LANES,
         }
     }
 
-    /// The mean and the variance come from one pass over the differences from the run's first value, which is
-    /// as near to the mean as the spread: nothing cancels.
     pub fn text(self) -> String {
+        const CHANNEL: &str = "(first + i) / area % channels";
+        match self {
+            Self::Layer => self.whole("i", None),
+            Self::Group(activation) => self.whole(CHANNEL, activation),
+            Self::Sums => {
+                let mut text = format!("var<workgroup> parts: array<vec2<f32>, {LANES}>;\n");
+                text += &head(&[("values", "f32"), ("results", "vec2<f32>")], 4);
+                text += &piece();
+                text += &sums("begin + lane", "end", LANES);
+                let _ = write!(
+                    text,
+                    "parts[lane] = vec2<f32>(sum, squares);\n\
+                     workgroupBarrier();\n\
+                     if (lane == 0u && is_wanted) {{\n\
+                     var both = vec2<f32>(0.0);\n\
+                     for (var i = 0u; i < {LANES}u; i += 1u) {{ both += parts[i]; }}\n\
+                     results[run * groups.x + group.x] = both;\n\
+                     }}\n}}"
+                );
+                text
+            }
+            Self::Scaled(activation) => {
+                let buffers = [
+                    ("values", "f32"),
+                    ("sums", "vec2<f32>"),
+                    ("gain", "f32"),
+                    ("shift", "f32"),
+                    ("results", "f32"),
+                ];
+                let mut text = head(&buffers, 6);
+                text += &piece();
+                let [area, channels, eps] = [3, 4, 5].map(size);
+                let _ = writeln!(
+                    text,
+                    "let area = {area}; let channels = {channels}; let pivot = values[first];\n\
+                     var both = vec2<f32>(0.0);\n\
+                     for (var i = 0u; i < groups.x; i += 1u) {{ both += sums[run * groups.x + i]; }}"
+                );
+                text + &scaled(("begin + lane", "end", LANES), &eps, CHANNEL, activation)
+            }
+        }
+    }
+
+    /// A run in one go, by the threads of a part of a workgroup.
+    fn whole(self, channel: &str, activation: Option<Activation>) -> String {
         let buffers = ["values", "gain", "shift", "results"].map(|name| (name, "f32"));
         let mut text = format!("var<workgroup> parts: array<vec2<f32>, {LANES}>;\n");
         text += &head(&buffers, 5);
@@ -36,35 +124,31 @@ impl Norm {
             text,
             "let length = {length}; let area = {area}; let channels = {channels}; let runs = {runs};\n\
              let wanted = (group.x + group.y * groups.x) * {}u + lane / {threads}u;\n\
-             let run = min(wanted, runs - 1u); let first = run * length; let start = lane % {threads}u;\n\
-             let pivot = values[first];\n\
-             var sum = 0.0; var squares = 0.0;\n\
-             for (var i = start; i < length; i += {threads}u) {{\n\
-             let off = values[first + i] - pivot; sum += off; squares += off * off;\n\
-             }}\n\
-             parts[lane] = vec2<f32>(sum, squares);\n\
-             workgroupBarrier();\n\
-             var both = vec2<f32>(0.0);\n\
-             for (var i = 0u; i < {threads}u; i += 1u) {{ both += parts[lane - start + i]; }}\n\
-             both /= f32(length);\n\
-             let mean = pivot + both.x;\n\
-             let scale = inverseSqrt(max(both.y - both.x * both.x, 0.0) + bitcast<f32>({eps}));\n\
-             if (wanted < runs) {{\n\
-             for (var i = start; i < length; i += {threads}u) {{",
+             let is_wanted = wanted < runs;\n\
+             let run = min(wanted, runs - 1u); let first = run * length; let start = lane % {threads}u;",
             LANES / threads
         );
-        let channel = match self {
-            Self::Layer => "i",
-            Self::Group => "(first + i) / area % channels",
-        };
+        text += &sums("start", "length", threads);
         let _ = writeln!(
             text,
-            "let channel = {channel};\n\
-             results[first + i] = (values[first + i] - mean) * scale * gain[channel] + shift[channel];\n\
-             }}\n}}\n}}"
+            "parts[lane] = vec2<f32>(sum, squares);\n\
+             workgroupBarrier();\n\
+             var both = vec2<f32>(0.0);\n\
+             for (var i = 0u; i < {threads}u; i += 1u) {{ both += parts[lane - start + i]; }}"
         );
-        text
+        text + &scaled(("start", "length", threads), &eps, channel, activation)
     }
+}
+
+/// Which piece of which run a workgroup takes: `group.x` of the `groups.x` of run `group.y + group.z · groups.y`.
+fn piece() -> String {
+    let [runs, length, piece] = [0, 1, 2].map(size);
+    format!(
+        "let runs = {runs}; let length = {length};\n\
+         let wanted = group.y + group.z * groups.y; let is_wanted = wanted < runs;\n\
+         let run = min(wanted, runs - 1u); let first = run * length;\n\
+         let begin = group.x * {piece}; let end = min(begin + {piece}, length);\n"
+    )
 }
 
 fn norm(
@@ -83,6 +167,42 @@ fn norm(
     out
 }
 
+/// A norm of long groups: their sums first, by pieces, then each piece.
+fn long_norm(
+    [x, gain, shift]: [CubeTensor; 3],
+    [length, area, channels]: [usize; 3],
+    eps: f32,
+    activation: Option<Activation>,
+) -> CubeTensor {
+    let shape = shape(&x);
+    let runs = shape.iter().product::<usize>() / length.max(1);
+    let piece = PIECE.max(length.div_ceil(PIECES_MAX));
+    let pieces = length.div_ceil(piece);
+    let x = into_contiguous(x);
+    let sums = output(&x, &[runs, pieces, 2]);
+    let [y, z] = grid(runs);
+    let groups = [pieces, y, z];
+    let mut sizes = vec![runs, length, piece];
+    launch(
+        Shader::Norm(Norm::Sums),
+        groups,
+        vec![x.clone()],
+        &sums,
+        &sizes,
+    );
+    let out = output(&x, &shape);
+    sizes.extend([area, channels, eps.to_bits() as usize]);
+    let inputs = vec![x, sums, into_contiguous(gain), into_contiguous(shift)];
+    launch(
+        Shader::Norm(Norm::Scaled(activation)),
+        groups,
+        inputs,
+        &out,
+        &sizes,
+    );
+    out
+}
+
 /// Over the last axis.
 pub(crate) fn layer_norm(
     x: CubeTensor,
@@ -94,15 +214,19 @@ pub(crate) fn layer_norm(
     norm(Norm::Layer, [x, gain, shift], [width, 1, width], eps)
 }
 
-/// Over `[N, C, H, W]` with biased variance.
+/// Over `[N, C, H, W]` with biased variance, then the activation.
 pub(crate) fn group_norm(
     x: CubeTensor,
     gain: CubeTensor,
     shift: CubeTensor,
     groups: usize,
     eps: f32,
+    activation: Option<Activation>,
 ) -> CubeTensor {
     let [_, c, h, w] = dims(&x);
     let sizes = [c / groups * h * w, h * w, c];
-    norm(Norm::Group, [x, gain, shift], sizes, eps)
+    if sizes[0] > 2 * PIECE {
+        return long_norm([x, gain, shift], sizes, eps, activation);
+    }
+    norm(Norm::Group(activation), [x, gain, shift], sizes, eps)
 }
