@@ -198,10 +198,10 @@ pub fn percent(part: f64) -> String {
 
 /// A duration.
 pub fn milliseconds(ms: f64) -> String {
-    if ms < 1000.0 {
-        format!("{ms:.0} ms")
-    } else {
-        format!("{:.2} s", ms / 1000.0)
+    match ms {
+        ..1000.0 => format!("{ms:.0} ms"),
+        ..120_000.0 => format!("{:.2} s", ms / 1000.0),
+        _ => format!("{:.1} min", ms / 60_000.0),
     }
 }
 
@@ -318,6 +318,14 @@ mod tests {
         assert_eq!(left(100, 1000, 70_000.0), ", about 10 min left");
         assert_eq!(left(100, 7225, 70_000.0), ", about 83 min left");
         assert_eq!(left(100, 9000, 70_000.0), ", about 1.7 h left");
+    }
+
+    #[test]
+    fn durations_change_units() {
+        assert_eq!(
+            [904.2, 1065.0, 6_077_360.0].map(milliseconds),
+            ["904 ms", "1.06 s", "101.3 min"]
+        );
     }
 
     #[test]
