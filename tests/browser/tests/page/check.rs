@@ -177,6 +177,56 @@ fn swapped_tiles_are_noticed_by_what_they_hold_and_bands_can_be_chosen() -> Resu
     })
 }
 
+/// Waits until the mean of a canvas, all colours together, is as wanted.
+async fn expect_mean(page: &Page, id: &str, wanted: impl Fn(f64) -> bool, or: &str) -> Result<f64> {
+    let start = Instant::now();
+    loop {
+        let (_, pixels) = canvas(page, id).await?;
+        let mean = pixels.iter().flatten().copied().map(f64::from).sum::<f64>()
+            / (3 * pixels.len()) as f64;
+        if wanted(mean) {
+            return Ok(mean);
+        }
+        if start.elapsed() > SOON {
+            bail!("{or}: the mean is {mean}");
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[test]
+fn stretch_and_sar_values_change_the_preview_at_once() -> Result<()> {
+    let folder = Folder::new("stretch");
+    let files = scene_files(&folder.0, 5);
+    with_page("check-stretch", &dist()?, async |page| {
+        page.goto("?device=cpu&model=absent").await?;
+        page.wait_for(&test_id("rgb-file"), SOON).await?;
+        upload_pair(page, &files).await?;
+        page.click("[data-testid=reading] summary").await?;
+        let any = |_| true;
+        let plain = expect_mean(page, "rgb-canvas", any, "").await?;
+        // Samples of 0 to 255 out of 0 to 3000 are nearly black; out of 0 to 60 they are bright.
+        set(page, "stretch", "range").await?;
+        let dark = |mean| mean < plain / 8.0;
+        expect_mean(page, "rgb-canvas", dark, "the range is not applied").await?;
+        set(page, "stretch-high", "60").await?;
+        let bright = |mean| mean > plain + 20.0;
+        expect_mean(page, "rgb-canvas", bright, "the end is not applied").await?;
+        set(page, "stretch", "auto").await?;
+        let again = |mean| mean == plain;
+        expect_mean(page, "rgb-canvas", again, "the stretch stays").await?;
+
+        let plain = expect_mean(page, "sar-canvas", any, "").await?;
+        set(page, "sar-scale", "linear").await?;
+        let other = |mean: f64| (mean - plain).abs() > 5.0;
+        expect_mean(page, "sar-canvas", other, "the SAR values are not scaled").await?;
+        set(page, "sar-scale", "as-is").await?;
+        let again = |mean| mean == plain;
+        expect_mean(page, "sar-canvas", again, "the SAR scale stays").await?;
+        Ok(())
+    })
+}
+
 #[test]
 fn files_can_be_pasted_and_dropped() -> Result<()> {
     // As a file manager fills a clipboard, or what is dragged out of it.
@@ -231,6 +281,11 @@ fn a_large_scene_runs_in_windows_stops_without_a_new_engine_and_runs_again() -> 
         page.click(&test_id("run")).await?;
         page.wait_until(
             "document.querySelector('[data-testid=progress]').textContent.includes('window by window')",
+            LONG,
+        )
+        .await?;
+        page.wait_until(
+            "/, about \\d+ s left/.test(document.querySelector('[data-testid=progress]').textContent)",
             LONG,
         )
         .await?;

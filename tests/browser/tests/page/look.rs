@@ -197,6 +197,16 @@ fn the_mask_lies_over_either_picture_and_legend_and_probe_agree_with_it() -> Res
             assert_eq!(pair[0], pair[1], "the mask and the probe differ");
         }
 
+        // How sure it is, in numbers that a probability allows.
+        for id in ["probe-entropy", "probe-margin"] {
+            let part = number(
+                page,
+                &format!("parseFloat(document.querySelector('[data-testid={id}]').textContent)"),
+            )
+            .await?;
+            assert!((0.0..=100.0).contains(&part), "{id} is {part} %");
+        }
+
         // A class that is switched off is transparent, one shown alone leaves only itself.
         page.click("[data-testid=legend] tbody tr:nth-child(7) [data-testid=solo]")
             .await?;
