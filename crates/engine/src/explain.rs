@@ -62,27 +62,17 @@ impl Session {
         self.encode_text(&request.classes, on, &mut None, &mut clock)
             .await?;
         let text = self.text_rows(&request.classes);
-        let wants = Wants::of(request.modality);
-        let features = self
-            .encode_window(pair, (false, 0), wants, on, &mut None, &mut clock)
+        let of = (pair, false, 0);
+        let (clip, dino) = self
+            .encode_maps(of, request.modality, on, &mut None, &mut clock)
             .await?;
-        self.encode_blank(request.modality, on, &mut None, &mut clock)
-            .await?;
-        let (clip, dino) = self.maps(&features, request.modality)?;
-        self.keep(false, 0, features);
-        self.breathe().await?;
+        self.begin_head(on).await?;
 
         let mut watch = Watch {
             classes: request.classes.len(),
             maps: Vec::new(),
             decoded: Vec::new(),
         };
-        let progress = |done| Event::Stage {
-            stage: Stage::Head,
-            done,
-            total: 1,
-        };
-        on(progress(0));
         self.model.head(&clip, &dino, text, &mut watch);
         let mut stages = Vec::with_capacity(watch.maps.len());
         for (name, map) in watch.maps {
@@ -99,7 +89,11 @@ impl Session {
                 values,
             });
         }
-        on(progress(1));
+        on(Event::Stage {
+            stage: Stage::Head,
+            done: 1,
+            total: 1,
+        });
         Ok(stages)
     }
 

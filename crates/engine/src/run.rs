@@ -107,8 +107,9 @@ impl Session {
         clock: &mut Clock,
     ) -> Result<(Vec<u8>, [usize; 2], Vec<f32>, usize), EngineError> {
         let logits = if trace.is_some() {
+            let of = (pair, false, 0);
             let (clip, dino) = self
-                .whole_maps(pair, request.modality, on, &mut trace, clock)
+                .encode_maps(of, request.modality, on, &mut trace, clock)
                 .await?;
             self.begin_head(on).await?;
             let stage = Stage::Head;
@@ -130,10 +131,11 @@ impl Session {
         Ok((labels, [h, w], logits, 1))
     }
 
-    /// The features of the scene as a whole, as the head reads them.
-    async fn whole_maps(
+    /// The features of a window, as the head reads them: `of` is the pair, whether the scene is cut, and which window.
+    /// What is not known is encoded and kept.
+    pub(crate) async fn encode_maps(
         &mut self,
-        pair: &TilePair,
+        (pair, cut, window): (&TilePair, bool, usize),
         modality: Modality,
         on: &mut dyn FnMut(Event),
         trace: &mut Option<&mut Trace>,
@@ -142,15 +144,15 @@ impl Session {
         self.encode_blank(modality, on, trace, clock).await?;
         let wants = Wants::of(modality);
         let features = self
-            .encode_window(pair, (false, 0), wants, on, trace, clock)
+            .encode_window(pair, (cut, window), wants, on, trace, clock)
             .await?;
         let maps = self.maps(&features, modality);
-        self.keep(false, 0, features);
+        self.keep(cut, window, features);
         maps
     }
 
     /// Tells that the head begins, unless the run was cancelled.
-    async fn begin_head(&self, on: &mut dyn FnMut(Event)) -> Result<(), EngineError> {
+    pub(crate) async fn begin_head(&self, on: &mut dyn FnMut(Event)) -> Result<(), EngineError> {
         self.breathe().await?;
         on(Event::Stage {
             stage: Stage::Head,
@@ -173,23 +175,29 @@ impl Session {
         let silent = &mut mmovseg_model::Silent;
         let key = self.scene(false)?.key;
         self.heard.retain(|_, heard| heard.key == key);
-        let mut heard = match self.heard.remove(&request.modality) {
-            Some(heard) => {
-                self.begin_head(on).await?;
-                heard
-            }
-            None => {
-                let (clip, dino) = self
-                    .whole_maps(pair, request.modality, on, &mut None, clock)
-                    .await?;
-                self.begin_head(on).await?;
-                Heard {
-                    key,
-                    ground: self.model.ground(&clip, &dino, silent),
-                    volumes: HashMap::new(),
-                }
-            }
+        let fresh = if self.heard.contains_key(&request.modality) {
+            None
+        } else {
+            let of = (pair, false, 0);
+            let maps = self
+                .encode_maps(of, request.modality, on, &mut None, clock)
+                .await?;
+            Some(maps)
         };
+        // A run that is cancelled here leaves what was heard before.
+        self.begin_head(on).await?;
+        if let Some((clip, dino)) = fresh {
+            let heard = Heard {
+                key,
+                ground: self.model.ground(&clip, &dino, silent),
+                volumes: HashMap::new(),
+            };
+            self.heard.insert(request.modality, heard);
+        }
+        let mut heard = self
+            .heard
+            .remove(&request.modality)
+            .ok_or(device_error(Stage::Head, "the scene is missing"))?;
         let mut new: Vec<&String> = request
             .classes
             .iter()
@@ -223,11 +231,9 @@ impl Session {
         on: &mut dyn FnMut(Event),
         clock: &mut Clock,
     ) -> Result<(Vec<u8>, [usize; 2], Vec<f32>, usize), EngineError> {
-        let (stage, wants) = (Stage::Windows, Wants::of(request.modality));
+        let stage = Stage::Windows;
         // One bar that fills, not one a stage and window.
         let quiet: &mut dyn FnMut(Event) = &mut |_| {};
-        self.encode_blank(request.modality, quiet, &mut None, clock)
-            .await?;
         let plan = self.scene(true)?.plan.clone();
         let total = plan.count();
         let mut blend = Blend::new(&plan, request.classes.len());
@@ -237,11 +243,10 @@ impl Session {
                 done: window,
                 total,
             });
-            let features = self
-                .encode_window(pair, (true, window), wants, quiet, &mut None, clock)
+            let of = (pair, true, window);
+            let (clip, dino) = self
+                .encode_maps(of, request.modality, quiet, &mut None, clock)
                 .await?;
-            let (clip, dino) = self.maps(&features, request.modality)?;
-            self.keep(true, window, features);
             self.breathe().await?;
             let silent = &mut mmovseg_model::Silent;
             let logits = self.model.head(&clip, &dino, text.clone(), silent);
@@ -372,7 +377,7 @@ impl Session {
     }
 
     /// What the head reads for a modality.
-    pub(crate) fn maps(
+    fn maps(
         &self,
         features: &Features,
         modality: Modality,
@@ -455,7 +460,7 @@ impl Session {
     }
 
     /// CLIP's visual tower over a blank tile, for runs without the optical one.
-    pub(crate) async fn encode_blank(
+    async fn encode_blank(
         &mut self,
         modality: Modality,
         on: &mut dyn FnMut(Event),

@@ -10,7 +10,7 @@ use burn::backend::{Backend, Flex, backend_extension};
 use burn_cubecl::CubeBackend;
 use burn_cubecl::tensor::CubeTensor;
 
-use crate::cpu::{self, Cells, ConvEnd};
+use crate::cpu::{self, Cells};
 use crate::gpu::{self, End};
 use crate::{Activation, WindowBias};
 
@@ -181,15 +181,15 @@ impl Fused for Flex {
     }
 
     fn fused_conv(x: FlexTensor, weight: FlexTensor) -> FlexTensor {
-        cpu::conv(&x, &weight, None, ConvEnd::Plain)
+        cpu::conv(&x, &weight, None, None, None)
     }
 
     fn fused_conv_onto(x: FlexTensor, weight: FlexTensor, onto: FlexTensor) -> FlexTensor {
-        cpu::conv(&x, &weight, None, ConvEnd::Onto(&onto))
+        cpu::conv(&x, &weight, None, None, Some(&onto))
     }
 
     fn fused_conv_bias(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
-        cpu::conv(&x, &weight, Some(&bias), ConvEnd::Plain)
+        cpu::conv(&x, &weight, Some(&bias), None, None)
     }
 
     fn fused_conv_activated(
@@ -198,7 +198,7 @@ impl Fused for Flex {
         bias: FlexTensor,
         activation: Activation,
     ) -> FlexTensor {
-        cpu::conv(&x, &weight, Some(&bias), ConvEnd::Activated(activation))
+        cpu::conv(&x, &weight, Some(&bias), Some(activation), None)
     }
 
     fn fused_linear(x: FlexTensor, weight: FlexTensor) -> FlexTensor {
@@ -307,11 +307,11 @@ impl Fused for CubeBackend {
     }
 
     fn fused_linear(x: CubeTensor, weight: CubeTensor) -> CubeTensor {
-        gpu::linear(x, weight, None, End::Plain)
+        gpu::linear(x, weight, None, (End::Plain, None))
     }
 
     fn fused_linear_bias(x: CubeTensor, weight: CubeTensor, bias: CubeTensor) -> CubeTensor {
-        gpu::linear(x, weight, Some(bias), End::Plain)
+        gpu::linear(x, weight, Some(bias), (End::Plain, None))
     }
 
     fn fused_linear_activated(
@@ -320,7 +320,7 @@ impl Fused for CubeBackend {
         bias: CubeTensor,
         activation: Activation,
     ) -> CubeTensor {
-        gpu::linear(x, weight, Some(bias), End::Activated(activation))
+        gpu::linear(x, weight, Some(bias), (End::Activated(activation), None))
     }
 
     fn fused_linear_onto(
@@ -329,7 +329,7 @@ impl Fused for CubeBackend {
         bias: CubeTensor,
         onto: CubeTensor,
     ) -> CubeTensor {
-        gpu::linear_onto(x, weight, bias, onto)
+        gpu::linear(x, weight, Some(bias), (End::Onto, Some(onto)))
     }
 
     fn fused_patches(x: CubeTensor, weight: CubeTensor) -> CubeTensor {
@@ -373,7 +373,7 @@ mod gradients {
     use burn_cubecl::CubeBackend;
 
     use super::Fused;
-    use crate::cpu::{self, Cells, ConvEnd};
+    use crate::cpu::{self, Cells};
     use crate::{Activation, WindowBias};
 
     #[derive(Clone, Debug)]
@@ -540,7 +540,7 @@ mod gradients {
         fn fused_conv(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
             let nodes = [x.node(), weight.node()];
             let (x, weight) = (x.into_primitive(), weight.into_primitive());
-            let out = cpu::conv(&x, &weight, None, ConvEnd::Plain);
+            let out = cpu::conv(&x, &weight, None, None, None);
             record!(Conv, nodes, (x, weight), out)
         }
 
@@ -551,7 +551,7 @@ mod gradients {
         ) -> FloatTensor<Self> {
             let nodes = [x.node(), weight.node(), bias.node()];
             let (x, weight) = (x.into_primitive(), weight.into_primitive());
-            let out = cpu::conv(&x, &weight, Some(&bias.into_primitive()), ConvEnd::Plain);
+            let out = cpu::conv(&x, &weight, Some(&bias.into_primitive()), None, None);
             record!(ConvBias, nodes, (x, weight), out)
         }
 

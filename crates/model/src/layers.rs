@@ -41,9 +41,7 @@ impl Linear {
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         kernels::linear(x, self.weight.val(), Some(self.bias.val()))
     }
-}
 
-impl Linear {
     /// The activation of it.
     pub fn activated<const D: usize>(&self, x: Tensor<D>, activation: Activation) -> Tensor<D> {
         kernels::linear_activated(x, self.weight.val(), self.bias.val(), activation)
@@ -53,9 +51,7 @@ impl Linear {
     pub fn onto<const D: usize>(&self, x: Tensor<D>, onto: Tensor<D>) -> Tensor<D> {
         kernels::linear_onto(x, self.weight.val(), self.bias.val(), onto)
     }
-}
 
-impl Linear {
     /// What the inputs from `first` on add to the result, without the bias. A part of the input that is
     /// the same for many rows is multiplied once for all of them.
     pub fn part<const D: usize>(&self, x: Tensor<D>, first: usize) -> Tensor<D> {

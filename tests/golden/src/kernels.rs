@@ -299,12 +299,16 @@ async fn patches(dice: &mut Dice) {
 async fn activations(dice: &mut Dice) {
     let shape = [dice.below(60), dice.below(60)];
     let [x0, x1] = dice.random(shape).map(|x| x * 4.0);
+    every_activation([x0, x1], 1e-5).await;
+}
+
+async fn every_activation<const D: usize>([x0, x1]: Both<D>, slack: f32) {
     for activation in Activation::ALL {
         compare(
-            &format!("{activation:?} {shape:?}"),
+            &format!("{activation:?} {:?}", x0.dims()),
             kernels::activate(x0.clone(), activation),
             plain::activate(x1.clone(), activation),
-            1e-5,
+            slack,
         )
         .await;
     }
@@ -318,16 +322,7 @@ pub async fn check_extremes(device: Device) {
     let values = [-1e4f32, -90.0, -1e-6, 0.0, 1e-6, 90.0, 1e4];
     let both = [&device, &Device::flex()]
         .map(|device| Tensor::<1>::from_data(TensorData::from(values), device));
-    let [x0, x1] = both;
-    for activation in Activation::ALL {
-        compare(
-            &format!("{activation:?}"),
-            kernels::activate(x0.clone(), activation),
-            plain::activate(x1.clone(), activation),
-            1e-6,
-        )
-        .await;
-    }
+    every_activation(both, 1e-6).await;
     let [q, k, v] = [(); 3].map(|()| {
         let values = Distribution::Uniform(-60.0, 60.0);
         Tensor::<4>::random([1, 1, 70, 8], values, &Device::flex())

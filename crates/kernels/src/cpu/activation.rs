@@ -18,42 +18,38 @@ pub(crate) fn activate(x: FlexTensor, activation: Activation) -> FlexTensor {
 
 /// The activation of each value, in place.
 pub(super) fn activate_all(values: &mut [f32], activation: Activation) {
-    // Loops of our own: `for_each` need not be inlined, and outside of `vectorised` there is nothing to fuse with.
     match activation {
-        Activation::Gelu => vectorised(
+        Activation::Gelu => map(
+            values,
             #[inline(always)]
-            |fused| {
-                for x in values.iter_mut() {
-                    *x *= normal(*x, fused).0;
-                }
-            },
+            |x, fused| x * normal(x, fused).0,
         ),
-        Activation::QuickGelu => vectorised(
+        Activation::QuickGelu => map(
+            values,
             #[inline(always)]
-            |fused| {
-                for x in values.iter_mut() {
-                    *x *= sigmoid(1.702 * *x, fused);
-                }
-            },
+            |x, fused| x * sigmoid(1.702 * x, fused),
         ),
-        Activation::Sigmoid => vectorised(
+        Activation::Relu => map(
+            values,
+            // A NaN stays one.
             #[inline(always)]
-            |fused| {
-                for x in values.iter_mut() {
-                    *x = sigmoid(*x, fused);
-                }
-            },
+            |x, _| if x < 0.0 { 0.0 } else { x },
         ),
-        Activation::Relu => vectorised(
-            #[inline(always)]
-            |_| {
-                for x in values.iter_mut() {
-                    // A NaN stays one.
-                    *x = if *x < 0.0 { 0.0 } else { *x };
-                }
-            },
-        ),
+        Activation::Sigmoid => map(values, sigmoid),
     }
+}
+
+/// `f` of each value and of whether it may fuse, see [`vectorised`].
+fn map(values: &mut [f32], f: impl Fn(f32, bool) -> f32) {
+    vectorised(
+        #[inline(always)]
+        |fused| {
+            // A loop of our own: `for_each` need not be inlined, and outside there is nothing to fuse with.
+            for x in values.iter_mut() {
+                *x = f(*x, fused);
+            }
+        },
+    );
 }
 
 /// The gradient of the input: `grad · (Φ(x) + x φ(x))`; `grad · σ(s) (1 + s (1 − σ(s)))` with `s = 1.702 x`; `grad`

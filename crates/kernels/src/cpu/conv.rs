@@ -144,23 +144,15 @@ fn with_unfolded<T>(
     })
 }
 
-/// What becomes of a convolution's results.
-#[derive(Clone, Copy)]
-pub(crate) enum ConvEnd<T> {
-    /// Nothing.
-    Plain,
-    /// Their activation.
-    Activated(Activation),
-    /// They are added to `[M, O, H, W]`, each of the `M` for as many images one after the other.
-    Onto(T),
-}
-
-/// `x [N, C, H, W]`, `weight [O, C, k, k]` with odd `k`, to `[N, O, H, W]`; zeros around the map.
+/// `x [N, C, H, W]`, `weight [O, C, k, k]` with odd `k`, to `[N, O, H, W]`; zeros around the map. The
+/// results are added to `onto [M, O, H, W]`, each of the `M` for as many images one after the other, then go through
+/// the activation.
 pub(crate) fn conv(
     x: &FlexTensor,
     weight: &FlexTensor,
     bias: Option<&FlexTensor>,
-    end: ConvEnd<&FlexTensor>,
+    activation: Option<Activation>,
+    onto: Option<&FlexTensor>,
 ) -> FlexTensor {
     let sizes = Sizes::new(x, weight);
     let (x, weight) = (contiguous(x), contiguous(weight));
@@ -168,20 +160,13 @@ pub(crate) fn conv(
     let bias = bias
         .as_ref()
         .map(|bias| &bias.storage::<f32>()[..sizes.output]);
-    let onto;
-    let end = match end {
-        ConvEnd::Plain => ConvEnd::Plain,
-        ConvEnd::Activated(activation) => ConvEnd::Activated(activation),
-        ConvEnd::Onto(tensor) => {
-            onto = contiguous(tensor);
-            ConvEnd::Onto(values(&onto))
-        }
-    };
+    let onto = onto.map(contiguous);
+    let onto = onto.as_ref().map(values);
     let out = run(
         &x.storage::<f32>()[..sizes.images * sizes.input * sizes.area()],
         &weight.storage::<f32>()[..sizes.output * sizes.taps()],
         bias,
-        end,
+        (activation, onto),
         sizes,
     );
     let Sizes {
@@ -198,7 +183,7 @@ fn run(
     x: &[f32],
     weight: &[f32],
     bias: Option<&[f32]>,
-    end: ConvEnd<&[f32]>,
+    (activation, onto): (Option<Activation>, Option<&[f32]>),
     sizes: Sizes,
 ) -> Vec<f32> {
     let (area, taps) = (sizes.area(), sizes.taps());
@@ -244,14 +229,13 @@ fn run(
                 // While the band is in a near cache.
                 let start = at.start + plane * at.step[0];
                 let results = &mut out[start..start + at.shape[1]];
-                match end {
-                    ConvEnd::Plain => {}
-                    ConvEnd::Activated(activation) => activate_all(results, activation),
-                    ConvEnd::Onto(onto) => {
-                        let repeat = sizes.images * sizes.output * area / onto.len().max(1);
-                        let map = image_index / repeat.max(1) * sizes.output + plane;
-                        add(results, &onto[map * area + first..][..at.shape[1]]);
-                    }
+                if let Some(onto) = onto {
+                    let repeat = sizes.images * sizes.output * area / onto.len().max(1);
+                    let map = image_index / repeat.max(1) * sizes.output + plane;
+                    add(results, &onto[map * area + first..][..at.shape[1]]);
+                }
+                if let Some(activation) = activation {
+                    activate_all(results, activation);
                 }
             }
         },
@@ -287,7 +271,7 @@ pub(crate) fn conv_backward(
         output: sizes.input,
         ..sizes
     };
-    let dx = run(above, &turned, None, ConvEnd::Plain, back);
+    let dx = run(above, &turned, None, (None, None), back);
 
     let parts = each(sizes.images, sizes.is_much(), |i| {
         let image = &values[i * sizes.input * area..][..sizes.input * area];

@@ -13,7 +13,7 @@ mod patch;
 
 pub(crate) use activation::{activate, activate_backward};
 pub(crate) use attention::{attention, attention_backward};
-pub(crate) use conv::{ConvEnd, conv, conv_backward};
+pub(crate) use conv::{conv, conv_backward};
 pub(crate) use linear::{linear, linear_backward, linear_onto};
 pub(crate) use norm::{group_norm, group_norm_backward, layer_norm, layer_norm_backward};
 pub(crate) use patch::{Cells, patches, patches_backward, upsample, upsample_backward};

@@ -78,41 +78,25 @@ fn matmul(
     out
 }
 
-/// `x Wᵀ + b` over the last axis, and what `end` says; weight `[out, in]`. No copy is made of a weight whose columns
-/// lie in one piece.
+/// `x Wᵀ + b` over the last axis, and what `end` says, with `onto` of the result's shape where it is needed; weight
+/// `[out, in]`. No copy is made of a weight whose columns lie in one piece.
 pub(crate) fn linear(
     x: CubeTensor,
     weight: CubeTensor,
     bias: Option<CubeTensor>,
-    end: End,
+    (end, onto): (End, Option<CubeTensor>),
 ) -> CubeTensor {
     let mut shape = shape(&x);
     let [width, depth] = dims(&weight);
     let rows = shape.iter().product::<usize>() / depth.max(1);
     let right = into_contiguous(permute(weight, &[1, 0]));
     let left = view(into_contiguous(x), &[rows, depth]);
-    let out = matmul(left, right, bias.map(into_contiguous), (end, None));
+    let end = (end, onto.map(into_contiguous));
+    let out = matmul(left, right, bias.map(into_contiguous), end);
     if let Some(last) = shape.last_mut() {
         *last = width;
     }
     view(out, &shape)
-}
-
-/// `onto + x Wᵀ + b` over the last axis; weight `[out, in]`.
-pub(crate) fn linear_onto(
-    x: CubeTensor,
-    weight: CubeTensor,
-    bias: CubeTensor,
-    onto: CubeTensor,
-) -> CubeTensor {
-    let shape = shape(&onto);
-    let [width, depth] = dims(&weight);
-    let rows = shape.iter().product::<usize>() / width.max(1);
-    let right = into_contiguous(permute(weight, &[1, 0]));
-    let left = view(into_contiguous(x), &[rows, depth]);
-    let bias = Some(into_contiguous(bias));
-    let end = (End::Onto, Some(into_contiguous(onto)));
-    view(matmul(left, right, bias, end), &shape)
 }
 
 /// A convolution whose stride is its kernel, to row-major tokens `[N, cells, O]`.
@@ -123,7 +107,7 @@ pub(crate) fn patches(x: CubeTensor, weight: CubeTensor, bias: Option<CubeTensor
     let cells = into_contiguous(permute(cells, &[0, 2, 4, 1, 3, 5]));
     let weight = view(into_contiguous(weight), &[o, c * k * k]);
     let cells = view(cells, &[n, rows * columns, c * k * k]);
-    linear(cells, weight, bias, End::Plain)
+    linear(cells, weight, bias, (End::Plain, None))
 }
 
 /// The same as a map, `[N, O, h, w]`.

@@ -19,7 +19,7 @@ pub(crate) use activation::activate;
 pub(crate) use attention::{attention, fits};
 pub(crate) use block::End;
 pub(crate) use conv::conv;
-pub(crate) use matmul::{linear, linear_onto, patch_map, patches, upsample};
+pub(crate) use matmul::{linear, patch_map, patches, upsample};
 pub(crate) use norm::{group_norm, layer_norm};
 
 use std::fmt::Write;
