@@ -153,7 +153,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         say(&format!(
             "{} on {}, {} classes, {} px in {} windows, {} runs",
             session.manifest().name,
-            session.device_info().name,
+            session.device_info().label(),
             case.classes,
             case.side_px,
             case.windows,

@@ -77,12 +77,13 @@ impl Released {
         Ok(manifest)
     }
 
-    /// Its weights on a device, in f32, with CLIP's own words.
+    /// Its weights on a device, in the device's precision, with CLIP's own words.
     pub fn load(
         self,
         device: (Device, DeviceInfo),
         on: &mut dyn FnMut(Event),
     ) -> anyhow::Result<Session> {
+        let precision = device.1.precision;
         let mut model = MmOvSeg::new(&self.config, &device.0)?;
         let total_bytes = std::fs::metadata(&self.path).map_or(0, |file| file.len());
         let (mut done, mut waiting) = (0, 0);
@@ -92,7 +93,7 @@ impl Released {
             waiting += size_of_val(data.as_slice());
             part.insert(name, (shape, data));
             if waiting >= PART_BYTES {
-                model = model.load(&mut part);
+                model = model.load_as(&mut part, precision);
                 done += waiting as u64;
                 waiting = 0;
                 on(Event::Download {
@@ -101,7 +102,7 @@ impl Released {
                 });
             }
         }
-        model = model.load(&mut part);
+        model = model.load_as(&mut part, precision);
         let manifest = self.manifest(StoreDtype::F32)?;
         let tokenizer = Tokenizer::clip(CLIP_BPE_GZ)?;
         Ok(Session::assemble(

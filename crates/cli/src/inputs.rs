@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use mmovseg_engine::{
-    DeviceChoice, Event, FolderSource, Modality, Preprocess, Session, TilePair, open_device,
+    DeviceChoice, Event, FolderSource, Modality, PrecisionChoice, Preprocess, Session, TilePair,
+    half_precision, open_device,
 };
 use mmovseg_raster::{OpticalOptions, PRESETS, Preset, SarOptions, SarScale, open_pair};
 use mmovseg_weights::verify_hashes;
@@ -26,11 +27,22 @@ where
 /// A model and where to run it.
 #[derive(clap::Args)]
 pub struct ModelArgs {
-    /// Folder of a model package, or a released checkpoint (.pth or .safetensors), which runs in f32
+    /// Folder of a model package, or a released checkpoint (.pth or .safetensors), which runs in f32 unless told otherwise
     #[arg(long, value_name = "PATH")]
     pub model: PathBuf,
     #[command(flatten)]
+    pub engine: EngineArgs,
+}
+
+/// Where to run a model, and in what numbers.
+#[derive(clap::Args)]
+pub struct EngineArgs {
+    #[command(flatten)]
     pub device: DeviceArgs,
+    /// Numbers of the image towers: f16 needs a GPU that has them; auto takes them on a hardware GPU for large models
+    /// whose self-test passes so
+    #[arg(long, default_value = "auto", value_parser = choice::<PrecisionChoice>(&["auto", "f32", "f16"]))]
+    pub precision: PrecisionChoice,
 }
 
 /// Where to run a model.
@@ -46,17 +58,20 @@ impl ModelArgs {
     pub fn load(&self, on: &mut dyn FnMut(Event)) -> anyhow::Result<Session> {
         if self.model.is_file() {
             let released = Released::open(&self.model)?;
-            let device = pollster::block_on(open_device(self.device.device))?;
+            let mut device = pollster::block_on(open_device(self.engine.device.device))?;
+            if self.engine.precision == PrecisionChoice::F16 {
+                device.1.precision = half_precision(&device.0, &device.1)?;
+            }
             return released.load(device, on);
         }
-        load(&self.model, self.device.device, on)
+        load(&self.model, &self.engine, on)
     }
 }
 
 /// Opens a device and loads a package onto it.
 pub fn load(
     model: &Path,
-    device: DeviceChoice,
+    engine: &EngineArgs,
     on: &mut dyn FnMut(Event),
 ) -> anyhow::Result<Session> {
     anyhow::ensure!(
@@ -69,9 +84,9 @@ pub fn load(
     if let Some(problem) = verify_hashes(model)?.into_iter().next() {
         return Err(problem).with_context(|| model.display().to_string());
     }
-    let device = pollster::block_on(open_device(device))?;
+    let device = pollster::block_on(open_device(engine.device.device))?;
     let source = FolderSource(model.to_owned());
-    pollster::block_on(Session::load(&source, device, on))
+    pollster::block_on(Session::load(&source, device, engine.precision, on))
         .with_context(|| model.display().to_string())
 }
 

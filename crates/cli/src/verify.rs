@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use mmovseg_weights::{MANIFEST_FILE, parse_manifest, verify_hashes};
 
 use crate::failure::chain;
-use crate::inputs::{DeviceArgs, load, read};
+use crate::inputs::{EngineArgs, load, read};
 use crate::output::say;
 use crate::progress::Progress;
 
@@ -17,7 +17,7 @@ pub struct Args {
     #[arg(value_name = "PATH")]
     package: PathBuf,
     #[command(flatten)]
-    device: DeviceArgs,
+    engine: EngineArgs,
 }
 
 /// Exit status when a check fails, as against a command that cannot run.
@@ -38,13 +38,13 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     say(&format!("hashes     ok  {files} files, {bytes} bytes"));
 
     let mut progress = Progress::new();
-    let tested = load(&args.package, args.device.device, &mut |event| {
+    let tested = load(&args.package, &args.engine, &mut |event| {
         progress.event(event)
     })
     .and_then(|mut session| {
         progress.step("self-test", 0, 1);
         let report = pollster::block_on(session.self_test())?;
-        Ok((report, session.device_info().name.clone()))
+        Ok((report, session.device_info().label()))
     });
     drop(progress);
     match tested {

@@ -2,7 +2,8 @@
 
 use std::sync::Mutex;
 
-use burn::tensor::Device;
+use burn::tensor::{DType, Device};
+use mmovseg_model::Precision;
 use serde::{Deserialize, Serialize};
 
 use crate::EngineError;
@@ -39,6 +40,44 @@ pub struct DeviceInfo {
     pub tier: Tier,
     /// Name for people, such as the adapter's.
     pub name: String,
+    /// What a session on it computes its image towers in; f32 until one was loaded otherwise.
+    pub precision: Precision,
+}
+
+impl DeviceInfo {
+    /// The name, and half precision where it computes so.
+    #[must_use]
+    pub fn label(&self) -> String {
+        match self.precision {
+            Precision::F32 => self.name.clone(),
+            Precision::F16 => format!("{}, half precision", self.name),
+        }
+    }
+}
+
+/// In what numbers a session computes its image towers, see [`Precision`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PrecisionChoice {
+    /// Half precision on a hardware GPU that has it, for towers large enough to gain by it, and only if the package's
+    /// self-test passes so; else single precision.
+    #[default]
+    Auto,
+    /// Single precision.
+    F32,
+    /// Half precision.
+    F16,
+}
+
+/// Half precision on a device that has it. The CPU has no such arithmetic of its own.
+///
+/// # Errors
+/// [`EngineError::NoHalfPrecision`] on any other.
+pub fn half_precision(device: &Device, info: &DeviceInfo) -> Result<Precision, EngineError> {
+    if info.tier == Tier::Cpu || !device.supports_dtype(DType::F16) {
+        return Err(EngineError::NoHalfPrecision(info.name.clone()));
+    }
+    Ok(Precision::F16)
 }
 
 /// Burn keeps one GPU runtime a process and refuses to start it twice, so the first one opened
@@ -73,6 +112,7 @@ fn cpu() -> (Device, DeviceInfo) {
         DeviceInfo {
             tier: Tier::Cpu,
             name: "CPU".into(),
+            precision: Precision::F32,
         },
     )
 }
@@ -108,7 +148,12 @@ async fn gpu() -> Result<(Device, DeviceInfo), EngineError> {
     } else {
         adapter.name
     };
-    let opened = (device, DeviceInfo { tier, name: label });
+    let info = DeviceInfo {
+        tier,
+        name: label,
+        precision: Precision::F32,
+    };
+    let opened = (device, info);
     *GPU.lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(opened.clone());
     Ok(opened)

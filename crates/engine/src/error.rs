@@ -18,6 +18,11 @@ pub enum EngineError {
         /// What the system said.
         reason: String,
     },
+    /// Half precision on a device without it.
+    #[error(
+        "{0} has no half precision (WebGPU's shader-f16); leave the choice to the engine, or ask for f32"
+    )]
+    NoHalfPrecision(String),
     /// A package, shard or manifest that is damaged.
     #[error(transparent)]
     Weights(#[from] WeightsError),

@@ -17,7 +17,9 @@ mod self_test;
 mod session;
 mod windows;
 
-pub use device::{DeviceChoice, DeviceInfo, Tier, is_gpu_layer, open_device};
+pub use device::{
+    DeviceChoice, DeviceInfo, PrecisionChoice, Tier, half_precision, is_gpu_layer, open_device,
+};
 pub use error::EngineError;
 pub use explain::{PatchSimilarity, StageMap};
 pub use labels::labels;
@@ -33,6 +35,6 @@ pub use session::{
 
 pub use windows::Tiling;
 
-pub use mmovseg_model::Modality;
+pub use mmovseg_model::{Modality, Precision};
 pub use mmovseg_raster::{Preprocess, TilePair};
 pub use mmovseg_weights::MANIFEST_FILE;

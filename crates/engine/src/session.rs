@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::tensor::Device;
 use mmovseg_model::network::ClipMaps;
-use mmovseg_model::{MmOvSeg, Modality, ModelConfig};
+use mmovseg_model::{MmOvSeg, Modality, ModelConfig, Precision};
 use mmovseg_raster::{Preprocess, TilePair};
 use mmovseg_text::Tokenizer;
 use mmovseg_weights::{
@@ -15,12 +15,20 @@ use mmovseg_weights::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::device::half_precision;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::run::Clock;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::scene::Wants;
 use crate::scene::{Heard, Scene};
-use crate::{DeviceInfo, EngineError, PackageSource, Tiling};
+use crate::{DeviceInfo, EngineError, PackageSource, PrecisionChoice, Tier, Tiling};
+
+/// Width of the towers from which on half precision is worth its rounding: below, a graphics card waits for launches and
+/// not for memory (docs/performance.md).
+const HALF_FROM_WIDTH: usize = 512;
+/// How much further off than in single precision a self-test may be in half precision: eleven bits for each value that
+/// passes between operations.
+const HALF_SLACK: f64 = 4.0;
 
 /// The steps of a run, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -176,19 +184,52 @@ pub struct Session {
 impl Session {
     /// Reads a package: manifest, tokenizer, then shard by shard, each checked against its hash,
     /// dequantised, moved to the device and dropped. A file that arrives damaged is read once more
-    /// where that may help.
+    /// where that may help. Half precision that was not asked for by name has to pass the self-test; where it does not,
+    /// the package is read again, in single precision.
     ///
     /// # Errors
-    /// When a file is missing or damaged, or the tensors are not those of the architecture.
+    /// When a file is missing or damaged, the tensors are not those of the architecture, or the device has no
+    /// half precision and was asked for it.
     pub async fn load<S: PackageSource>(
         source: &S,
         device: (Device, DeviceInfo),
+        precision: PrecisionChoice,
         on: &mut dyn FnMut(Event),
     ) -> Result<Self, EngineError> {
         let mut session = Self::open(source, device, on).await?;
+        session.info.precision = session.precision(precision)?;
         let seen = session.fill(source, &|_| true, on).await?;
         session.check(&seen)?;
+        if precision == PrecisionChoice::Auto && session.info.precision == Precision::F16 {
+            let report = session.self_test().await?;
+            session.forget();
+            if !report.passed {
+                log::info!(
+                    "{} is off by {:.1e} in half precision, where {:.1e} is allowed: single precision",
+                    session.info.name,
+                    report.max_error,
+                    report.tolerance
+                );
+                session.info.precision = Precision::F32;
+                session.fill(source, &|_| true, on).await?;
+            }
+        }
         Ok(session)
+    }
+
+    /// What the towers are computed in, for what was asked.
+    fn precision(&self, choice: PrecisionChoice) -> Result<Precision, EngineError> {
+        let half = half_precision(&self.device, &self.info);
+        match choice {
+            PrecisionChoice::F32 => Ok(Precision::F32),
+            PrecisionChoice::F16 => half,
+            PrecisionChoice::Auto => {
+                let gains =
+                    self.info.tier == Tier::Gpu && self.config.dino.width >= HALF_FROM_WIDTH;
+                let can_prove = self.manifest.self_test.is_some();
+                Ok(half.ok().filter(|_| gains && can_prove).unwrap_or_default())
+            }
+        }
     }
 
     /// A session without weights: manifest and tokenizer only.
@@ -250,7 +291,7 @@ impl Session {
                     }
                 }
             }
-            model = model.load(&mut ready);
+            model = model.load_as(&mut ready, self.info.precision);
             before += shard.bytes;
             download(before, &self.manifest, on)(0);
         }
@@ -340,6 +381,10 @@ impl Session {
         let now = self
             .measure_self_test(test.seed, &test.classes, test.tolerance)
             .await?;
+        let tolerance = match self.info.precision {
+            Precision::F32 => test.tolerance,
+            Precision::F16 => HALF_SLACK * test.tolerance,
+        };
         let mut max_error = (now.logit_mean - test.logit_mean)
             .abs()
             .max((now.logit_std - test.logit_std).abs());
@@ -350,9 +395,9 @@ impl Session {
                 max_error.max(found.map_or(f64::INFINITY, |p| (p.value - probe.value).abs()));
         }
         Ok(SelfTestReport {
-            passed: max_error <= test.tolerance,
+            passed: max_error <= tolerance,
             max_error,
-            tolerance: test.tolerance,
+            tolerance,
         })
     }
 
@@ -540,7 +585,9 @@ mod tests {
 
     use super::{Part, Session};
     use crate::run::fit_ids;
-    use crate::{DeviceChoice, EngineError, FolderSource, PackageSource, open_device};
+    use crate::{
+        DeviceChoice, EngineError, FolderSource, PackageSource, PrecisionChoice, open_device,
+    };
 
     fn nano() -> FolderSource {
         let own = std::env::var_os("CARGO_MANIFEST_DIR").unwrap();
@@ -585,7 +632,12 @@ mod tests {
             discarded: Cell::new(0),
         };
         let device = pollster::block_on(open_device(DeviceChoice::Cpu)).unwrap();
-        let loaded = pollster::block_on(Session::load(&line, device, &mut |_| {}));
+        let loaded = pollster::block_on(Session::load(
+            &line,
+            device,
+            PrecisionChoice::Auto,
+            &mut |_| {},
+        ));
         (line, loaded)
     }
 
@@ -607,7 +659,13 @@ mod tests {
     #[test]
     fn a_self_test_by_parts_is_that_of_the_whole_model() {
         let device = || pollster::block_on(open_device(DeviceChoice::Cpu)).unwrap();
-        let mut whole = pollster::block_on(Session::load(&nano(), device(), &mut |_| {})).unwrap();
+        let mut whole = pollster::block_on(Session::load(
+            &nano(),
+            device(),
+            PrecisionChoice::Auto,
+            &mut |_| {},
+        ))
+        .unwrap();
         let classes = whole.manifest().default_classes.clone();
         let by_parts =
             pollster::block_on(Session::measure_by_parts(&nano(), device(), 7, &classes)).unwrap();

@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use mmovseg_engine::{
-    DeviceChoice, EngineError, Event, FolderSource, Modality, Preprocess, SegmentRequest,
-    Segmentation, Session, Stage, TilePair, Tiling, open_device,
+    DeviceChoice, EngineError, Event, FolderSource, Modality, PrecisionChoice, Preprocess,
+    SegmentRequest, Segmentation, Session, Stage, TilePair, Tiling, open_device,
 };
 use mmovseg_raster::Rgb8;
 
@@ -11,7 +11,8 @@ fn session() -> Session {
     let own = std::env::var_os("CARGO_MANIFEST_DIR").unwrap();
     let source = FolderSource(std::path::Path::new(&own).join("../../models/nano"));
     let device = pollster::block_on(open_device(DeviceChoice::Cpu)).unwrap();
-    pollster::block_on(Session::load(&source, device, &mut |_| {})).unwrap()
+    let precision = PrecisionChoice::Auto;
+    pollster::block_on(Session::load(&source, device, precision, &mut |_| {})).unwrap()
 }
 
 fn scene(seed: u64, side_px: usize) -> TilePair {

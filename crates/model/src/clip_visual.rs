@@ -6,7 +6,7 @@ use mmovseg_kernels::{self as kernels, Activation};
 
 use crate::attention::{Mask, attend, merge_heads, split_heads};
 use crate::config::ClipVisualConfig;
-use crate::layers::{Conv, LayerNorm, Linear, constant, kept, normal};
+use crate::layers::{Conv, LayerNorm, Linear, constant, full, kept, normal};
 use crate::observe::{Observer, see};
 use crate::resample::{Kernel, resample};
 
@@ -98,7 +98,7 @@ impl ClipBlock {
             self.attn.v_proj_weight.val(),
             Some(bias),
         );
-        self.feed_forward(self.attn.out_proj.forward(v) + cls)
+        self.feed_forward(full(self.attn.out_proj.forward(v)) + cls)
     }
 
     fn feed_forward(&self, x: Tensor<3>) -> Tensor<3> {

@@ -6,7 +6,7 @@ use mmovseg_kernels::{self as kernels, Activation};
 
 use crate::attention::{Mask, attend, merge_heads, split_heads};
 use crate::config::{DinoConfig, DinoKind};
-use crate::layers::{Conv, LayerNorm, Linear, constant, kept, normal};
+use crate::layers::{Conv, LayerNorm, Linear, constant, full, kept, normal};
 use crate::observe::{Observer, see};
 use crate::resample::{Kernel, resample};
 
@@ -66,7 +66,7 @@ struct LayerScale {
 
 impl LayerScale {
     fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        x * self.gamma.val().unsqueeze::<3>()
+        full(x) * self.gamma.val().unsqueeze::<3>()
     }
 }
 
@@ -170,6 +170,15 @@ impl Rotary {
         let angles = Tensor::cat(vec![still, angles], 0).unsqueeze::<4>();
         let (cos, sin) = cos_sin(angles);
         Self { cos, sin }
+    }
+
+    /// In the numbers of `weight`.
+    fn like(self, weight: &Tensor<2>) -> Self {
+        let dtype = weight.dtype();
+        Self {
+            cos: self.cos.cast(dtype),
+            sin: self.sin.cast(dtype),
+        }
     }
 
     fn apply(&self, x: Tensor<4>) -> Tensor<4> {
@@ -309,6 +318,9 @@ impl Dino {
             );
         }
 
+        let rotary = rotary
+            .zip(self.blocks.first())
+            .map(|(rotary, block)| rotary.like(&block.attn.qkv.weight.val()));
         let mut taps: Vec<Tensor<3>> = Vec::with_capacity(3);
         for (i, block) in self.blocks.iter().enumerate() {
             x = block.forward(x, rotary.as_ref());

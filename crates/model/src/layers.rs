@@ -2,7 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::nn::Initializer;
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{DType, Device, Int, Tensor};
 use mmovseg_kernels::{self as kernels, Activation};
 
 /// A parameter drawn from a normal distribution of the given deviation, made on first use.
@@ -173,6 +173,11 @@ impl Conv {
             }
         }
     }
+}
+
+/// In f32, whatever the weights of the layer before are held in.
+pub(crate) fn full<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    x.cast(DType::F32)
 }
 
 /// Tokens `[N, prefix + L, W]` with those of the patches that are kept, or all, and how many those are.

@@ -36,6 +36,7 @@ pub use config::ModelConfig;
 pub use correlation::cosine;
 pub use network::{MmOvSeg, Modality};
 pub use observe::{Observer, Silent, Trace, TracedTensor};
+pub use params::Precision;
 pub use resample::enlarge;
 
 /// The CLIP pixel mean (RGB order, 8-bit scale), used by every branch, SAR included (spec §3.2).

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{DType, Tensor, TensorData};
 use mmovseg_kernels as kernels;
 
 use crate::network::MmOvSeg;
@@ -146,10 +146,37 @@ impl ModuleVisitor for Shapes {
     }
 }
 
+/// The numbers in which a network on a graphics card holds what the blocks of its image towers multiply with, which is
+/// where nearly all of its time goes. All sums, what is added up along a tower, and every other part are in f32.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// Single precision throughout.
+    #[default]
+    F32,
+    /// Half precision: weights of the blocks, and what passes between their operations.
+    F16,
+}
+
+impl Precision {
+    /// What a parameter is held in. The kernels follow the weights: a norm gives the numbers of its gain, a product those
+    /// of its matrix.
+    fn of(self, name: &str) -> DType {
+        let in_tower = name.contains("visual.transformer.resblocks.") || name.contains(".blocks.");
+        match self {
+            Self::F16 if in_tower && name.ends_with("weight") => DType::F16,
+            Self::F16 | Self::F32 => DType::F32,
+        }
+    }
+}
+
 /// Replaces the parameters it holds a tensor for.
 struct Load<'a> {
     path: Vec<String>,
     tensors: &'a mut BTreeMap<String, (Vec<usize>, Vec<f32>)>,
+    precision: Precision,
 }
 
 impl ModuleMapper for Load<'_> {
@@ -158,7 +185,9 @@ impl ModuleMapper for Load<'_> {
         let Some((shape, data)) = self.tensors.remove(&name) else {
             return param;
         };
-        let tensor = Tensor::from_data(TensorData::new(data, shape), &param.lazy_device());
+        let dtype = self.precision.of(&name);
+        let data = TensorData::new(data, shape).convert_dtype(dtype);
+        let tensor = Tensor::from_data(data, (&param.lazy_device(), dtype));
         let tensor = if name.ends_with("weight") && !is_table(&name) {
             kernels::keep(tensor)
         } else {
@@ -309,6 +338,16 @@ impl MmOvSeg {
         load(self, tensors)
     }
 
+    /// The same, held in these numbers. For a graphics card that has them; nothing is trained so.
+    #[must_use]
+    pub fn load_as(
+        self,
+        tensors: &mut BTreeMap<String, (Vec<usize>, Vec<f32>)>,
+        precision: Precision,
+    ) -> Self {
+        load_as(self, tensors, precision)
+    }
+
     /// Lets the parameters learn whose checkpoint name passes, and freezes the others.
     #[must_use]
     pub fn learn_only(self, learns: impl Fn(&str) -> bool) -> Self {
@@ -325,12 +364,21 @@ impl MmOvSeg {
     }
 }
 
-/// [`MmOvSeg::load`] for any module; names follow the same rules relative to its own root.
+/// [`MmOvSeg::load`] for any module, in f32; names follow the same rules relative to its own root.
 #[must_use]
 pub fn load<M: Module>(module: M, tensors: &mut BTreeMap<String, (Vec<usize>, Vec<f32>)>) -> M {
+    load_as(module, tensors, Precision::F32)
+}
+
+fn load_as<M: Module>(
+    module: M,
+    tensors: &mut BTreeMap<String, (Vec<usize>, Vec<f32>)>,
+    precision: Precision,
+) -> M {
     module.map(&mut Load {
         path: Vec::new(),
         tensors,
+        precision,
     })
 }
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use burn::tensor::{Device, Distribution, Tensor, TensorData};
+use burn::tensor::{DType, Device, Distribution, Tensor, TensorData};
 use mmovseg_kernels::{self as kernels, Activation, WindowBias, plain};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -77,6 +77,88 @@ pub async fn check_kernels(device: Device, seed: u64, cases: usize) {
         patches(&mut dice).await;
         activations(&mut dice).await;
     }
+}
+
+/// Draws `cases` cases of the operations that towers in half precision consist of. What goes in is rounded on both sides.
+///
+/// # Panics
+/// When an operation is off by more than the rounding of its result explains.
+pub async fn check_half_kernels(device: Device, seed: u64, cases: usize) {
+    let mut dice = Dice {
+        dice: ChaCha8Rng::seed_from_u64(seed),
+        device,
+    };
+    for _ in 0..cases {
+        let [rows, quads, width] = [dice.below(70), dice.below(24), dice.below(300)];
+        let depth = if dice.coin() { 4 * quads } else { quads };
+        half_linear(&mut dice, [rows, depth, width]).await;
+        half_attention(&mut dice).await;
+    }
+    // So many rows that a workgroup takes several blocks.
+    half_linear(&mut dice, [2050, 8, 1024]).await;
+}
+
+/// A value in half precision on the device, and in single precision on the CPU.
+fn half<const D: usize>([ours, twin]: Both<D>) -> Both<D> {
+    let round = |x: Tensor<D>| x.cast(DType::F16);
+    [round(ours), round(twin).cast(DType::F32)]
+}
+
+async fn half_linear(dice: &mut Dice, [rows, depth, width]: [usize; 3]) {
+    let what = format!("half linear {rows} x {depth} to {width}");
+    let [x0, x1] = dice.random([2, rows, depth]);
+    let [g0, g1] = half(dice.random([depth]));
+    let [s0, s1] = dice.random([depth]);
+    // Rounded once more: the product is compared for the values that it really gets.
+    let normed = kernels::layer_norm(x0, g0, s0, 1e-5);
+    assert_eq!(normed.dtype(), DType::F16, "{what}");
+    let single = normed.clone().cast(DType::F32);
+    let twin = plain::layer_norm(x1, g1, s1, 1e-5);
+    compare(&format!("{what}, norm"), single.clone(), twin, 2e-3).await;
+    let read = single.into_data_async().await.expect("the device answers");
+    let x1 = Tensor::<3>::from_data(read, &Device::flex());
+    let [w0, w1] = half(dice.random([width, depth]));
+    let [b0, b1] = dice.random([width]);
+    let [onto0, onto1] = dice.random([2, rows, width]);
+    let kept = kernels::keep(w0);
+    let twin = plain::linear(x1, w1, Some(b1));
+    let slack = 2e-3;
+    let ours = kernels::linear(normed.clone(), kept.clone(), Some(b0.clone()));
+    compare(&what, ours.cast(DType::F32), twin.clone(), slack).await;
+    let ours = kernels::linear_onto(normed.clone(), kept.clone(), b0.clone(), onto0);
+    assert_eq!(ours.dtype(), DType::F32, "{what}, onto");
+    compare(&format!("{what}, onto"), ours, onto1 + twin.clone(), slack).await;
+    let activation = dice.activation();
+    let ours = kernels::linear_activated(normed, kept, b0, activation);
+    compare(
+        &format!("{what}, then {activation:?}"),
+        ours.cast(DType::F32),
+        plain::activate(twin, activation),
+        slack,
+    )
+    .await;
+}
+
+async fn half_attention(dice: &mut Dice) {
+    let [n, heads, length, quads] = [
+        dice.below(3),
+        dice.below(3),
+        dice.below(150),
+        dice.below(17),
+    ];
+    let width = 4 * quads;
+    let what = format!("half attention {n} x {heads} x {length} x {width}");
+    // As the network splits them: thirds of one product.
+    let [all0, all1] = half(dice.random([n, length, 3 * heads * width]));
+    let split = |x: &Tensor<3>, i: usize| {
+        let third = x.clone().narrow(2, i * heads * width, heads * width);
+        third.reshape([n, length, heads, width]).swap_dims(1, 2)
+    };
+    let [q, k, v] = [0, 1, 2].map(|i| split(&all0, i));
+    let ours = kernels::attention(&q, &k, &v, None).expect("widths of a multiple of four");
+    let [q, k, v] = [0, 1, 2].map(|i| split(&all1, i));
+    let twin = plain::attention(q, k, v, None, false);
+    compare(&what, ours.cast(DType::F32), twin, 2e-3).await;
 }
 
 async fn compare<const D: usize>(what: &str, ours: Tensor<D>, twin: Tensor<D>, slack: f32) {
@@ -319,6 +401,12 @@ async fn every_activation<const D: usize>([x0, x1]: Both<D>, slack: f32) {
 /// # Panics
 /// When one does not.
 pub async fn check_extremes(device: Device) {
+    // So many rows that a workgroup of a graphics card takes several blocks, the last of them not all there.
+    let [x, weight] = [[4101, 8], [1023, 8]]
+        .map(|shape| Tensor::<2>::random(shape, Distribution::Default, &Device::flex()));
+    let [x0, w0] = [&x, &weight].map(|x| x.clone().to_device(&device));
+    let ours = kernels::linear(x0, kernels::keep(w0), None);
+    compare("many rows", ours, plain::linear(x, weight, None), 1e-4).await;
     let values = [-1e4f32, -90.0, -1e-6, 0.0, 1e-6, 90.0, 1e4];
     let both = [&device, &Device::flex()]
         .map(|device| Tensor::<1>::from_data(TensorData::from(values), device));

@@ -5,10 +5,12 @@ mod kernels;
 
 use std::collections::BTreeMap;
 
-pub use kernels::{check_extremes, check_kernels};
+pub use kernels::{check_extremes, check_half_kernels, check_kernels};
 
 use burn::tensor::{Device, Tensor, TensorData};
-use mmovseg_model::{MmOvSeg, ModelConfig, Observer, PIXEL_MEAN, PIXEL_STD, Silent, Trace};
+use mmovseg_model::{
+    MmOvSeg, ModelConfig, Observer, PIXEL_MEAN, PIXEL_STD, Precision, Silent, Trace,
+};
 use safetensors::{Dtype, SafeTensors};
 use sha2::{Digest, Sha256};
 
@@ -70,17 +72,29 @@ pub const L: Case = Case {
     golden: include_bytes!("../fixtures/l_tiny_golden.safetensors"),
 };
 
-/// Largest absolute difference allowed for any feature or logit.
-pub const TOLERANCE: f32 = 1e-4;
-/// Share of labels that must agree.
-pub const LABEL_AGREEMENT: f64 = 0.999;
+/// Largest difference allowed for any feature or logit: absolute, and by the largest value of its stage.
+fn tolerance(precision: Precision, largest: f32) -> f32 {
+    match precision {
+        Precision::F32 => 1e-4,
+        // Eleven bits, over as many operations as a tower has.
+        Precision::F16 => 2e-3 * largest.max(1.0),
+    }
+}
 
-/// Runs the case on `device` and compares every golden stage.
+/// Share of labels that must agree.
+fn label_agreement(precision: Precision) -> f64 {
+    match precision {
+        Precision::F32 => 0.999,
+        Precision::F16 => 0.99,
+    }
+}
+
+/// Runs the case on `device`, its towers in the numbers of `precision`, and compares every golden stage.
 ///
 /// # Panics
 /// When a stage is missing or off by more than the tolerance, or too many labels flip; the
 /// message lists every stage that fails.
-pub async fn check(case: &Case, device: Device) {
+pub async fn check(case: &Case, device: Device, precision: Precision) {
     let weights = SafeTensors::deserialize(case.weights).expect("weights are safetensors");
     let golden = SafeTensors::deserialize(case.golden).expect("golden stages are safetensors");
 
@@ -103,7 +117,7 @@ pub async fn check(case: &Case, device: Device) {
             )
         })
         .collect();
-    let model = model.load(&mut tensors);
+    let model = model.load_as(&mut tensors, precision);
 
     let rgb = golden
         .tensor("input.rgb_u8_hwc")
@@ -188,7 +202,7 @@ pub async fn check(case: &Case, device: Device) {
         }
         compared += 1;
         worst_stages.push((worst, stage.to_owned(), scale));
-        if worst.is_nan() || worst > TOLERANCE {
+        if worst.is_nan() || worst > tolerance(precision, scale) {
             failures.push(format!(
                 "{stage} is off by {worst:e} (largest value {scale})"
             ));
@@ -225,7 +239,7 @@ pub async fn check(case: &Case, device: Device) {
         .count();
     let agreement = same as f64 / labels.len() as f64;
     assert!(
-        agreement >= LABEL_AGREEMENT,
+        agreement >= label_agreement(precision),
         "{}: only {agreement} of the labels agree",
         case.name
     );

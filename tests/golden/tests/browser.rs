@@ -2,20 +2,22 @@
 #![cfg(target_arch = "wasm32")]
 
 use burn::tensor::Device;
-use mmovseg_engine::{DeviceChoice, open_device};
-use mmovseg_golden_tests::{B, L, check, check_extremes, check_kernels, check_scenes};
+use mmovseg_engine::{DeviceChoice, Precision, half_precision, open_device};
+use mmovseg_golden_tests::{
+    B, L, check, check_extremes, check_half_kernels, check_kernels, check_scenes,
+};
 use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
 
 wasm_bindgen_test_configure!(run_in_dedicated_worker);
 
 #[wasm_bindgen_test]
 async fn b_on_cpu() {
-    check(&B, Device::flex()).await;
+    check(&B, Device::flex(), Precision::F32).await;
 }
 
 #[wasm_bindgen_test]
 async fn l_on_cpu() {
-    check(&L, Device::flex()).await;
+    check(&L, Device::flex(), Precision::F32).await;
 }
 
 #[wasm_bindgen_test]
@@ -40,9 +42,15 @@ async fn kernels_agree_with_their_twins_on_webgpu() {
 
 #[wasm_bindgen_test]
 async fn both_on_webgpu() {
-    let (device, _) = open_device(DeviceChoice::Gpu)
+    let (device, info) = open_device(DeviceChoice::Gpu)
         .await
         .expect("WebGPU in this browser");
-    check(&L, device.clone()).await;
-    check(&B, device).await;
+    check(&L, device.clone(), Precision::F32).await;
+    check(&B, device.clone(), Precision::F32).await;
+    // Not every browser has shader-f16; SwiftShader, which the tests run on, has not.
+    if half_precision(&device, &info).is_ok() {
+        check_half_kernels(device.clone(), 6, 6).await;
+        check(&L, device.clone(), Precision::F16).await;
+        check(&B, device, Precision::F16).await;
+    }
 }

@@ -4,19 +4,21 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::Device;
-use mmovseg_golden_tests::{B, L, check, check_extremes, check_kernels, check_scenes};
+use mmovseg_golden_tests::{
+    B, L, check, check_extremes, check_half_kernels, check_kernels, check_scenes,
+};
 use mmovseg_model::clip_text::TextTower;
 use mmovseg_model::config::TextConfig;
-use mmovseg_model::{Silent, params};
+use mmovseg_model::{Precision, Silent, params};
 
 #[test]
 fn b_on_cpu() {
-    pollster::block_on(check(&B, Device::flex()));
+    pollster::block_on(check(&B, Device::flex(), Precision::F32));
 }
 
 #[test]
 fn l_on_cpu() {
-    pollster::block_on(check(&L, Device::flex()));
+    pollster::block_on(check(&L, Device::flex(), Precision::F32));
 }
 
 #[test]
@@ -26,12 +28,12 @@ fn scenes_are_the_committed_bytes() {
 
 #[test]
 fn b_on_wgpu() {
-    pollster::block_on(check(&B, wgpu()));
+    pollster::block_on(check(&B, wgpu(), Precision::F32));
 }
 
 #[test]
 fn l_on_wgpu() {
-    pollster::block_on(check(&L, wgpu()));
+    pollster::block_on(check(&L, wgpu(), Precision::F32));
 }
 
 #[test]
@@ -44,6 +46,18 @@ fn kernels_agree_with_their_twins_on_cpu() {
 fn kernels_agree_with_their_twins_on_wgpu() {
     pollster::block_on(check_kernels(wgpu(), 2, 12));
     pollster::block_on(check_extremes(wgpu()));
+}
+
+/// lavapipe has half precision, as most graphics cards do.
+#[test]
+fn both_in_half_precision_on_wgpu() {
+    pollster::block_on(check(&B, wgpu(), Precision::F16));
+    pollster::block_on(check(&L, wgpu(), Precision::F16));
+}
+
+#[test]
+fn kernels_in_half_precision_agree_with_their_twins_on_wgpu() {
+    pollster::block_on(check_half_kernels(wgpu(), 5, 12));
 }
 
 /// The words of a released L take 152 MB, more than WebGPU promises to bind: on such a device L ended in its text

@@ -1,6 +1,8 @@
 //! Opening a device and loading the model onto it.
 
-use mmovseg_engine::{Event as EngineEvent, PackageSource, Session, open_device};
+use mmovseg_engine::{
+    Event as EngineEvent, PackageSource, Precision, PrecisionChoice, Session, open_device,
+};
 use mmovseg_protocol::{Activity, DeviceChoice, Event, Opened, Probe, SelfTest, Step, Tier, plan};
 
 use crate::device::probe;
@@ -58,10 +60,14 @@ pub async fn open(choice: DeviceChoice, source: impl PackageSource) {
         }
         relay(event);
     };
-    let mut session = match Session::load(&source, opened, &mut on).await {
+    let precision = PrecisionChoice::Auto;
+    let mut session = match Session::load(&source, opened, precision, &mut on).await {
         Ok(session) => session,
         Err(error) => return failed(Activity::Open, error),
     };
+    if session.device_info().precision == Precision::F16 {
+        device += ", half precision";
+    }
     let memory_bytes = memory_bytes();
     let manifest = session.manifest();
     with(|room| room.about = export::about(&session, tier, &device));

@@ -2,11 +2,21 @@
 
 use std::fmt::Write;
 
-use super::{CubeTensor, LANES, Shader, grid, head, into_contiguous, launch, output, shape, size};
+use super::{
+    CubeTensor, LANES, Shader, full, grid, head, into_contiguous, launch, output, shape, size,
+};
 use crate::Activation;
 
 /// Values a thread, [`LANES`] apart.
 const EACH: usize = 4;
+
+/// A function `activation` of a text.
+pub(super) fn function(activation: Activation) -> String {
+    format!(
+        "fn activation(x: f32) -> f32 {{\n{}\nreturn y;\n}}\n",
+        formula(activation)
+    )
+}
 
 /// What makes `y` of `x`.
 pub(super) fn formula(activation: Activation) -> &'static str {
@@ -42,9 +52,10 @@ pub(super) fn text(activation: Activation) -> String {
 
 /// The same shape, each value by itself.
 pub(crate) fn activate(x: CubeTensor, activation: Activation) -> CubeTensor {
+    let x = full(x);
     let shape = shape(&x);
     let count: usize = shape.iter().product();
-    let out = output(&x, &shape);
+    let out = output(&x, &shape, x.dtype);
     let [columns, rows] = grid(count.div_ceil(LANES * EACH));
     let inputs = vec![into_contiguous(x)];
     launch(

@@ -5,7 +5,8 @@ use std::fmt::Write;
 
 use super::block::places;
 use super::{
-    CubeTensor, LANES, Shader, dims, head, into_contiguous, launch, output, permute, size,
+    CubeTensor, LANES, Shader, as_numbers, dims, head, into_contiguous, is_half, launch, output,
+    permute, size,
 };
 
 /// Keys met at a time.
@@ -18,6 +19,7 @@ const REGISTERS: usize = 64;
 pub(crate) struct Attention {
     width: usize,
     is_biased: bool,
+    is_half: bool,
 }
 
 impl Attention {
@@ -28,15 +30,18 @@ impl Attention {
 
     pub fn text(self) -> String {
         let (quads, queries) = (self.width / 4, self.queries());
-        let mut buffers = vec![
-            ("queries", "vec4<f32>"),
-            ("keys", "vec4<f32>"),
-            ("values", "vec4<f32>"),
-        ];
+        let quad_of = if self.is_half {
+            "vec4<f16>"
+        } else {
+            "vec4<f32>"
+        };
+        let mut buffers = ["queries", "keys", "values"]
+            .map(|name| (name, quad_of))
+            .to_vec();
         if self.is_biased {
             buffers.push(("bias", "f32"));
         }
-        buffers.push(("results", "vec4<f32>"));
+        buffers.push(("results", quad_of));
         let mut text = head(&buffers, 13);
         let [length, heads, scale, period] = [0, 1, 2, 3].map(size);
         let [query_at, key_at, value_at] = [4, 7, 10].map(|first| {
@@ -66,7 +71,7 @@ impl Attention {
             for quad in 0..quads {
                 let _ = writeln!(
                     text,
-                    "let q{i}_{quad} = queries[at{i} + {quad}u] * scale; var sum{i}_{quad} = vec4<f32>(0.0);"
+                    "let q{i}_{quad} = vec4<f32>(queries[at{i} + {quad}u]) * scale; var sum{i}_{quad} = vec4<f32>(0.0);"
                 );
             }
         }
@@ -85,7 +90,7 @@ impl Attention {
         for j in 0..KEYS {
             let _ = writeln!(text, "let k{j} = key_at + key{j} * next_key;");
             for quad in 0..quads {
-                let _ = writeln!(text, "let k{j}_{quad} = keys[k{j} + {quad}u];");
+                let _ = writeln!(text, "let k{j}_{quad} = vec4<f32>(keys[k{j} + {quad}u]);");
                 for i in 0..queries {
                     let _ = writeln!(text, "score{i}_{j} += dot(q{i}_{quad}, k{j}_{quad});");
                 }
@@ -118,7 +123,7 @@ impl Attention {
         }
         for quad in 0..quads {
             for j in 0..KEYS {
-                let _ = writeln!(text, "let v{j}_{quad} = values[v{j} + {quad}u];");
+                let _ = writeln!(text, "let v{j}_{quad} = vec4<f32>(values[v{j} + {quad}u]);");
             }
             for i in 0..queries {
                 let parts: Vec<String> = (0..KEYS)
@@ -139,7 +144,10 @@ impl Attention {
                  let to = ((group.z * length + place{i}) * heads + group.y) * {quads}u;"
             );
             for quad in 0..quads {
-                let _ = writeln!(text, "results[to + {quad}u] = sum{i}_{quad} / total{i};");
+                let _ = writeln!(
+                    text,
+                    "results[to + {quad}u] = {quad_of}(sum{i}_{quad} / total{i});"
+                );
             }
             text += "}\n";
         }
@@ -153,7 +161,7 @@ pub(crate) fn fits(width: usize) -> bool {
 }
 
 /// `softmax(scale · q kᵀ + bias) v` for `[N, heads, L, d]`; `bias [period, L, L]` by key, then query. The result
-/// lies as `[N, L, heads, d]`, which is how it is used next.
+/// lies as `[N, L, heads, d]`, which is how it is used next, and is in the numbers of `q`.
 pub(crate) fn attention(
     q: CubeTensor,
     k: CubeTensor,
@@ -162,16 +170,17 @@ pub(crate) fn attention(
     bias: Option<CubeTensor>,
 ) -> CubeTensor {
     let [n, heads, length, width] = dims(&q);
-    let out = output(&q, &[n, length, heads, width]);
+    let out = output(&q, &[n, length, heads, width], q.dtype);
     let shader = Attention {
         width,
         is_biased: bias.is_some(),
+        is_half: is_half(&q),
     };
     let period = bias.as_ref().map_or(1, |bias| bias.meta.shape()[0]);
     let mut sizes = vec![length, heads, scale.to_bits() as usize, period];
     let mut inputs = Vec::new();
     for operand in [q, k, v] {
-        let operand = in_quads(operand);
+        let operand = in_quads(as_numbers(operand, out.dtype));
         let strides = operand.meta.strides();
         sizes.extend((0..3).map(|axis| strides[axis] / 4));
         inputs.push(operand);

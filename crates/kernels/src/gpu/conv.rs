@@ -4,7 +4,9 @@
 use std::fmt::Write;
 
 use super::block::{Block, End, places};
-use super::{CubeTensor, LANES, Shader, dims, into_contiguous, launch, output, permute, size};
+use super::{
+    CubeTensor, LANES, Shader, dims, full, into_contiguous, launch, output, permute, size,
+};
 
 /// The text of a convolution: a row is an output channel, a column a pixel.
 pub(super) fn text(block: Block) -> String {
@@ -17,8 +19,9 @@ pub(super) fn text(block: Block) -> String {
         "let channels = {input}; let outputs = {output}; let height = {h}; let width = {w}; let side = {k};\n\
          let area = height * width; let deep = channels / {wide}u; let taps = side * side;\n\
          let reach = i32(side / 2u); let bottom = i32(height) - 1; let right = i32(width) - 1;\n\
-         let first_row = group.y * {rows}u; let first_column = group.x * {}u + lane;\n\
+         let first_row = group.y * {}u + thread.y * {rows}u; let first_column = group.x * {}u + lane;\n\
          let image = group.z * channels * area;",
+        block.workgroup_rows(),
         block.workgroup_columns()
     );
     for i in 0..rows {
@@ -92,14 +95,16 @@ pub(crate) fn conv(
     (end, onto): (End, Option<CubeTensor>),
 ) -> CubeTensor {
     let ([n, c, h, w], [o, _, k, _]) = (dims(&x), dims(&weight));
-    let out = output(&x, &[n, o, h, w]);
-    let block = Block::new(o, h * w, c, bias.as_ref(), end);
+    let [x, weight] = [x, weight].map(full);
+    let (bias, onto) = (bias.map(full), onto.map(full));
+    let block = Block::new([o, h * w, c], false, bias.as_ref(), end);
+    let out = output(&x, &[n, o, h, w], block.dtype());
     let repeat = onto
         .as_ref()
         .map_or(1, |onto| n / onto.meta.shape()[0].max(1));
     let groups = [
         (h * w).div_ceil(block.workgroup_columns()),
-        o.div_ceil(block.rows),
+        o.div_ceil(block.workgroup_rows()),
         n,
     ];
     // Channels innermost, so that a tap's weights lie together.

@@ -3,25 +3,27 @@
 use std::fmt::Write;
 
 use burn::backend::ops::FloatTensorOps;
+use burn::tensor::DType;
 use burn_cubecl::CubeBackend;
 
 use super::block::{Block, End, places};
 use super::{
-    CubeTensor, LANES, Shader, dims, grid, into_contiguous, launch, output, permute, shape, size,
-    view,
+    CubeTensor, Shader, as_numbers, dims, full, grid, into_contiguous, is_half, launch, output,
+    permute, shape, size, view,
 };
 
 /// The text of a product.
 pub(super) fn text(block: Block) -> String {
     let Block { rows, columns, .. } = block;
-    let wide = block.wide();
+    let (wide, pair) = (block.wide(), block.own_read());
     let mut text = block.head("left", "right", 3);
     let [m, k, n] = [0, 1, 2].map(size);
     let _ = writeln!(
         text,
-        "let height = {m}; let depth = {k} / {wide}u; let width = {n};\n\
-         let first_row = (group.y + group.z * groups.y) * {rows}u;\n\
-         let first_column = group.x * {}u + lane;",
+        "let height = {m}; let depth = {k} / {wide}u; let width = {n}; let next = width / {pair}u;\n\
+         let first_row = (group.y + group.z * groups.y) * {}u + thread.y * {rows}u;\n\
+         let first_column = group.x * {}u;",
+        block.workgroup_rows(),
         block.workgroup_columns()
     );
     for i in 0..rows {
@@ -33,27 +35,26 @@ pub(super) fn text(block: Block) -> String {
     for j in 0..columns {
         let _ = writeln!(
             text,
-            "let column{j} = min(first_column + {}u, width - 1u);",
-            j * LANES
+            "let wanted{j} = first_column + {}; let column{j} = min(wanted{j}, width - {}u);",
+            block.column(j),
+            pair - j % pair
         );
     }
     text += &block.sums();
     let _ = writeln!(
         text,
-        "for (var step = 0u; step < depth; step += 1u) {{\nlet at = step * {wide}u * width;"
+        "for (var step = 0u; step < depth; step += 1u) {{\nlet at = step * {wide}u * next;"
     );
     text += &block.step(
         |i| format!("left[row{i} + step]"),
-        |part, j| format!("right[at + {part}u * width + column{j}]"),
+        |part, j| format!("right[at + {part}u * next + column{j} / {pair}u]"),
     );
     text += "}\n";
     for (i, j) in places(rows, columns) {
         let to = format!("(first_row + {i}u) * width + column{j}");
         let _ = writeln!(
             text,
-            "if (first_row + {i}u < height && first_column + {}u < width) {{ \
-             {} }}",
-            j * LANES,
+            "if (first_row + {i}u < height && wanted{j} < width) {{ {} }}",
             block.write(i, j, &format!("column{j}"), &to, &to)
         );
     }
@@ -61,7 +62,7 @@ pub(super) fn text(block: Block) -> String {
 }
 
 /// `left [m, k]` times `right [k, n]`, plus `bias [n]`, then what `end` says, with `onto [m, n]` where it is needed;
-/// all row-major.
+/// all row-major. In the numbers of `right`; bias, `onto` and what is added to it are in f32.
 fn matmul(
     left: CubeTensor,
     right: CubeTensor,
@@ -69,9 +70,16 @@ fn matmul(
     (end, onto): (End, Option<CubeTensor>),
 ) -> CubeTensor {
     let ([m, k], [_, n]) = (dims(&left), dims(&right));
-    let out = output(&left, &[m, n]);
-    let block = Block::new(m, n, k, bias.as_ref(), end);
-    let [y, z] = grid(m.div_ceil(block.rows));
+    // Half numbers are read two at a time.
+    let dtype = if n.is_multiple_of(2) {
+        right.dtype
+    } else {
+        DType::F32
+    };
+    let (left, right) = (as_numbers(left, dtype), as_numbers(right, dtype));
+    let block = Block::new([m, n, k], is_half(&right), bias.as_ref(), end);
+    let out = output(&left, &[m, n], block.dtype());
+    let [y, z] = grid(m.div_ceil(block.workgroup_rows()));
     let x = n.div_ceil(block.workgroup_columns());
     let inputs = [left, right].into_iter().chain(bias).chain(onto).collect();
     launch(Shader::Matmul(block), [x, y, z], inputs, &out, &[m, k, n]);
@@ -79,7 +87,7 @@ fn matmul(
 }
 
 /// `x Wᵀ + b` over the last axis, and what `end` says, with `onto` of the result's shape where it is needed; weight
-/// `[out, in]`. No copy is made of a weight whose columns lie in one piece.
+/// `[out, in]`. In half precision where the weight is, but for what is added to `onto`. No copy is made of a weight whose columns lie in one piece.
 pub(crate) fn linear(
     x: CubeTensor,
     weight: CubeTensor,
@@ -91,8 +99,9 @@ pub(crate) fn linear(
     let rows = shape.iter().product::<usize>() / depth.max(1);
     let right = into_contiguous(permute(weight, &[1, 0]));
     let left = view(into_contiguous(x), &[rows, depth]);
-    let end = (end, onto.map(into_contiguous));
-    let out = matmul(left, right, bias.map(into_contiguous), end);
+    let end = (end, onto.map(full).map(into_contiguous));
+    let bias = bias.map(full).map(into_contiguous);
+    let out = matmul(left, right, bias, end);
     if let Some(last) = shape.last_mut() {
         *last = width;
     }

@@ -4,7 +4,11 @@
 //! columns, so that what differs between them is read in one piece; everything else (weights, keys, rows of the
 //! left operand) is addressed by the workgroup and the loop alone, so that one read serves all its threads. A
 //! thread holds a block of results in registers, and threads share nothing but in the norms: no barriers,
-//! no workgroup memory to fit to each card, and a GPU that is emulated on a CPU fills its vector registers.
+//! no workgroup memory to fit to each card, and a GPU that is emulated on a CPU fills its vector registers. Large
+//! products put several such rows into a workgroup, which then find in the cache what one of them has read.
+//!
+//! Weights in half precision (f16) make a product read and write half numbers, and a norm with a gain in half
+//! precision write them; attention takes and gives the numbers of its operands. All arithmetic is in f32.
 //!
 //! Indices never leave their buffers: the runtime has the driver's own checks switched off.
 
@@ -24,16 +28,17 @@ pub(crate) use norm::{group_norm, layer_norm};
 
 use std::fmt::Write;
 
+use burn::tensor::DType;
 use burn_cubecl::cubecl::prelude::{BufferIOAttr, CubeCount, CubeDim, ExecutionMode, KernelId};
 use burn_cubecl::cubecl::server::{KernelArguments, MetadataBindingInfo};
-use burn_cubecl::kernel::into_contiguous;
+use burn_cubecl::kernel::{cast, into_contiguous};
 use burn_cubecl::ops::{numeric, permute, reshape};
 use burn_cubecl::template::{KernelSource, SourceKernel, SourceTemplate};
 use burn_cubecl::tensor::CubeTensor;
 
 use crate::Activation;
 
-/// Threads of a workgroup.
+/// Threads of a row of a workgroup.
 const LANES: usize = 32;
 /// Most workgroups along one axis of a launch, WebGPU's limit.
 const WORKGROUPS_MAX: usize = 65_535;
@@ -62,7 +67,7 @@ impl KernelSource for Shader {
     fn id(&self) -> KernelId {
         KernelId::new::<Self>()
             .info(*self)
-            .cube_dim(cube_dim().0)
+            .cube_dim(self.cube_dim().0)
             // Its loops end by themselves.
             .mode(ExecutionMode::Unchecked)
     }
@@ -72,13 +77,30 @@ impl KernelSource for Shader {
     }
 }
 
-fn cube_dim() -> CubeDim {
-    CubeDim::new_1d(LANES as u32)
+impl Shader {
+    /// Threads of a workgroup: a row, or a few.
+    fn cube_dim(self) -> CubeDim {
+        let rows = match self {
+            Self::Matmul(block) | Self::Conv(block) => block.teams,
+            Self::Attention(_) | Self::Norm(_) | Self::Activation(_) => 1,
+        };
+        CubeDim::new_2d(LANES as u32, rows as u32)
+    }
 }
 
-/// The head of a kernel's text: its buffers in the order of [`launch`], and its sizes, `sizes[i / 4][i % 4]`.
+/// The head of a kernel's text with a row of threads a workgroup: its buffers in the order of [`launch`], and its
+/// sizes, `sizes[i / 4][i % 4]`.
 fn head(buffers: &[(&str, &str)], sizes: usize) -> String {
+    team_head("", buffers, sizes, 1)
+}
+
+/// The same with `teams` rows of threads and what stands before it.
+fn team_head(before: &str, buffers: &[(&str, &str)], sizes: usize, teams: usize) -> String {
     let mut text = String::new();
+    if buffers.iter().any(|(_, of)| of.contains("f16")) {
+        text += "enable f16;\n";
+    }
+    text += before;
     for (i, (name, of)) in buffers.iter().enumerate() {
         // Writable throughout: Burn keeps many tensors in one buffer, which must not be bound both ways.
         let _ = writeln!(
@@ -90,9 +112,10 @@ fn head(buffers: &[(&str, &str)], sizes: usize) -> String {
     let _ = writeln!(
         text,
         "@group(0) @binding({binding}) var<uniform> sizes: array<vec4<u32>, {vectors}>;\n\
-         @compute @workgroup_size({LANES}, 1, 1)\n\
+         @compute @workgroup_size({LANES}, {teams}, 1)\n\
          fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, \
-         @builtin(local_invocation_index) lane: u32) {{"
+         @builtin(local_invocation_id) thread: vec3<u32>) {{\n\
+         let lane = thread.x;"
     );
     text
 }
@@ -127,7 +150,7 @@ fn launch(
         .with_info(MetadataBindingInfo::custom(words));
     let [x, y, z] = groups.map(|count| count as u32);
     client.launch(
-        Box::new(SourceKernel::new(shader, cube_dim())),
+        Box::new(SourceKernel::new(shader, shader.cube_dim())),
         CubeCount::Static(x, y, z),
         arguments,
     );
@@ -139,14 +162,33 @@ fn grid(count: usize) -> [usize; 2] {
     [count.div_ceil(rows), rows]
 }
 
-/// An output of `shape` beside `like`, in row-major order.
-fn output(like: &CubeTensor, shape: &[usize]) -> CubeTensor {
+/// An output of `shape` beside `like`, in row-major order and in numbers of `dtype`.
+fn output(like: &CubeTensor, shape: &[usize], dtype: DType) -> CubeTensor {
     numeric::empty_device_contiguous_dtype(
         like.client.clone(),
         like.device.clone(),
         shape.into(),
-        like.dtype,
+        dtype,
     )
+}
+
+/// Whether values are in half precision.
+fn is_half(tensor: &CubeTensor) -> bool {
+    tensor.dtype == DType::F16
+}
+
+/// The same values in f32.
+fn full(tensor: CubeTensor) -> CubeTensor {
+    as_numbers(tensor, DType::F32)
+}
+
+/// The same values in numbers of `dtype`.
+fn as_numbers(tensor: CubeTensor, dtype: DType) -> CubeTensor {
+    if tensor.dtype == dtype {
+        tensor
+    } else {
+        cast(tensor, dtype)
+    }
 }
 
 fn dims<const D: usize>(tensor: &CubeTensor) -> [usize; D] {

@@ -2,17 +2,20 @@
 
 use std::fmt::Write;
 
+use burn::tensor::DType;
+
 use super::activation::formula;
 use super::{
-    CubeTensor, LANES, Shader, dims, grid, head, into_contiguous, launch, output, shape, size,
+    CubeTensor, LANES, Shader, dims, full, grid, head, into_contiguous, is_half, launch, output,
+    shape, size, team_head,
 };
 use crate::Activation;
 
 /// What is normalised together, and by which of its kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Norm {
-    /// A row; each value has its own gain.
-    Layer,
+    /// A row; each value has its own gain. Results are in half precision where gains are.
+    Layer { is_half: bool },
     /// The channels of a group; each channel has its own gain. Then the activation.
     Group(Option<Activation>),
     /// The sums of pieces of a group, for groups so long that the few threads of one workgroup would be all that a
@@ -45,6 +48,7 @@ fn scaled(
     eps: &str,
     channel: &str,
     activation: Option<Activation>,
+    number: &str,
 ) -> String {
     let mut text = format!(
         "both /= f32(length);\n\
@@ -53,10 +57,10 @@ fn scaled(
          if (is_wanted) {{\n\
          for (var i = {start}; i < {end}; i += {threads}u) {{\n\
          let channel = {channel};\n\
-         let x = (values[first + i] - mean) * scale * gain[channel] + shift[channel];\n"
+         let x = (values[first + i] - mean) * scale * f32(gain[channel]) + shift[channel];\n"
     );
     text += activation.map_or("let y = x;", formula);
-    text += "\nresults[first + i] = y;\n}\n}\n}";
+    let _ = write!(text, "\nresults[first + i] = {number}(y);\n}}\n}}\n}}");
     text
 }
 
@@ -64,7 +68,7 @@ impl Norm {
     /// Threads of a run. A row is short, and a workgroup takes many: what a barrier costs, it costs a workgroup.
     fn threads(self) -> usize {
         match self {
-            Self::Layer => 4,
+            Self::Layer { .. } => 4,
             Self::Group(_) | Self::Sums | Self::Scaled(_) => LANES,
         }
     }
@@ -72,11 +76,11 @@ impl Norm {
     pub fn text(self) -> String {
         const CHANNEL: &str = "(first + i) / area % channels";
         match self {
-            Self::Layer => self.whole("i", None),
-            Self::Group(activation) => self.whole(CHANNEL, activation),
+            Self::Layer { is_half } => self.whole("i", None, if is_half { "f16" } else { "f32" }),
+            Self::Group(activation) => self.whole(CHANNEL, activation, "f32"),
             Self::Sums => {
-                let mut text = format!("var<workgroup> parts: array<vec2<f32>, {LANES}>;\n");
-                text += &head(&[("values", "f32"), ("results", "vec2<f32>")], 4);
+                let buffers = [("values", "f32"), ("results", "vec2<f32>")];
+                let mut text = team_head(&parts(), &buffers, 4, 1);
                 text += &piece();
                 text += &sums("begin + lane", "end", LANES);
                 let _ = write!(
@@ -108,16 +112,21 @@ impl Norm {
                      var both = vec2<f32>(0.0);\n\
                      for (var i = 0u; i < groups.x; i += 1u) {{ both += sums[run * groups.x + i]; }}"
                 );
-                text + &scaled(("begin + lane", "end", LANES), &eps, CHANNEL, activation)
+                let range = ("begin + lane", "end", LANES);
+                text + &scaled(range, &eps, CHANNEL, activation, "f32")
             }
         }
     }
 
     /// A run in one go, by the threads of a part of a workgroup.
-    fn whole(self, channel: &str, activation: Option<Activation>) -> String {
-        let buffers = ["values", "gain", "shift", "results"].map(|name| (name, "f32"));
-        let mut text = format!("var<workgroup> parts: array<vec2<f32>, {LANES}>;\n");
-        text += &head(&buffers, 5);
+    fn whole(self, channel: &str, activation: Option<Activation>, number: &str) -> String {
+        let buffers = [
+            ("values", "f32"),
+            ("gain", number),
+            ("shift", "f32"),
+            ("results", number),
+        ];
+        let mut text = team_head(&parts(), &buffers, 5, 1);
         let threads = self.threads();
         let [runs, length, area, channels, eps] = [0, 1, 2, 3, 4].map(size);
         let _ = writeln!(
@@ -136,8 +145,19 @@ impl Norm {
              var both = vec2<f32>(0.0);\n\
              for (var i = 0u; i < {threads}u; i += 1u) {{ both += parts[lane - start + i]; }}"
         );
-        text + &scaled(("start", "length", threads), &eps, channel, activation)
+        text + &scaled(
+            ("start", "length", threads),
+            &eps,
+            channel,
+            activation,
+            number,
+        )
     }
+}
+
+/// Where the threads of a workgroup meet.
+fn parts() -> String {
+    format!("var<workgroup> parts: array<vec2<f32>, {LANES}>;\n")
 }
 
 /// Which piece of which run a workgroup takes: `group.x` of the `groups.x` of run `group.y + group.z · groups.y`.
@@ -159,7 +179,7 @@ fn norm(
 ) -> CubeTensor {
     let shape = shape(&operands[0]);
     let runs = shape.iter().product::<usize>() / length.max(1);
-    let out = output(&operands[0], &shape);
+    let out = output(&operands[0], &shape, operands[1].dtype);
     let [columns, rows] = grid(runs.div_ceil(LANES / norm.threads()));
     let inputs = operands.map(into_contiguous).into();
     let sizes = [runs, length, area, channels, eps.to_bits() as usize];
@@ -179,7 +199,7 @@ fn long_norm(
     let piece = PIECE.max(length.div_ceil(PIECES_MAX));
     let pieces = length.div_ceil(piece);
     let x = into_contiguous(x);
-    let sums = output(&x, &[runs, pieces, 2]);
+    let sums = output(&x, &[runs, pieces, 2], DType::F32);
     let [y, z] = grid(runs);
     let groups = [pieces, y, z];
     let mut sizes = vec![runs, length, piece];
@@ -190,7 +210,7 @@ fn long_norm(
         &sums,
         &sizes,
     );
-    let out = output(&x, &shape);
+    let out = output(&x, &shape, DType::F32);
     sizes.extend([area, channels, eps.to_bits() as usize]);
     let inputs = vec![x, sums, into_contiguous(gain), into_contiguous(shift)];
     launch(
@@ -203,7 +223,7 @@ fn long_norm(
     out
 }
 
-/// Over the last axis.
+/// Over the last axis; in half precision where the gain is.
 pub(crate) fn layer_norm(
     x: CubeTensor,
     gain: CubeTensor,
@@ -211,7 +231,14 @@ pub(crate) fn layer_norm(
     eps: f32,
 ) -> CubeTensor {
     let [width] = dims(&gain);
-    norm(Norm::Layer, [x, gain, shift], [width, 1, width], eps)
+    let is_half = is_half(&gain);
+    let [x, shift] = [x, shift].map(full);
+    norm(
+        Norm::Layer { is_half },
+        [x, gain, shift],
+        [width, 1, width],
+        eps,
+    )
 }
 
 /// Over `[N, C, H, W]` with biased variance, then the activation.
@@ -224,6 +251,7 @@ pub(crate) fn group_norm(
     activation: Option<Activation>,
 ) -> CubeTensor {
     let [_, c, h, w] = dims(&x);
+    let [x, gain, shift] = [x, gain, shift].map(full);
     let sizes = [c / groups * h * w, h * w, c];
     if sizes[0] > 2 * PIECE {
         return long_norm([x, gain, shift], sizes, eps, activation);
