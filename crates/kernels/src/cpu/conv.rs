@@ -6,6 +6,7 @@ use burn::backend::flex::FlexTensor;
 use super::activation::activate_all;
 use super::direct::{self, Packed};
 use super::gemm::{Place, product};
+use super::winograd;
 use super::{
     PARALLEL_PRODUCTS, UNFOLDED, add, contiguous, each, in_bands, tensor, threads, values,
     with_buffer,
@@ -46,10 +47,19 @@ impl Sizes {
         self.input * self.kernel * self.kernel
     }
 
+    /// What a band of so many rows takes where it is computed directly.
+    fn room(&self, rows: usize) -> usize {
+        if self.kernel == 3 {
+            winograd::room(*self, rows)
+        } else {
+            direct::room(*self, rows)
+        }
+    }
+
     /// Whether the output is computed directly: not where a band would be so narrow that each weight is read
     /// for a few pixels only.
     fn is_direct(&self) -> bool {
-        self.kernel > 1 && direct::room(*self, self.height.min(DIRECT_ROWS_MIN)) <= DIRECT_ROOM
+        self.kernel > 1 && self.room(self.height.min(DIRECT_ROWS_MIN)) <= DIRECT_ROOM
     }
 
     /// Rows that are unfolded, or convolved directly, together.
@@ -59,9 +69,11 @@ impl Sizes {
             if self.images < threads() {
                 most = most.div_ceil(threads());
             }
-            // What a band takes grows evenly with its rows.
-            let (one, two) = (direct::room(*self, 1), direct::room(*self, 2));
-            1 + DIRECT_ROOM.saturating_sub(one) / (two - one).max(1)
+            // What a band takes grows evenly with its rows, or groups of them.
+            let unit = if self.kernel == 3 { winograd::ROWS } else { 1 };
+            most = most.next_multiple_of(unit);
+            let (one, two) = (self.room(unit), self.room(2 * unit));
+            unit + DIRECT_ROOM.saturating_sub(one) / (two - one).max(1) * unit
         } else {
             UNFOLDED / (self.taps() * self.width).max(1)
         };
@@ -77,6 +89,16 @@ impl Sizes {
     fn is_much(&self) -> bool {
         self.images * self.area() * self.taps() * self.output >= PARALLEL_PRODUCTS
     }
+}
+
+/// How the output is computed.
+enum Way {
+    /// As a matrix product over unfolded rows.
+    Unfolded,
+    /// Directly.
+    Direct(Packed),
+    /// Directly, with fewer products.
+    Fewer(winograd::Weights),
 }
 
 /// Values that a band takes where the output is computed directly: a quarter of a megabyte.
@@ -188,13 +210,22 @@ fn run(
 ) -> Vec<f32> {
     let (area, taps) = (sizes.area(), sizes.taps());
     let bands = sizes.height.div_ceil(sizes.band());
-    let packed = sizes
-        .is_direct()
-        .then(|| Packed::new(weight, sizes.output, taps));
+    let way = match (sizes.is_direct(), sizes.kernel) {
+        (false, _) => Way::Unfolded,
+        (true, 3) => Way::Fewer(winograd::Weights::new(weight, sizes.output)),
+        (true, _) => Way::Direct(Packed::new(weight, sizes.output, taps)),
+    };
     let multiply = |image: &[f32], band: usize, out: &mut [f32], at: Place| {
         let (first, rows) = sizes.rows_of(band);
-        if let Some(packed) = &packed {
-            return direct::convolve(image, (packed, bias), sizes, (first, rows), (out, at));
+        let (rows_at, into) = ((first, rows), (&mut *out, at));
+        match &way {
+            Way::Fewer(weights) => {
+                return winograd::convolve(image, (weights, bias), sizes, rows_at, into);
+            }
+            Way::Direct(packed) => {
+                return direct::convolve(image, (packed, bias), sizes, rows_at, into);
+            }
+            Way::Unfolded => {}
         }
         let pixels = rows * sizes.width;
         if let Some(bias) = bias {

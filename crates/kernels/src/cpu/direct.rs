@@ -9,9 +9,24 @@ use super::with_buffer;
 
 /// Output channels whose sums are kept side by side: with two registers of pixels each, twelve of the sixteen
 /// registers that AVX2 and wasm have.
-const CHANNELS: usize = 6;
+pub(super) const CHANNELS: usize = 6;
 /// The most pixels of two registers, those of AVX-512.
-const PIXELS_MAX: usize = 32;
+pub(super) const PIXELS_MAX: usize = 32;
+
+/// Pixels of two registers here.
+pub(super) fn pixels() -> usize {
+    struct Lanes;
+    impl WithSimd for Lanes {
+        type Output = usize;
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _simd: S) -> usize {
+            S::F32_LANES
+        }
+    }
+    2 * pulp::Arch::new().dispatch(Lanes)
+}
+
 /// Taps that go by together: their weights and the addresses of their values are read again for each pair of
 /// registers of pixels, and stay in a core's first cache.
 const TAPS: usize = 1024;
@@ -19,17 +34,22 @@ const TAPS: usize = 1024;
 /// Weights `[O, C·k·k]` by groups of channels, in the order in which they are used.
 pub(super) struct Packed {
     /// Number of channels of each group.
-    groups: Vec<usize>,
+    pub groups: Vec<usize>,
     /// `[group, tap, channel of the group]`.
-    values: Vec<f32>,
+    pub values: Vec<f32>,
+}
+
+/// As few groups of channels as there can be, of about one size.
+pub(super) fn groups(output: usize) -> Vec<usize> {
+    let count = output.div_ceil(CHANNELS).max(1);
+    (0..count)
+        .map(|i| output / count + usize::from(i < output % count))
+        .collect()
 }
 
 impl Packed {
     pub fn new(weight: &[f32], output: usize, taps: usize) -> Self {
-        let count = output.div_ceil(CHANNELS).max(1);
-        let groups: Vec<usize> = (0..count)
-            .map(|i| output / count + usize::from(i < output % count))
-            .collect();
+        let groups = groups(output);
         let mut values = Vec::with_capacity(weight.len());
         let mut rest = weight;
         for &group in &groups {
@@ -47,7 +67,7 @@ impl Packed {
 pub(super) fn room(sizes: Sizes, rows: usize) -> usize {
     let pad = sizes.kernel / 2;
     let stride = sizes.width + 2 * pad;
-    let sums = (rows * stride).next_multiple_of(PIXELS_MAX);
+    let sums = (rows * stride).next_multiple_of(pixels());
     sizes.input * (rows + 2 * pad) * stride + 2 * pad + PIXELS_MAX + CHANNELS * sums
 }
 
@@ -64,7 +84,7 @@ pub(super) fn convolve(
     let stride = width + 2 * (kernel / 2);
     // Positions run through padded rows from end to end, so that no row ends within a register. What they
     // say of the padding is left behind.
-    let len = (rows * stride).next_multiple_of(PIXELS_MAX);
+    let len = (rows * stride).next_multiple_of(pixels());
     with_buffer(room(sizes, rows), |buffer| {
         let at_sums = buffer.len() - CHANNELS * len;
         let (padded, sums) = buffer.split_at_mut(at_sums);
@@ -76,15 +96,12 @@ pub(super) fn convolve(
                 channel * plane + tap / kernel * stride + tap % kernel
             })
             .collect();
-        // Parts of about one size; the sums wait in memory between them.
-        let part = taps.div_ceil(taps.div_ceil(TAPS).max(1)).max(1);
         let (mut channel, mut weights) = (0, &weight.values[..]);
         for &group in &weight.groups {
             let (these, others) = weights.split_at(group * taps);
             weights = others;
-            let parts = offsets.chunks(part).zip(these.chunks(part * group));
-            for (i, (offsets, weights)) in parts.enumerate() {
-                let job = Job {
+            for (i, (offsets, weights)) in parts(&offsets, these, group).enumerate() {
+                Job {
                     padded,
                     offsets,
                     weights,
@@ -92,15 +109,8 @@ pub(super) fn convolve(
                     goes_on: i > 0,
                     sums: &mut sums[..group * len],
                     len,
-                };
-                match group {
-                    1 => job.run::<1>(),
-                    2 => job.run::<2>(),
-                    3 => job.run::<3>(),
-                    4 => job.run::<4>(),
-                    5 => job.run::<5>(),
-                    _ => job.run::<CHANNELS>(),
                 }
+                .run(group);
             }
             for from in sums[..group * len].chunks_exact(len) {
                 let start = at.start + channel * at.step[0];
@@ -140,24 +150,48 @@ fn fill(image: &[f32], sizes: Sizes, first: usize, rows: usize, padded: &mut [f3
     padded[filled..].fill(0.0);
 }
 
-/// One group of channels over all positions of a band.
-struct Job<'a> {
-    padded: &'a [f32],
-    /// Where each tap's value lies, from the position's own.
+/// Taps and the weights of a group for them, in parts of about one size that go by together; the sums wait in memory
+/// between them.
+pub(super) fn parts<'a>(
     offsets: &'a [usize],
-    /// `[tap, channel]`.
     weights: &'a [f32],
-    bias: Option<&'a [f32]>,
+    group: usize,
+) -> impl Iterator<Item = (&'a [usize], &'a [f32])> {
+    let taps = offsets.len();
+    let part = taps.div_ceil(taps.div_ceil(TAPS).max(1)).max(1);
+    offsets.chunks(part).zip(weights.chunks(part * group))
+}
+
+/// One group of channels over all positions of a band.
+pub(super) struct Job<'a> {
+    pub padded: &'a [f32],
+    /// Where each tap's value lies, from the position's own.
+    pub offsets: &'a [usize],
+    /// `[tap, channel]`.
+    pub weights: &'a [f32],
+    pub bias: Option<&'a [f32]>,
     /// Whether the sums hold those of earlier taps; else they begin at the bias.
-    goes_on: bool,
+    pub goes_on: bool,
     /// `[channel, len]`.
-    sums: &'a mut [f32],
-    /// A multiple of [`PIXELS_MAX`].
-    len: usize,
+    pub sums: &'a mut [f32],
+    /// A multiple of [`pixels`].
+    pub len: usize,
 }
 
 impl Job<'_> {
-    fn run<const N: usize>(self) {
+    /// For a group of this many channels, [`CHANNELS`] at most.
+    pub fn run(self, group: usize) {
+        match group {
+            1 => self.of::<1>(),
+            2 => self.of::<2>(),
+            3 => self.of::<3>(),
+            4 => self.of::<4>(),
+            5 => self.of::<5>(),
+            _ => self.of::<CHANNELS>(),
+        }
+    }
+
+    fn of<const N: usize>(self) {
         pulp::Arch::new().dispatch(Group::<N>(self));
     }
 }

@@ -10,6 +10,7 @@ mod linear;
 mod math;
 mod norm;
 mod patch;
+mod winograd;
 
 pub(crate) use activation::{activate, activate_backward};
 pub(crate) use attention::{attention, attention_backward};

@@ -1,0 +1,330 @@
+//! Convolutions with a kernel of three by half as many products: four rows of the output come from six sums of a row
+//! of weights instead of twelve (Winograd's F(4, 3); Lavin and Gray, "Fast algorithms for convolutional neural
+//! networks", 2016). Along columns only: whole rows are added to one another, and neighbouring pixels stay
+//! neighbours in the registers.
+
+use pulp::{Simd, WithSimd};
+
+use super::conv::Sizes;
+use super::direct::{CHANNELS, Job, PIXELS_MAX, Packed, groups, parts, pixels};
+use super::gemm::Place;
+use super::with_buffer;
+
+/// Rows of the output that come from the same sums.
+pub(super) const ROWS: usize = 4;
+/// Rows that they see, and sums that they come from.
+const SEEN: usize = 6;
+
+/// Weights `[O, C, 3, 3]` for each of the six sums, `[O, C · 3]`.
+pub(super) struct Weights([Packed; SEEN]);
+
+impl Weights {
+    pub fn new(weight: &[f32], output: usize) -> Self {
+        let (kernels, _) = weight.as_chunks::<9>();
+        let input = kernels.len() / output.max(1);
+        let groups = groups(output);
+        let mut sums = [(); SEEN].map(|()| Vec::with_capacity(3 * kernels.len()));
+        let mut first = 0;
+        for &group in &groups {
+            for tap in 0..3 * input {
+                let (channel, x) = (tap / 3, tap % 3);
+                for kernels in kernels[first * input..(first + group) * input].chunks_exact(input) {
+                    let kernel = &kernels[channel];
+                    let [a, b, c] = [kernel[x], kernel[3 + x], kernel[6 + x]];
+                    let (outer, inner) = ((a + c) / -6.0, b / 6.0);
+                    let (near, far) = (a / 24.0 + c / 6.0, b / 12.0);
+                    let all = [
+                        a / 4.0,
+                        outer - inner,
+                        outer + inner,
+                        near + far,
+                        near - far,
+                        c,
+                    ];
+                    for (sum, weight) in sums.iter_mut().zip(all) {
+                        sum.push(weight);
+                    }
+                }
+            }
+            first += group;
+        }
+        Self(sums.map(|values| Packed {
+            groups: groups.clone(),
+            values,
+        }))
+    }
+}
+
+/// Where a band's values lie.
+#[derive(Clone, Copy)]
+struct Band {
+    /// Groups of rows.
+    groups: usize,
+    /// Pixels of a padded row.
+    stride: usize,
+    /// Values of one of the six, all channels.
+    seen: usize,
+    /// Values of one of the six sums, one channel.
+    len: usize,
+}
+
+impl Band {
+    fn new(sizes: Sizes, rows: usize) -> Self {
+        let (groups, stride) = (rows.div_ceil(ROWS), sizes.width + 2);
+        Self {
+            groups,
+            stride,
+            seen: sizes.input * groups * stride + PIXELS_MAX + 2,
+            len: (groups * stride).next_multiple_of(pixels()),
+        }
+    }
+}
+
+/// Values that a band of rows takes beside its output, see [`convolve`].
+pub(super) fn room(sizes: Sizes, rows: usize) -> usize {
+    let band = Band::new(sizes, rows);
+    SEEN * (band.seen + CHANNELS * band.len) + ROWS * sizes.width
+}
+
+/// The rows `first .. first + rows` of the output, `[O, rows · width]` at a place of `out`.
+pub(super) fn convolve(
+    image: &[f32],
+    (Weights(weights), bias): (&Weights, Option<&[f32]>),
+    sizes: Sizes,
+    (first, rows): (usize, usize),
+    (out, at): (&mut [f32], Place),
+) {
+    let (width, taps) = (sizes.width, 3 * sizes.input);
+    let band = Band::new(sizes, rows);
+    with_buffer(room(sizes, rows), |buffer| {
+        let (seen, buffer) = buffer.split_at_mut(SEEN * band.seen);
+        let (sums, results) = buffer.split_at_mut(SEEN * CHANNELS * band.len);
+        let mut planes = seen.chunks_exact_mut(band.seen);
+        let mut seen = [(); SEEN].map(|()| planes.next().unwrap_or_default());
+        let arch = pulp::Arch::new();
+        arch.dispatch(Fill {
+            image,
+            sizes,
+            first,
+            band,
+            seen: seen.each_mut().map(|plane| &mut **plane),
+        });
+        let offsets: Vec<usize> = (0..taps)
+            .map(|tap| tap / 3 * band.groups * band.stride + tap % 3)
+            .collect();
+        let mut channel = 0;
+        for (index, &group) in weights[0].groups.iter().enumerate() {
+            let from = channel * taps;
+            for ((seen, weights), sums) in seen
+                .iter()
+                .zip(weights)
+                .zip(sums.chunks_exact_mut(CHANNELS * band.len))
+            {
+                debug_assert_eq!(weights.groups[index], group);
+                let weights = &weights.values[from..from + group * taps];
+                for (i, (offsets, weights)) in parts(&offsets, weights, group).enumerate() {
+                    Job {
+                        padded: seen,
+                        offsets,
+                        weights,
+                        bias: None,
+                        goes_on: i > 0,
+                        sums: &mut sums[..group * band.len],
+                        len: band.len,
+                    }
+                    .run(group);
+                }
+            }
+            for member in 0..group {
+                let start = at.start + channel * at.step[0];
+                arch.dispatch(Results {
+                    sums: std::array::from_fn(|sum| {
+                        &sums[(sum * CHANNELS + member) * band.len..][..band.len]
+                    }),
+                    bias: bias.map_or(0.0, |bias| bias[channel]),
+                    stride: band.stride,
+                    width,
+                    results,
+                    into: &mut out[start..start + rows * width],
+                });
+                channel += 1;
+            }
+        }
+    });
+}
+
+/// Writes what each of the six sums reads of a band: `[C, groups, stride]`, zeros around the map, then zeros.
+struct Fill<'a> {
+    image: &'a [f32],
+    sizes: Sizes,
+    first: usize,
+    band: Band,
+    seen: [&'a mut [f32]; SEEN],
+}
+
+impl WithSimd for Fill<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let Sizes { height, width, .. } = self.sizes;
+        let Band { groups, stride, .. } = self.band;
+        let outside = vec![0.0f32; width];
+        let mut at = 0;
+        for plane in self.image.chunks_exact((height * width).max(1)) {
+            for group in 0..groups {
+                // The row above the first one of the group, and those after it.
+                let rows: [&[f32]; SEEN] = std::array::from_fn(|i| {
+                    let row = (self.first + group * ROWS + i).wrapping_sub(1);
+                    if row < height {
+                        &plane[row * width..][..width]
+                    } else {
+                        &outside[..]
+                    }
+                });
+                let into = self.seen.each_mut().map(|seen| {
+                    let line = &mut seen[at..at + stride];
+                    line[0] = 0.0;
+                    line[stride - 1] = 0.0;
+                    &mut line[1..=width]
+                });
+                by_columns(simd, rows, into, See);
+                at += stride;
+            }
+        }
+        for seen in &mut self.seen {
+            seen[at..].fill(0.0);
+        }
+    }
+}
+
+/// Puts the rows of one channel together.
+struct Results<'a> {
+    sums: [&'a [f32]; SEEN],
+    bias: f32,
+    stride: usize,
+    width: usize,
+    /// Room for the rows of a group.
+    results: &'a mut [f32],
+    /// `[rows, width]`.
+    into: &'a mut [f32],
+}
+
+impl WithSimd for Results<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let groups = self.into.chunks_mut((ROWS * self.width).max(1));
+        for (group, into) in groups.enumerate() {
+            let from = self
+                .sums
+                .map(|sum| &sum[group * self.stride..][..self.width]);
+            let mut rows = self.results.chunks_exact_mut(self.width.max(1));
+            let results = [(); ROWS].map(|()| rows.next().unwrap_or_default());
+            by_columns(simd, from, results, Gather { bias: self.bias });
+            let count = into.len();
+            into.copy_from_slice(&self.results[..count]);
+        }
+    }
+}
+
+/// What makes `B` values of a column of `A`. A method, not a closure: closures inside of what is compiled for wide
+/// registers are not.
+trait Step<const A: usize, const B: usize>: Copy {
+    fn step<S: Simd>(self, simd: S, column: [S::f32s; A]) -> [S::f32s; B];
+}
+
+/// What the six sums read, from what a group of rows sees.
+#[derive(Clone, Copy)]
+struct See;
+
+impl Step<SEEN, SEEN> for See {
+    #[inline(always)]
+    fn step<S: Simd>(self, simd: S, [a, b, c, d, e, f]: [S::f32s; SEEN]) -> [S::f32s; SEEN] {
+        let [two, four, five] = [2.0, -4.0, -5.0].map(|factor| simd.splat_f32s(factor));
+        let (even, odd) = (
+            simd.mul_add_e_f32s(four, c, e),
+            simd.mul_add_e_f32s(four, b, d),
+        );
+        let (near, far) = (simd.sub_f32s(e, c), simd.sub_f32s(d, b));
+        let far = simd.mul_f32s(two, far);
+        let (first, last) = (
+            simd.mul_add_e_f32s(five, c, e),
+            simd.mul_add_e_f32s(five, d, f),
+        );
+        [
+            simd.sub_f32s(first, simd.mul_f32s(four, a)),
+            simd.add_f32s(even, odd),
+            simd.sub_f32s(even, odd),
+            simd.add_f32s(near, far),
+            simd.sub_f32s(near, far),
+            simd.sub_f32s(last, simd.mul_f32s(four, b)),
+        ]
+    }
+}
+
+/// A group's rows, from its six sums.
+#[derive(Clone, Copy)]
+struct Gather {
+    bias: f32,
+}
+
+impl Step<SEEN, ROWS> for Gather {
+    #[inline(always)]
+    fn step<S: Simd>(self, simd: S, [a, b, c, d, e, f]: [S::f32s; SEEN]) -> [S::f32s; ROWS] {
+        let bias = simd.splat_f32s(self.bias);
+        let [two, four, eight] = [2.0, 4.0, 8.0].map(|factor| simd.splat_f32s(factor));
+        let (near, far) = (simd.add_f32s(b, c), simd.add_f32s(d, e));
+        let (turned, beyond) = (simd.sub_f32s(b, c), simd.sub_f32s(d, e));
+        [
+            simd.add_f32s(simd.add_f32s(a, bias), simd.add_f32s(near, far)),
+            simd.mul_add_e_f32s(two, beyond, simd.add_f32s(turned, bias)),
+            simd.mul_add_e_f32s(four, far, simd.add_f32s(near, bias)),
+            simd.mul_add_e_f32s(eight, beyond, simd.add_f32s(turned, simd.add_f32s(f, bias))),
+        ]
+    }
+}
+
+/// `step` of `A` rows of one length, column by column, to `B` rows of the same.
+#[inline(always)]
+#[expect(
+    clippy::needless_range_loop,
+    reason = "a loop to a constant is unrolled, so that a column stays in registers"
+)]
+fn by_columns<S: Simd, const A: usize, const B: usize>(
+    simd: S,
+    from: [&[f32]; A],
+    into: [&mut [f32]; B],
+    step: impl Step<A, B>,
+) {
+    let from = from.map(S::as_simd_f32s);
+    let mut into = into.map(S::as_mut_simd_f32s);
+    let count = from[0].0.len();
+    for i in 0..count {
+        let mut column = [simd.splat_f32s(0.0); A];
+        for row in 0..A {
+            column[row] = from[row].0[i];
+        }
+        let results = step.step(simd, column);
+        for row in 0..B {
+            into[row].0[i] = results[row];
+        }
+    }
+    // The columns that do not fill a register, in one of their own.
+    let rest = from[0].1.len();
+    if rest > 0 {
+        let mut column = [simd.splat_f32s(0.0); A];
+        for row in 0..A {
+            let mut last = [0.0f32; PIXELS_MAX];
+            last[..rest].copy_from_slice(from[row].1);
+            column[row] = S::as_simd_f32s(&last).0[0];
+        }
+        let results = step.step(simd, column);
+        for row in 0..B {
+            let mut last = [0.0f32; PIXELS_MAX];
+            S::as_mut_simd_f32s(&mut last).0[0] = results[row];
+            into[row].1.copy_from_slice(&last[..rest]);
+        }
+    }
+}
