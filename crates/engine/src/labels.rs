@@ -16,9 +16,9 @@ pub fn labels(
     let prob: Vec<f32> = logits.iter().map(|&x| 1.0 / (1.0 + (-x).exp())).collect();
     let mut out = Vec::with_capacity(width_px * height_px);
     let mut upsampler = Upsampler::new(w, width_px, w as f32 / width_px as f32);
-    for (low, high, weight) in axis(h, height_px, h as f32 / height_px as f32) {
-        let row = upsampler.row(classes, weight, |class| {
-            [low, high].map(|y| &prob[(class * h + y) * w..][..w])
+    for between in axis(h, height_px, h as f32 / height_px as f32) {
+        let row = upsampler.row(classes, between, |y, class| {
+            &prob[(class * h + y) * w..][..w]
         });
         out.extend_from_slice(row);
     }
@@ -28,8 +28,13 @@ pub fn labels(
 /// Labels one row of pixels at a time, from the two rows of probabilities that enclose it.
 pub(crate) struct Upsampler {
     columns: Vec<(usize, usize, f32)>,
+    /// The two rows, of all classes and as wide as the pixels, and which they are: the rows of pixels between them
+    /// share them.
+    enclosing: [Option<(usize, Vec<f32>)>; 2],
     best: Vec<f32>,
-    index: Vec<u8>,
+    /// As wide as a probability, so that both go through registers together.
+    best_class: Vec<u32>,
+    labels: Vec<u8>,
 }
 
 impl Upsampler {
@@ -37,32 +42,59 @@ impl Upsampler {
     pub fn new(input: usize, output: usize, ratio: f32) -> Self {
         Self {
             columns: axis(input, output, ratio),
+            enclosing: [None, None],
             best: vec![0.0; output],
-            index: vec![0; output],
+            best_class: vec![0; output],
+            labels: vec![0; output],
         }
     }
 
-    /// The labels of a row that lies between the rows `[lower, upper]` that `rows` gives for each
-    /// class, with `weight` on the upper one.
+    /// The labels of a row of pixels between the rows `low` and `high` of probabilities, with `weight` on `high`;
+    /// `values` gives a row of a class, always the same for the same two numbers.
     pub fn row<'a>(
         &mut self,
         classes: usize,
-        weight: f32,
-        rows: impl Fn(usize) -> [&'a [f32]; 2],
+        (low, high, weight): (usize, usize, f32),
+        values: impl Fn(usize, usize) -> &'a [f32],
     ) -> &[u8] {
-        for class in 0..classes {
-            let [top, bottom] = rows(class);
-            for (x, &(x0, x1, fx)) in self.columns.iter().enumerate() {
-                let upper = top[x0] * (1.0 - fx) + top[x1] * fx;
-                let lower = bottom[x0] * (1.0 - fx) + bottom[x1] * fx;
-                let value = upper * (1.0 - weight) + lower * weight;
-                if class == 0 || value > self.best[x] {
-                    self.best[x] = value;
-                    self.index[x] = class as u8;
+        let is = |row: &Option<(usize, _)>, y| row.as_ref().is_some_and(|&(at, _)| at == y);
+        if is(&self.enclosing[1], low) && !is(&self.enclosing[0], low) {
+            self.enclosing.swap(0, 1);
+        }
+        let columns = &self.columns;
+        let [upper, lower] = &mut self.enclosing;
+        let [upper, lower] = [(upper, low), (lower, high)].map(|(row, y)| {
+            if !is(row, y) {
+                let mut kept = row.take().map(|(_, kept)| kept).unwrap_or_default();
+                kept.clear();
+                for class in 0..classes {
+                    let values = values(y, class);
+                    let wide = columns
+                        .iter()
+                        .map(|&(x0, x1, fx)| values[x0] * (1.0 - fx) + values[x1] * fx);
+                    kept.extend(wide);
                 }
+                *row = Some((y, kept));
+            }
+            row.as_ref().map_or(&[][..], |(_, row)| row)
+        });
+        let width = columns.len().max(1);
+        let both = upper.chunks_exact(width).zip(lower.chunks_exact(width));
+        self.best.fill(f32::NEG_INFINITY);
+        self.best_class.fill(0);
+        for (class, (upper, lower)) in (0..).zip(both) {
+            let best = self.best.iter_mut().zip(&mut self.best_class);
+            for ((upper, lower), (best, best_class)) in upper.iter().zip(lower).zip(best) {
+                let value = upper * (1.0 - weight) + lower * weight;
+                let is_better = value > *best;
+                *best = if is_better { value } else { *best };
+                *best_class = if is_better { class } else { *best_class };
             }
         }
-        &self.index
+        for (label, &class) in self.labels.iter_mut().zip(&self.best_class) {
+            *label = class as u8;
+        }
+        &self.labels
     }
 }
 

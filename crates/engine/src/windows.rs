@@ -251,13 +251,13 @@ impl<'a> Blend<'a> {
         }
         self.done = end;
         let width_px = self.plan.columns.len_px;
-        while let Some(&(low, high, weight)) = self.row_taps.get(self.labels.len() / width_px) {
-            if high >= end {
+        while let Some(&between) = self.row_taps.get(self.labels.len() / width_px) {
+            if between.1 >= end {
                 break;
             }
-            let [low, high] = [low, high].map(|y| &self.band[(y - self.top) * row_values..]);
-            let label_row = self.upsampler.row(self.classes, weight, |class| {
-                [low, high].map(|row| &row[class * width..][..width])
+            let (band, top) = (&self.band, self.top);
+            let label_row = self.upsampler.row(self.classes, between, |y, class| {
+                &band[(y - top) * row_values + class * width..][..width]
             });
             self.labels.extend_from_slice(label_row);
         }

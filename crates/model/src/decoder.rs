@@ -11,7 +11,7 @@ use crate::observe::{Observer, see};
 /// One stage: upsample, concatenate, two convolutions with group norm.
 #[derive(Module, Debug)]
 pub(crate) struct DecoderStage {
-    up: Upsample,
+    pub up: Upsample,
     conv1: Conv,
     norm1: GroupNorm,
     conv2: Conv,
@@ -46,15 +46,15 @@ impl DecoderStage {
         self.conv1.part(Tensor::cat(vec![clip, dino], 1), channels)
     }
 
-    /// `x [N·T, C, h, w]` and what [`DecoderStage::shared`] gave, to `[N·T, output, 2h, 2w]`.
+    /// What [`DecoderStage::up`] made of the cells and what [`DecoderStage::shared`] gave, to
+    /// `[N·T, output, 2h, 2w]`.
     pub fn forward(
         &self,
-        x: Tensor<4>,
+        up: Tensor<4>,
         shared: Tensor<4>,
         name: &str,
         observer: &mut dyn Observer,
     ) -> Tensor<4> {
-        let up = self.up.forward(x);
         see(observer, &format!("{name}.up"), &up);
         let x = self.conv1.part_onto(up, 0, shared);
         let x = if observer.wants_tensors() {

@@ -201,11 +201,12 @@ impl Head {
             }
             x = layer.across_classes(x, text.clone(), &name, observer);
         }
-        let x = to_map(x, grid, grid);
-        let decode = |x: Tensor<4>, observer: &mut dyn Observer| {
+        let decode = |x: Tensor<3>, observer: &mut dyn Observer| {
             let [coarse, fine] = ground.decoder.clone();
-            let x = self.decoder1.forward(x, coarse, "dec1", observer);
-            let x = self.decoder2.forward(x, fine, "dec2", observer);
+            let up = self.decoder1.up.forward_tokens(x, grid, grid);
+            let x = self.decoder1.forward(up, coarse, "dec1", observer);
+            let up = self.decoder2.up.forward(x);
+            let x = self.decoder2.forward(up, fine, "dec2", observer);
             self.head.forward(x)
         };
         let logits = if n == 1 && classes > DECODED_CLASSES_MAX && !observer.wants_tensors() {

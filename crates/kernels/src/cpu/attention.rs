@@ -6,7 +6,7 @@ use burn::tensor::{Bytes, DType, Shape};
 use super::gemm::{Place, product};
 use super::math::{LANES, exp, max};
 use super::{
-    PARALLEL_PRODUCTS, add, each, each_of, forward_strides, threads, vectorised, with_buffer,
+    PARALLEL_PRODUCTS, add, each, each_of, forward_strides, threads, vectorised, with_buffer, zeros,
 };
 use crate::WindowBias;
 
@@ -53,7 +53,7 @@ impl<'a> Operand<'a> {
 /// afterwards moves nothing.
 fn merged(heads: &[Vec<f32>], [n, count, length, width]: [usize; 4]) -> FlexTensor {
     let row = count * width;
-    let mut out = vec![0.0f32; n * length * row];
+    let mut out = zeros(n * length * row);
     for (i, head) in heads.iter().enumerate() {
         let start = i / count * length * row + i % count * width;
         for (l, values) in head.chunks_exact(width).enumerate() {
@@ -103,7 +103,7 @@ pub(crate) fn attention(
         .max(SHARED_QUERIES_MIN.min(length))
         .max(1);
     // `[N, L, heads, d]` in memory, seen as `[N, heads, L, d]`: merging heads afterwards moves nothing.
-    let mut out = vec![0.0f32; n * length * row];
+    let mut out = zeros(n * length * row);
     let mut sums = vec![0.0f32; n * length * heads];
     let sequences = out
         .chunks_exact_mut((length * row).max(1))

@@ -5,7 +5,7 @@ use burn::backend::flex::FlexTensor;
 use super::activation::activate_all;
 use super::gemm::{Place, product};
 use super::{
-    PARALLEL_PRODUCTS, add, contiguous, each, forward_strides, in_parts, own, tensor, values,
+    PARALLEL_PRODUCTS, add, contiguous, each, forward_strides, in_parts, own, tensor, values, zeros,
 };
 use crate::Activation;
 
@@ -122,7 +122,7 @@ pub(crate) fn linear(
     let bias = bias.as_ref().map(values);
     let [output, input] = at.shape;
     debug_assert_eq!(shape.last(), Some(&input));
-    let mut out = vec![0.0f32; x.groups * x.rows() * output];
+    let mut out = zeros(x.groups * x.rows() * output);
     let multiply = |rows: Place, part: &mut [f32]| {
         if let Some(bias) = bias {
             for row in part.chunks_exact_mut(output) {

@@ -81,6 +81,30 @@ fn add(sums: &mut [f32], values: &[f32]) {
     }
 }
 
+/// Zeros, which all cores write where there are many: cleared by one, the results of nano's head alone are a tenth of the
+/// time that a changed word takes.
+fn zeros(len: usize) -> Vec<f32> {
+    #[cfg(not(target_arch = "wasm32"))]
+    if len >= PARALLEL_ELEMENTS && threads() > 1 {
+        use rayon::prelude::*;
+        let mut values = Vec::with_capacity(len);
+        let part = len.div_ceil(threads());
+        values.spare_capacity_mut()[..len]
+            .par_chunks_mut(part)
+            .for_each(|part| part.fill(std::mem::MaybeUninit::new(0.0f32)));
+        #[expect(
+            unsafe_code,
+            reason = "there is no other way for several cores to write a vector's first values"
+        )]
+        // SAFETY: the capacity is `len` at least, and the parts above are all of its first `len` values.
+        unsafe {
+            values.set_len(len);
+        }
+        return values;
+    }
+    vec![0.0; len]
+}
+
 /// `f(first, part)` for parts of `values`, side by side where that pays; parts are multiples of
 /// `unit` elements and `first` is the index of the first one.
 fn in_parts(values: &mut [f32], unit: usize, f: impl Fn(usize, &mut [f32]) + Sync) {
@@ -204,7 +228,7 @@ fn in_bands(
     f: impl Fn(usize, usize, &mut [f32], Place) + Send + Sync,
 ) -> Vec<f32> {
     if images >= threads() {
-        let mut out = vec![0.0f32; images * planes * pixels];
+        let mut out = zeros(images * planes * pixels);
         each_chunk(&mut out, planes * pixels, is_much, |image, out| {
             for band in 0..bands {
                 let (start, count) = pixels_of(band);

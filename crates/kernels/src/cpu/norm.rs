@@ -4,7 +4,7 @@ use burn::backend::flex::FlexTensor;
 
 use super::activation::activate_all;
 use super::math::sum;
-use super::{PARALLEL_ELEMENTS, contiguous, each, in_parts, own, tensor, vectorised};
+use super::{PARALLEL_ELEMENTS, contiguous, each, in_parts, own, tensor, vectorised, zeros};
 use crate::Activation;
 
 /// `(x − mean) / √(variance + eps) · gamma + beta` a row, with the biased variance.
@@ -20,7 +20,7 @@ pub(crate) fn layer_norm(
     let from = &x.storage::<f32>()[..len];
     let gamma = &gamma.storage::<f32>()[..width];
     let beta = &beta.storage::<f32>()[..width];
-    let mut out = vec![0.0f32; len];
+    let mut out = zeros(len);
     in_parts(&mut out, width.max(1), |first, part| {
         vectorised(
             #[inline(always)]
