@@ -34,9 +34,9 @@ const TAPS: usize = 1024;
 /// Weights `[O, C·k·k]` by groups of channels, in the order in which they are used.
 pub(super) struct Packed {
     /// Number of channels of each group.
-    pub groups: Vec<usize>,
+    groups: Vec<usize>,
     /// `[group, tap, channel of the group]`.
-    pub values: Vec<f32>,
+    values: Vec<f32>,
 }
 
 /// As few groups of channels as there can be, of about one size.

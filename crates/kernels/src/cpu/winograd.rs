@@ -6,7 +6,7 @@
 use pulp::{Simd, WithSimd};
 
 use super::conv::Sizes;
-use super::direct::{CHANNELS, Job, PIXELS_MAX, Packed, groups, parts, pixels};
+use super::direct::{CHANNELS, Job, PIXELS_MAX, groups, parts, pixels};
 use super::gemm::Place;
 use super::with_buffer;
 
@@ -15,8 +15,13 @@ pub(super) const ROWS: usize = 4;
 /// Rows that they see, and sums that they come from.
 const SEEN: usize = 6;
 
-/// Weights `[O, C, 3, 3]` for each of the six sums, `[O, C · 3]`.
-pub(super) struct Weights([Packed; SEEN]);
+/// Weights `[O, C, 3, 3]` for each of the six sums.
+pub(super) struct Weights {
+    /// Number of channels of each group.
+    groups: Vec<usize>,
+    /// `[group, tap, channel of the group]`, a tap for each channel and column.
+    sums: [Vec<f32>; SEEN],
+}
 
 impl Weights {
     pub fn new(weight: &[f32], output: usize) -> Self {
@@ -48,10 +53,7 @@ impl Weights {
             }
             first += group;
         }
-        Self(sums.map(|values| Packed {
-            groups: groups.clone(),
-            values,
-        }))
+        Self { groups, sums }
     }
 }
 
@@ -89,7 +91,7 @@ pub(super) fn room(sizes: Sizes, rows: usize) -> usize {
 /// The rows `first .. first + rows` of the output, `[O, rows · width]` at a place of `out`.
 pub(super) fn convolve(
     image: &[f32],
-    (Weights(weights), bias): (&Weights, Option<&[f32]>),
+    (weights, bias): (&Weights, Option<&[f32]>),
     sizes: Sizes,
     (first, rows): (usize, usize),
     (out, at): (&mut [f32], Place),
@@ -113,15 +115,14 @@ pub(super) fn convolve(
             .map(|tap| tap / 3 * band.groups * band.stride + tap % 3)
             .collect();
         let mut channel = 0;
-        for (index, &group) in weights[0].groups.iter().enumerate() {
+        for &group in &weights.groups {
             let from = channel * taps;
             for ((seen, weights), sums) in seen
                 .iter()
-                .zip(weights)
+                .zip(&weights.sums)
                 .zip(sums.chunks_exact_mut(CHANNELS * band.len))
             {
-                debug_assert_eq!(weights.groups[index], group);
-                let weights = &weights.values[from..from + group * taps];
+                let weights = &weights[from..from + group * taps];
                 for (i, (offsets, weights)) in parts(&offsets, weights, group).enumerate() {
                     Job {
                         padded: seen,
@@ -288,10 +289,6 @@ impl Step<SEEN, ROWS> for Gather {
 
 /// `step` of `A` rows of one length, column by column, to `B` rows of the same.
 #[inline(always)]
-#[expect(
-    clippy::needless_range_loop,
-    reason = "a loop to a constant is unrolled, so that a column stays in registers"
-)]
 fn by_columns<S: Simd, const A: usize, const B: usize>(
     simd: S,
     from: [&[f32]; A],
@@ -299,7 +296,7 @@ fn by_columns<S: Simd, const A: usize, const B: usize>(
     step: impl Step<A, B>,
 ) {
     let from = from.map(S::as_simd_f32s);
-    let mut into = into.map(S::as_mut_simd_f32s);
+    let into = into.map(S::as_mut_simd_f32s);
     let count = from[0].0.len();
     for i in 0..count {
         let mut column = [simd.splat_f32s(0.0); A];
