@@ -586,7 +586,8 @@ mod tests {
     use super::{Part, Session};
     use crate::run::fit_ids;
     use crate::{
-        DeviceChoice, EngineError, FolderSource, PackageSource, PrecisionChoice, open_device,
+        DeviceChoice, EngineError, FolderSource, PackageSource, Precision, PrecisionChoice, Tier,
+        open_device,
     };
 
     fn nano() -> FolderSource {
@@ -681,6 +682,28 @@ mod tests {
             let names = whole.model.parameter_shapes();
             assert!(names.keys().any(|name| Part::of(name) == part), "{part:?}");
         }
+    }
+
+    #[test]
+    fn half_precision_is_chosen_for_wide_towers_on_hardware_that_can_prove_it() {
+        let device = pollster::block_on(open_device(DeviceChoice::Cpu)).unwrap();
+        let mut session = pollster::block_on(Session::open(&nano(), device, &mut |_| {})).unwrap();
+        let refused = session.precision(PrecisionChoice::F16);
+        assert!(matches!(refused, Err(EngineError::NoHalfPrecision(_))));
+        let auto = |session: &Session| session.precision(PrecisionChoice::Auto).unwrap();
+        assert_eq!(auto(&session), Precision::F32, "a CPU");
+        // The CPU's backend knows such numbers, and stands for a graphics card.
+        session.info.tier = Tier::Gpu;
+        assert_eq!(auto(&session), Precision::F32, "narrow towers");
+        session.config.dino.width = 768;
+        assert_eq!(auto(&session), Precision::F16);
+        session.info.tier = Tier::SoftwareGpu;
+        assert_eq!(auto(&session), Precision::F32, "an emulated card");
+        session.info.tier = Tier::Gpu;
+        let single = session.precision(PrecisionChoice::F32).unwrap();
+        assert_eq!(single, Precision::F32, "asked for by name");
+        session.manifest.self_test = None;
+        assert_eq!(auto(&session), Precision::F32, "nothing to prove it with");
     }
 
     #[test]
