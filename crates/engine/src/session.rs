@@ -201,20 +201,35 @@ impl Session {
         let seen = session.fill(source, &|_| true, on).await?;
         session.check(&seen)?;
         if precision == PrecisionChoice::Auto && session.info.precision == Precision::F16 {
-            let report = session.self_test().await?;
-            session.forget();
-            if !report.passed {
-                log::info!(
-                    "{} is off by {:.1e} in half precision, where {:.1e} is allowed: single precision",
-                    session.info.name,
-                    report.max_error,
-                    report.tolerance
-                );
-                session.info.precision = Precision::F32;
-                session.fill(source, &|_| true, on).await?;
-            }
+            session.prove_half(source, on).await?;
         }
         Ok(session)
+    }
+
+    /// Goes back to single precision where the self-test does not pass in half precision.
+    async fn prove_half<S: PackageSource>(
+        &mut self,
+        source: &S,
+        on: &mut dyn FnMut(Event),
+    ) -> Result<(), EngineError> {
+        // A value beyond what half precision holds ends the test with an error.
+        let tested = self.self_test().await;
+        self.forget();
+        let reason = match tested {
+            Ok(report) if report.passed => return Ok(()),
+            Ok(report) => format!(
+                "the self-test is off by {:.1e}, where {:.1e} is allowed",
+                report.max_error, report.tolerance
+            ),
+            Err(error) => error.to_string(),
+        };
+        log::info!(
+            "{} runs in single precision, since in half precision {reason}",
+            self.info.name
+        );
+        self.info.precision = Precision::F32;
+        self.fill(source, &|_| true, on).await?;
+        Ok(())
     }
 
     /// What the towers are computed in, for what was asked.
@@ -704,6 +719,28 @@ mod tests {
         assert_eq!(single, Precision::F32, "asked for by name");
         session.manifest.self_test = None;
         assert_eq!(auto(&session), Precision::F32, "nothing to prove it with");
+    }
+
+    #[test]
+    fn half_precision_that_does_not_pass_the_self_test_is_left() {
+        let device = pollster::block_on(open_device(DeviceChoice::Cpu)).unwrap();
+        let (source, on) = (nano(), &mut |_| {});
+        let loading = Session::load(&source, device, PrecisionChoice::F32, on);
+        let mut session = pollster::block_on(loading).unwrap();
+        let mut prove = |error: f64| {
+            session.info.precision = Precision::F16;
+            let test = session.manifest.self_test.as_mut().unwrap();
+            test.probes[0].value += error;
+            let slack = test.tolerance;
+            pollster::block_on(session.prove_half(&source, &mut |_| {})).unwrap();
+            (session.info.precision, slack)
+        };
+        let (stays, slack) = prove(0.0);
+        assert_eq!(stays, Precision::F16);
+        // Within what half precision may be off, and beyond.
+        assert_eq!(prove(2.0 * slack).0, Precision::F16);
+        assert_eq!(prove(3.0 * slack).0, Precision::F32);
+        assert!(session.text.is_empty() && session.whole.is_none());
     }
 
     #[test]

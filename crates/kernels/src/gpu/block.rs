@@ -14,8 +14,9 @@ const ROWS: usize = 8;
 const COLUMNS: usize = 4;
 /// Rows of threads in a workgroup of a large product: they read the same columns.
 const TEAMS: usize = 4;
-/// Workgroups of one row of threads from which on a product is large: more than a card runs at once.
-const LARGE: usize = 4096;
+/// Workgroups of one row of threads from which on a product is large: a quarter as many larger ones still are some for
+/// each core of a large card.
+const LARGE: usize = 1024;
 
 /// `rows × columns` sums of products: of values that the workgroup shares, a row each, with values of a thread's
 /// own, a column each.
