@@ -26,6 +26,16 @@ impl Dice {
         self.dice.random_bool(0.5)
     }
 
+    /// Sequences, heads, their length and width.
+    fn heads(&mut self) -> [usize; 4] {
+        [
+            self.below(3),
+            self.below(3),
+            self.below(150),
+            4 * self.below(17),
+        ]
+    }
+
     fn activation(&mut self) -> Activation {
         Activation::ALL[self.below(Activation::ALL.len()) - 1]
     }
@@ -140,13 +150,7 @@ async fn half_linear(dice: &mut Dice, [rows, depth, width]: [usize; 3]) {
 }
 
 async fn half_attention(dice: &mut Dice) {
-    let [n, heads, length, quads] = [
-        dice.below(3),
-        dice.below(3),
-        dice.below(150),
-        dice.below(17),
-    ];
-    let width = 4 * quads;
+    let [n, heads, length, width] = dice.heads();
     let what = format!("half attention {n} x {heads} x {length} x {width}");
     // As the network splits them: thirds of one product.
     let [all0, all1] = half(dice.random([n, length, 3 * heads * width]));
@@ -228,13 +232,7 @@ async fn linear(dice: &mut Dice) {
 }
 
 async fn attention(dice: &mut Dice) {
-    let [n, heads, length, quads] = [
-        dice.below(3),
-        dice.below(3),
-        dice.below(150),
-        dice.below(17),
-    ];
-    let width = 4 * quads;
+    let [n, heads, length, width] = dice.heads();
     let operands = [(); 3].map(|()| dice.random([n, length, heads * width]));
     let bias = dice.coin().then(|| {
         let values = (0..n * length * length)

@@ -1,8 +1,6 @@
 //! Opening a device and loading the model onto it.
 
-use mmovseg_engine::{
-    Event as EngineEvent, PackageSource, Precision, PrecisionChoice, Session, open_device,
-};
+use mmovseg_engine::{Event as EngineEvent, PackageSource, PrecisionChoice, Session, open_device};
 use mmovseg_protocol::{Activity, DeviceChoice, Event, Opened, Probe, SelfTest, Step, Tier, plan};
 
 use crate::device::probe;
@@ -41,16 +39,15 @@ pub async fn open(choice: DeviceChoice, source: impl PackageSource) {
             open_device(mmovseg_engine::DeviceChoice::Cpu).await
         }
     };
-    let opened = match opened {
+    let mut opened = match opened {
         Ok(opened) => opened,
         Err(error) => return failed(Activity::Open, error),
     };
     progress(Step::Device, 2, 2);
-    let mut device = opened.1.name.clone();
     if let (Probe::Adapter { name, .. }, true) = (&found, tier != Tier::Cpu)
         && !name.is_empty()
     {
-        device.clone_from(name);
+        opened.1.name.clone_from(name);
     }
 
     let mut before = None;
@@ -65,9 +62,7 @@ pub async fn open(choice: DeviceChoice, source: impl PackageSource) {
         Ok(session) => session,
         Err(error) => return failed(Activity::Open, error),
     };
-    if session.device_info().precision == Precision::F16 {
-        device += ", half precision";
-    }
+    let device = session.device_info().label();
     let memory_bytes = memory_bytes();
     let manifest = session.manifest();
     with(|room| room.about = export::about(&session, tier, &device));
