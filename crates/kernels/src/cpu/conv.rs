@@ -47,9 +47,14 @@ impl Sizes {
         self.input * self.kernel * self.kernel
     }
 
+    /// Whether fewer products do where the output is computed directly.
+    fn has_fewer(&self) -> bool {
+        self.kernel == winograd::KERNEL
+    }
+
     /// What a band of so many rows takes where it is computed directly.
     fn room(&self, rows: usize) -> usize {
-        if self.kernel == 3 {
+        if self.has_fewer() {
             winograd::room(*self, rows)
         } else {
             direct::room(*self, rows)
@@ -70,7 +75,7 @@ impl Sizes {
                 most = most.div_ceil(threads());
             }
             // What a band takes grows evenly with its rows, or groups of them.
-            let unit = if self.kernel == 3 { winograd::ROWS } else { 1 };
+            let unit = if self.has_fewer() { winograd::ROWS } else { 1 };
             most = most.next_multiple_of(unit);
             let (one, two) = (self.room(unit), self.room(2 * unit));
             unit + DIRECT_ROOM.saturating_sub(one) / (two - one).max(1) * unit
@@ -210,10 +215,10 @@ fn run(
 ) -> Vec<f32> {
     let (area, taps) = (sizes.area(), sizes.taps());
     let bands = sizes.height.div_ceil(sizes.band());
-    let way = match (sizes.is_direct(), sizes.kernel) {
+    let way = match (sizes.is_direct(), sizes.has_fewer()) {
         (false, _) => Way::Unfolded,
-        (true, 3) => Way::Fewer(winograd::Weights::new(weight, sizes.output)),
-        (true, _) => Way::Direct(Packed::new(weight, sizes.output, taps)),
+        (true, true) => Way::Fewer(winograd::Weights::new(weight, sizes.output)),
+        (true, false) => Way::Direct(Packed::new(weight, sizes.output, taps)),
     };
     let multiply = |image: &[f32], band: usize, out: &mut [f32], at: Place| {
         let (first, rows) = sizes.rows_of(band);

@@ -10,6 +10,8 @@ use super::direct::{CHANNELS, Job, PIXELS_MAX, groups, parts, pixels};
 use super::gemm::Place;
 use super::with_buffer;
 
+/// The kernel's side.
+pub(super) const KERNEL: usize = 3;
 /// Rows of the output that come from the same sums.
 pub(super) const ROWS: usize = 4;
 /// Rows that they see, and sums that they come from.
