@@ -3,8 +3,8 @@
 use burn::backend::flex::{FlexTensor, Layout};
 use burn::tensor::{Bytes, DType, Shape};
 
-use super::gemm::{Place, product};
 use super::math::{LANES, exp, max};
+use super::product::{Panels, Place, product};
 use super::{
     PARALLEL_PRODUCTS, add, each, each_of, forward_strides, threads, vectorised, with_buffer, zeros,
 };
@@ -158,57 +158,57 @@ impl Queries<'_> {
         let span = keys.div_ceil(keys.div_ceil(KEYS).max(1));
         let all = sums.len() / heads.max(1);
         let most = queries(all, span);
-        let mut rows_so_far = vec![SoftmaxRow::EMPTY; most];
+        let mut so_far = vec![SoftmaxRow::EMPTY; all];
         with_buffer(most * span, |scores| {
-            for (head, begin) in
-                (0..heads).flat_map(|head| (0..all).step_by(most).map(move |begin| (head, begin)))
-            {
+            for head in 0..heads {
                 let (q, k, v) = (
                     q.head(sequence, head),
                     k.head(sequence, head),
                     v.head(sequence, head),
                 );
-                let rows = most.min(all - begin);
-                let into = Place {
-                    start: begin * row + head * width,
-                    shape: [rows, width],
-                    step: [row, 1],
-                };
-                let so_far = &mut rows_so_far[..rows];
                 so_far.fill(SoftmaxRow::EMPTY);
+                // Keys and values come into panels once for all queries.
                 for start in (0..keys).step_by(span.max(1)) {
                     let count = span.min(keys - start);
-                    let at = Place::rows(rows, count);
-                    let scores = &mut scores[..rows * count];
-                    product(
-                        (scores, at),
-                        false,
-                        (q.0, q.1.cut(first + begin, rows)),
-                        (k.0, k.1.cut(start, count).transposed()),
-                        scale,
-                    );
-                    if let Some(bias) = bias {
-                        let bias = bias[(first + begin) * keys..].chunks_exact(keys);
-                        for (row, bias) in scores.chunks_exact_mut(count).zip(bias) {
-                            add(row, &bias[start..start + count]);
-                        }
-                    }
-                    exponentials(scores, so_far);
-                    if start > 0 {
-                        for (i, state) in so_far.iter().enumerate() {
-                            let row = &mut out[into.start + i * row..][..width];
-                            row.iter_mut().for_each(|value| *value *= state.shrink);
-                        }
-                    }
-                    let v = (v.0, v.1.cut(start, count));
-                    product((out, into), start > 0, (scores, at), v, 1.0);
+                    let (keys_at, values_at) = (k.1.cut(start, count), v.1.cut(start, count));
+                    Panels::with(k.0, keys_at.transposed(), false, |k| {
+                        Panels::with(v.0, values_at, false, |v| {
+                            let blocks = so_far.chunks_mut(most.max(1)).enumerate();
+                            for (block, so_far) in blocks {
+                                let (begin, rows) = (block * most, so_far.len());
+                                let at = Place::rows(rows, count);
+                                let scores = &mut scores[..rows * count];
+                                let q = (q.0, q.1.cut(first + begin, rows));
+                                k.product((scores, at), false, q, scale);
+                                if let Some(bias) = bias {
+                                    let bias = bias[(first + begin) * keys..].chunks_exact(keys);
+                                    for (row, bias) in scores.chunks_exact_mut(count).zip(bias) {
+                                        add(row, &bias[start..start + count]);
+                                    }
+                                }
+                                exponentials(scores, so_far);
+                                let into = Place {
+                                    start: begin * row + head * width,
+                                    shape: [rows, width],
+                                    step: [row, 1],
+                                };
+                                if start > 0 {
+                                    for (i, state) in so_far.iter().enumerate() {
+                                        let row = &mut out[into.start + i * row..][..width];
+                                        row.iter_mut().for_each(|value| *value *= state.shrink);
+                                    }
+                                }
+                                v.product((out, into), start > 0, (scores, at), 1.0);
+                            }
+                        });
+                    });
                 }
                 // The sums divide `width` results instead of all scores.
                 for (i, state) in so_far.iter().enumerate() {
-                    let row = &mut out[into.start + i * row..][..width];
+                    let row = &mut out[i * row + head * width..][..width];
                     let part = 1.0 / state.total;
                     row.iter_mut().for_each(|value| *value *= part);
-                    sums[(begin + i) * heads + head] = state.most + state.total.ln();
+                    sums[i * heads + head] = state.most + state.total.ln();
                 }
             }
         });

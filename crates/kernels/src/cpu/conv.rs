@@ -5,7 +5,7 @@ use burn::backend::flex::FlexTensor;
 
 use super::activation::activate_all;
 use super::direct::{self, Packed};
-use super::gemm::{Place, product};
+use super::product::{Place, product};
 use super::winograd;
 use super::{
     PARALLEL_PRODUCTS, UNFOLDED, add, contiguous, each, in_bands, tensor, threads, values,

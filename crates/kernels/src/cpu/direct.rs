@@ -4,7 +4,7 @@
 use pulp::{Simd, WithSimd};
 
 use super::conv::Sizes;
-use super::gemm::Place;
+use super::product::Place;
 use super::with_buffer;
 
 /// Output channels whose sums are kept side by side: with two registers of pixels each, twelve of the sixteen

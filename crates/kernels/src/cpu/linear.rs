@@ -3,9 +3,10 @@
 use burn::backend::flex::FlexTensor;
 
 use super::activation::activate_all;
-use super::gemm::{Place, product};
+use super::product::{Panels, Place, product};
 use super::{
-    PARALLEL_PRODUCTS, add, contiguous, each, forward_strides, in_parts, own, tensor, values, zeros,
+    PARALLEL_PRODUCTS, add, contiguous, each, forward_strides, in_parts, own, repeated, tensor,
+    values, zeros,
 };
 use crate::Activation;
 
@@ -122,25 +123,20 @@ pub(crate) fn linear(
     let bias = bias.as_ref().map(values);
     let [output, input] = at.shape;
     debug_assert_eq!(shape.last(), Some(&input));
-    let mut out = zeros(x.groups * x.rows() * output);
-    let multiply = |rows: Place, part: &mut [f32]| {
-        if let Some(bias) = bias {
-            for row in part.chunks_exact_mut(output) {
-                row.copy_from_slice(bias);
-            }
-        }
-        product(
-            (part, Place::rows(rows.shape[0], output)),
-            bias.is_some(),
-            (x.values(), rows),
-            (weight.storage::<f32>(), at.transposed()),
-            1.0,
-        );
-        if let Some(activation) = activation {
-            activate_all(part, activation);
-        }
+    let count = x.groups * x.rows();
+    let mut out = match bias {
+        Some(bias) => repeated(bias, count),
+        None => zeros(count * output),
     };
-    x.by_parts(&mut out, output, multiply);
+    Panels::with(weight.storage::<f32>(), at.transposed(), true, |weight| {
+        x.by_parts(&mut out, output, |rows, part| {
+            let into = Place::rows(rows.shape[0], output);
+            weight.product((part, into), bias.is_some(), (x.values(), rows), 1.0);
+            if let Some(activation) = activation {
+                activate_all(part, activation);
+            }
+        });
+    });
     if let Some(last) = shape.last_mut() {
         *last = output;
     }
@@ -162,22 +158,16 @@ pub(crate) fn linear_onto(
     let output = at.shape[0];
     let mut onto = own(onto);
     let len = onto.layout().num_elements();
-    x.by_parts(
-        &mut onto.storage_mut::<f32>()[..len],
-        output,
-        |rows, part| {
+    let onto_values = &mut onto.storage_mut::<f32>()[..len];
+    Panels::with(weight.storage::<f32>(), at.transposed(), true, |weight| {
+        x.by_parts(onto_values, output, |rows, part| {
             for row in part.chunks_exact_mut(output) {
                 add(row, bias);
             }
-            product(
-                (part, Place::rows(rows.shape[0], output)),
-                true,
-                (x.values(), rows),
-                (weight.storage::<f32>(), at.transposed()),
-                1.0,
-            );
-        },
-    );
+            let into = Place::rows(rows.shape[0], output);
+            weight.product((part, into), true, (x.values(), rows), 1.0);
+        });
+    });
     onto
 }
 

@@ -1,15 +1,16 @@
-//! The operations on the CPU: matrix products through `gemm`, everything else as loops that
+//! The operations on the CPU: matrix products and everything else as loops that
 //! `pulp` compiles for the widest registers of the machine at hand.
 
 mod activation;
 mod attention;
 mod conv;
 mod direct;
-mod gemm;
+
 mod linear;
 mod math;
 mod norm;
 mod patch;
+mod product;
 mod winograd;
 
 pub(crate) use activation::{activate, activate_backward};
@@ -24,7 +25,7 @@ use std::cell::RefCell;
 use burn::backend::flex::{FlexTensor, Layout};
 use burn::tensor::{Bytes, DType, Shape};
 
-use gemm::Place;
+use product::Place;
 
 /// Elements below which threads cost more than they save.
 const PARALLEL_ELEMENTS: usize = 1 << 15;
@@ -81,28 +82,43 @@ fn add(sums: &mut [f32], values: &[f32]) {
     }
 }
 
-/// Zeros, which all cores write where there are many: cleared by one, the results of nano's head alone are a tenth of the
-/// time that a changed word takes.
+/// Zeros, see [`repeated`].
 fn zeros(len: usize) -> Vec<f32> {
+    repeated(&[0.0], len)
+}
+
+/// A row of values `count` times, which all cores write where there are many: cleared by one, the results of nano's head
+/// alone are a tenth of the time that a changed word takes.
+fn repeated(row: &[f32], count: usize) -> Vec<f32> {
+    let len = row.len() * count;
     #[cfg(not(target_arch = "wasm32"))]
     if len >= PARALLEL_ELEMENTS && threads() > 1 {
         use rayon::prelude::*;
         let mut values = Vec::with_capacity(len);
-        let part = len.div_ceil(threads());
+        let part = count.div_ceil(threads()) * row.len();
         values.spare_capacity_mut()[..len]
             .par_chunks_mut(part)
-            .for_each(|part| part.fill(std::mem::MaybeUninit::new(0.0f32)));
+            .for_each(|part| {
+                if let [value] = row {
+                    part.fill(std::mem::MaybeUninit::new(*value));
+                } else {
+                    for into in part.chunks_exact_mut(row.len()) {
+                        into.write_copy_of_slice(row);
+                    }
+                }
+            });
         #[expect(
             unsafe_code,
             reason = "there is no other way for several cores to write a vector's first values"
         )]
-        // SAFETY: the capacity is `len` at least, and the parts above are all of its first `len` values.
+        // SAFETY: the capacity is `len` at least, the parts above are all of its first `len` values, and each is
+        // made of whole rows.
         unsafe {
             values.set_len(len);
         }
         return values;
     }
-    vec![0.0; len]
+    row.repeat(count)
 }
 
 /// `f(first, part)` for parts of `values`, side by side where that pays; parts are multiples of

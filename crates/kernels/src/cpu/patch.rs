@@ -3,8 +3,8 @@
 
 use burn::backend::flex::FlexTensor;
 
-use super::gemm::{Place, product};
 use super::linear::Rows;
+use super::product::{Place, product};
 use super::{
     PARALLEL_PRODUCTS, UNFOLDED, add, contiguous, each, in_bands, join, join_planes, tensor,
     threads, values, with_buffer,

@@ -7,7 +7,7 @@ use pulp::{Simd, WithSimd};
 
 use super::conv::Sizes;
 use super::direct::{CHANNELS, Job, PIXELS_MAX, groups, parts, pixels};
-use super::gemm::Place;
+use super::product::Place;
 use super::with_buffer;
 
 /// The kernel's side.

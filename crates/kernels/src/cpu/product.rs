@@ -1,0 +1,506 @@
+//! Matrix products over borrowed memory with any strides.
+//!
+//! The right operand is brought into panels first: as many of its columns side by side as two registers hold, one row of them after
+//! the other, so that the innermost loop reads it straight through. The left one is read where it lies, six rows at
+//! a time. What the loop does beside its twelve fused products counts: on a core whose other thread is busy it gets
+//! half of the instructions, and every address that is computed anew costs as much as a product.
+
+use std::cell::RefCell;
+
+use pulp::{Simd, WithSimd};
+
+use super::{PARALLEL_ELEMENTS, each_chunk};
+
+/// A matrix inside a slice: element `(r, c)` is `data[start + r·step[0] + c·step[1]]`.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    pub start: usize,
+    pub shape: [usize; 2],
+    pub step: [usize; 2],
+}
+
+impl Place {
+    /// A row-major matrix at the start of a slice.
+    pub fn rows(rows: usize, columns: usize) -> Self {
+        Self {
+            start: 0,
+            shape: [rows, columns],
+            step: [columns, 1],
+        }
+    }
+
+    /// Rows and columns exchanged, over the same memory.
+    pub fn transposed(self) -> Self {
+        Self {
+            start: self.start,
+            shape: [self.shape[1], self.shape[0]],
+            step: [self.step[1], self.step[0]],
+        }
+    }
+
+    /// Rows `first .. first + count`.
+    pub fn cut(self, first: usize, count: usize) -> Self {
+        debug_assert!(first + count <= self.shape[0]);
+        Self {
+            start: self.start + first * self.step[0],
+            shape: [count, self.shape[1]],
+            step: self.step,
+        }
+    }
+
+    /// Where element `(row, column)` is.
+    fn at(self, row: usize, column: usize) -> usize {
+        self.start + row * self.step[0] + column * self.step[1]
+    }
+}
+
+/// Rows of the left operand whose sums are held in registers, two registers each.
+const ROWS: usize = 6;
+/// Terms of a sum that are added up before it is written: of eight columns, they lie in a core's first cache.
+const DEPTH: usize = 384;
+/// Panels that the rows of the left operand meet while they are in the first cache; with their depth they lie in
+/// the second.
+const PANELS: usize = 8;
+/// Values of a line of the cache.
+const LINE: usize = 16;
+/// Values of the widest register.
+const LANES_MAX: usize = 16;
+
+/// Columns of a panel.
+fn panel_columns() -> usize {
+    struct Lanes;
+    impl WithSimd for Lanes {
+        type Output = usize;
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _: S) -> usize {
+            S::F32_LANES
+        }
+    }
+    2 * pulp::Arch::new().dispatch(Lanes)
+}
+
+/// The right operand of a product in panels: `[k / DEPTH, n / columns, DEPTH, columns]`, the last panel of each
+/// depth filled up with zeros.
+pub(crate) struct Panels<'a> {
+    values: &'a [f32],
+    /// `[k, n]`.
+    shape: [usize; 2],
+    columns: usize,
+}
+
+impl<'a> Panels<'a> {
+    /// Brings a matrix into panels, by all cores where `is_shared`, and lends them to `f`.
+    pub fn with<T>(b: &[f32], at: Place, is_shared: bool, f: impl FnOnce(&Panels) -> T) -> T {
+        let [k, n] = at.shape;
+        let columns = panel_columns();
+        let padded = n.next_multiple_of(columns);
+        with_memory(k * padded, |values| {
+            let is_much = is_shared && values.len() >= PARALLEL_ELEMENTS;
+            for first in (0..k).step_by(DEPTH) {
+                let depth = DEPTH.min(k - first);
+                let values = &mut values[first * padded..][..depth * padded];
+                each_chunk(values, depth * columns, is_much, |panel, into| {
+                    let column = panel * columns;
+                    let at = Place {
+                        start: at.at(first, column),
+                        shape: [depth, columns.min(n - column)],
+                        ..at
+                    };
+                    pack(b, at, into, columns);
+                });
+            }
+            f(&Panels {
+                values,
+                shape: at.shape,
+                columns,
+            })
+        })
+    }
+
+    /// `into = [into +] scale · a · b`, of which this is `b`.
+    ///
+    /// # Panics
+    /// When shapes do not fit together or a matrix leaves its slice: a fault of the caller.
+    pub fn product(
+        &self,
+        (into, at): (&mut [f32], Place),
+        add: bool,
+        (a, a_at): (&[f32], Place),
+        scale: f32,
+    ) {
+        let [m, n] = at.shape;
+        assert_eq!(
+            (a_at.shape, n),
+            ([m, self.shape[0]], self.shape[1]),
+            "shapes of a product"
+        );
+        if m == 0 || n == 0 {
+            return;
+        }
+        if at.step[1] != 1 && n > 1 {
+            // Rows of their own first: nothing on the way of a tile writes columns.
+            let mut rows = vec![0.0f32; m * n];
+            self.product((&mut rows, Place::rows(m, n)), false, (a, a_at), scale);
+            for (r, row) in rows.chunks_exact(n).enumerate() {
+                for (c, value) in row.iter().enumerate() {
+                    let into = &mut into[at.at(r, c)];
+                    *into = if add { *into + value } else { *value };
+                }
+            }
+            return;
+        }
+        let k = self.shape[0];
+        if k == 0 && !add {
+            for r in 0..m {
+                into[at.at(r, 0)..][..n].fill(0.0);
+            }
+        }
+        let mut multiply = |a: &[f32], a_at: Place| {
+            pulp::Arch::new().dispatch(Multiply {
+                into: &mut *into,
+                at,
+                add,
+                a,
+                a_at,
+                b: self,
+                scale,
+            });
+        };
+        if a_at.step[1] == 1 || k <= 1 {
+            multiply(a, a_at);
+        } else {
+            with_memory(m * k, |rows| {
+                // A few rows at a time: in most cases it is the columns that lie in one piece.
+                for (block, rows) in rows.chunks_mut(LINE * k).enumerate() {
+                    for c in 0..k {
+                        for (r, row) in rows.chunks_exact_mut(k).enumerate() {
+                            row[c] = a[a_at.at(block * LINE + r, c)];
+                        }
+                    }
+                }
+                multiply(rows, Place::rows(m, k));
+            });
+        }
+    }
+}
+
+/// `into = [into +] scale · a · b`.
+///
+/// # Panics
+/// When shapes do not fit together or a matrix leaves its slice: a fault of the caller.
+pub(crate) fn product(
+    into: (&mut [f32], Place),
+    add: bool,
+    a: (&[f32], Place),
+    b: (&[f32], Place),
+    scale: f32,
+) {
+    if into.1.step[1] != 1 && into.1.step[0] == 1 {
+        let (a_turned, b_turned) = (a.1.transposed(), b.1.transposed());
+        let into = (into.0, into.1.transposed());
+        return product(into, add, (b.0, b_turned), (a.0, a_turned), scale);
+    }
+    Panels::with(b.0, b.1, false, |b| b.product(into, add, a, scale));
+}
+
+thread_local! {
+    /// What [`with_memory`] lends.
+    static MEMORY: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// `f` of `len` values that hold anything, from the start of a line of the cache. Taken out of what this thread keeps
+/// meanwhile: `f` may ask for more, and while the cores share what it does, this thread may be given another product.
+fn with_memory<T>(len: usize, f: impl FnOnce(&mut [f32]) -> T) -> T {
+    let mut memory = MEMORY.with_borrow_mut(Vec::pop).unwrap_or_default();
+    if memory.len() < len + LINE {
+        memory.resize(len + LINE, 0.0);
+    }
+    let start = memory
+        .as_ptr()
+        .align_offset(LINE * size_of::<f32>())
+        .min(LINE);
+    let result = f(&mut memory[start..start + len]);
+    MEMORY.with_borrow_mut(|kept| kept.push(memory));
+    result
+}
+
+/// A panel `[depth, columns]` of the matrix at a place, zeros where it ends earlier.
+fn pack(b: &[f32], at: Place, into: &mut [f32], columns: usize) {
+    let [_, count] = at.shape;
+    let rows = into.chunks_exact_mut(columns).enumerate();
+    if at.step[1] == 1 {
+        for (row, into) in rows {
+            into[..count].copy_from_slice(&b[at.at(row, 0)..][..count]);
+            into[count..].fill(0.0);
+        }
+        return;
+    }
+    if at.step[0] == 1 && count == columns {
+        match columns {
+            8 => return interleave::<8>(b, at, into),
+            16 => return interleave::<16>(b, at, into),
+            32 => return interleave::<32>(b, at, into),
+            _ => {}
+        }
+    }
+    for (row, into) in rows {
+        for (column, value) in into.iter_mut().enumerate() {
+            *value = if column < count {
+                b[at.at(row, column)]
+            } else {
+                0.0
+            };
+        }
+    }
+}
+
+/// `C` columns, each of which lies in one piece, to rows.
+fn interleave<const C: usize>(b: &[f32], at: Place, into: &mut [f32]) {
+    let depth = at.shape[0];
+    let columns: [&[f32]; C] = std::array::from_fn(|column| &b[at.at(0, column)..][..depth]);
+    let (rows, _) = into.as_chunks_mut::<C>();
+    for (row, into) in rows[..depth].iter_mut().enumerate() {
+        for column in 0..C {
+            into[column] = columns[column][row];
+        }
+    }
+}
+
+/// See [`Panels::product`]; the rows of `a` and `into` each lie in one piece.
+struct Multiply<'a> {
+    into: &'a mut [f32],
+    at: Place,
+    add: bool,
+    a: &'a [f32],
+    a_at: Place,
+    b: &'a Panels<'a>,
+    scale: f32,
+}
+
+impl WithSimd for Multiply<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self {
+            into,
+            at,
+            add,
+            a,
+            a_at,
+            b,
+            scale,
+        } = self;
+        let [m, n] = at.shape;
+        let (k, columns) = (b.shape[0], 2 * S::F32_LANES);
+        debug_assert_eq!(columns, b.columns);
+        let padded = n.next_multiple_of(columns);
+        for first in (0..k).step_by(DEPTH) {
+            let depth = DEPTH.min(k - first);
+            let panels = &b.values[first * padded..][..depth * padded];
+            let write = Write {
+                add: add || first > 0,
+                scale,
+                step: at.step[0],
+            };
+            for (i, panels) in panels.chunks(PANELS * depth * columns).enumerate() {
+                for row in (0..m).step_by(ROWS) {
+                    // Beyond the last row it is computed again, and not written.
+                    let mut rows = [&a[..0]; ROWS];
+                    for i in 0..ROWS {
+                        rows[i] = &a[a_at.at((row + i).min(m - 1), first)..][..depth];
+                    }
+                    for (j, panel) in panels.chunks_exact(depth * columns).enumerate() {
+                        let column = (i * PANELS + j) * columns;
+                        let shape = [ROWS.min(m - row), columns.min(n - column)];
+                        let into = &mut into[at.start + row * at.step[0] + column..];
+                        if shape[1] > S::F32_LANES {
+                            let sums = tile::<S, 2, 8>(simd, rows, panel);
+                            write.tile(simd, sums, into, shape);
+                        } else {
+                            let sums = narrow(simd, rows, panel);
+                            write.tile(simd, sums, into, shape);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// How sums become results.
+#[derive(Clone, Copy)]
+struct Write {
+    add: bool,
+    scale: f32,
+    /// Values from one row of the results to the next.
+    step: usize,
+}
+
+impl Write {
+    /// Writes `[rows, columns]` of a tile's sums.
+    #[inline(always)]
+    fn tile<S: Simd, const R: usize>(
+        self,
+        simd: S,
+        sums: [[S::f32s; R]; ROWS],
+        into: &mut [f32],
+        [rows, columns]: [usize; 2],
+    ) {
+        let scale = simd.splat_f32s(self.scale);
+        for i in 0..rows {
+            let into = &mut into[i * self.step..][..columns];
+            if columns == R * S::F32_LANES {
+                let (into, _) = S::as_mut_simd_f32s(into);
+                for r in 0..R {
+                    into[r] = if self.add {
+                        simd.mul_add_e_f32s(scale, sums[i][r], into[r])
+                    } else {
+                        simd.mul_f32s(scale, sums[i][r])
+                    };
+                }
+            } else {
+                let mut values = [0.0f32; 2 * LANES_MAX];
+                let (registers, _) = S::as_mut_simd_f32s(&mut values);
+                for r in 0..R {
+                    registers[r] = simd.mul_f32s(scale, sums[i][r]);
+                }
+                for (into, value) in into.iter_mut().zip(&values) {
+                    *into = if self.add { *into + value } else { *value };
+                }
+            }
+        }
+    }
+}
+
+/// The products of six rows with a panel: `R` registers each, of which `R4` are those of four of its rows.
+///
+/// Written as it is so that the loop has nothing but loads and products: one index, no bounds.
+#[inline(always)]
+fn tile<S: Simd, const R: usize, const R4: usize>(
+    simd: S,
+    rows: [&[f32]; ROWS],
+    panel: &[f32],
+) -> [[S::f32s; R]; ROWS] {
+    let mut sums = [[simd.splat_f32s(0.0); R]; ROWS];
+    let (panel, _) = S::as_simd_f32s(panel);
+    let (fours, rest) = panel.as_chunks::<R4>();
+    let (a, a_rest) = rows[0].as_chunks::<4>();
+    let (b, b_rest) = rows[1].as_chunks::<4>();
+    let (c, c_rest) = rows[2].as_chunks::<4>();
+    let (d, d_rest) = rows[3].as_chunks::<4>();
+    let (e, e_rest) = rows[4].as_chunks::<4>();
+    let (f, f_rest) = rows[5].as_chunks::<4>();
+    let whole = a.iter().zip(b).zip(c).zip(d).zip(e).zip(f);
+    for (columns, (((((a, b), c), d), e), f)) in fours.iter().zip(whole) {
+        let (columns, _) = columns.as_chunks::<R>();
+        for i in 0..4 {
+            let left = [a[i], b[i], c[i], d[i], e[i], f[i]];
+            step(simd, &mut sums, left, &columns[i]);
+        }
+    }
+    let (rest, _) = rest.as_chunks::<R>();
+    let last = a_rest.iter().zip(b_rest).zip(c_rest);
+    let last = last.zip(d_rest).zip(e_rest).zip(f_rest);
+    for (columns, (((((a, b), c), d), e), f)) in rest.iter().zip(last) {
+        step(simd, &mut sums, [*a, *b, *c, *d, *e, *f], columns);
+    }
+    sums
+}
+
+/// The products of six rows with the first half of a panel's columns.
+#[inline(always)]
+fn narrow<S: Simd>(simd: S, rows: [&[f32]; ROWS], panel: &[f32]) -> [[S::f32s; 1]; ROWS] {
+    let mut sums = [[simd.splat_f32s(0.0)]; ROWS];
+    let (panel, _) = S::as_simd_f32s(panel);
+    let (panel, _) = panel.as_chunks::<2>();
+    let [a, b, c, d, e, f] = rows;
+    let left = a.iter().zip(b).zip(c).zip(d).zip(e).zip(f);
+    for ([columns, _], (((((a, b), c), d), e), f)) in panel.iter().zip(left) {
+        step(simd, &mut sums, [*a, *b, *c, *d, *e, *f], &[*columns]);
+    }
+    sums
+}
+
+/// One term of all sums.
+#[inline(always)]
+fn step<S: Simd, const R: usize>(
+    simd: S,
+    sums: &mut [[S::f32s; R]; ROWS],
+    left: [f32; ROWS],
+    columns: &[S::f32s; R],
+) {
+    for i in 0..ROWS {
+        let left = simd.splat_f32s(left[i]);
+        for r in 0..R {
+            sums[i][r] = simd.mul_add_e_f32s(left, columns[r], sums[i][r]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{DEPTH, Place, product};
+
+    /// A matrix of the given shape somewhere in a slice: its rows or its columns lie in one piece, or neither.
+    fn place([rows, columns]: [usize; 2], order: usize, start: usize) -> (Place, usize) {
+        let step = match order {
+            0 => [columns + 1, 1],
+            1 => [1, rows + 2],
+            _ => [2 * columns + 1, 2],
+        };
+        let last = start + rows.saturating_sub(1) * step[0] + columns.saturating_sub(1) * step[1];
+        let place = Place {
+            start,
+            shape: [rows, columns],
+            step,
+        };
+        (place, last + 1)
+    }
+
+    fn values(len: usize, seed: usize) -> Vec<f32> {
+        (0..len)
+            .map(|i| ((i * 7919 + seed * 104_729) % 1009) as f32 / 504.0 - 1.0)
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn products_agree_with_their_sums(
+            (m, n) in (0usize..40, 0usize..70),
+            k in prop_oneof![0usize..40, DEPTH - 2..DEPTH + 7],
+            orders in [0usize..3, 0..3, 0..3],
+            (start, add) in (0usize..5, any::<bool>()),
+        ) {
+            let scale = 0.5;
+            let (at, len) = place([m, n], orders[0], start);
+            let (a_at, a_len) = place([m, k], orders[1], start + 1);
+            let (b_at, b_len) = place([k, n], orders[2], start + 2);
+            let (a, b) = (values(a_len, 1), values(b_len, 2));
+            let before = values(len, 3);
+            let mut into = before.clone();
+            product((&mut into, at), add, (&a, a_at), (&b, b_at), scale);
+            let mut wanted = before.clone();
+            for r in 0..m {
+                for c in 0..n {
+                    let sum: f64 = (0..k)
+                        .map(|i| f64::from(a[a_at.at(r, i)]) * f64::from(b[b_at.at(i, c)]))
+                        .sum();
+                    let onto = if add { f64::from(before[at.at(r, c)]) } else { 0.0 };
+                    wanted[at.at(r, c)] = (onto + f64::from(scale) * sum) as f32;
+                }
+            }
+            // Everything else keeps its bits.
+            for (i, (got, wanted)) in into.iter().zip(&wanted).enumerate() {
+                prop_assert!((got - wanted).abs() <= 1e-4, "{i}: {got} instead of {wanted}");
+            }
+            for (i, (got, before)) in into.iter().zip(&before).enumerate() {
+                let inside = (0..m).any(|r| (0..n).any(|c| at.at(r, c) == i));
+                prop_assert!(inside || got == before, "{i} is outside");
+            }
+        }
+    }
+}
