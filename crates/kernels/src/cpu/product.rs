@@ -56,7 +56,7 @@ impl Place {
 
 /// Rows of the left operand whose sums are held in registers, two registers each.
 const ROWS: usize = 6;
-/// Terms of a sum that are added up before it is written: of eight columns, they lie in a core's first cache.
+/// Terms of a sum that are added up before it is written: those of six rows lie in a core's first cache.
 const DEPTH: usize = 384;
 /// Panels that the rows of the left operand meet while they are in the first cache; with their depth they lie in
 /// the second.
