@@ -90,10 +90,10 @@ fn zeros(len: usize) -> Vec<f32> {
 /// A row of values `count` times, which all cores write where there are many: cleared by one, the results of nano's head
 /// alone are a tenth of the time that a changed word takes.
 fn repeated(row: &[f32], count: usize) -> Vec<f32> {
-    let len = row.len() * count;
     #[cfg(not(target_arch = "wasm32"))]
-    if len >= PARALLEL_ELEMENTS && threads() > 1 {
+    if row.len() * count >= PARALLEL_ELEMENTS && threads() > 1 {
         use rayon::prelude::*;
+        let len = row.len() * count;
         let mut values = Vec::with_capacity(len);
         let part = count.div_ceil(threads()) * row.len();
         values.spare_capacity_mut()[..len]
@@ -118,7 +118,10 @@ fn repeated(row: &[f32], count: usize) -> Vec<f32> {
         }
         return values;
     }
-    row.repeat(count)
+    match row {
+        [value] => vec![*value; count],
+        _ => row.repeat(count),
+    }
 }
 
 /// `f(first, part)` for parts of `values`, side by side where that pays; parts are multiples of
