@@ -5,27 +5,11 @@ use pulp::{Simd, WithSimd};
 
 use super::conv::Sizes;
 use super::product::Place;
-use super::with_buffer;
+use super::{PAIR_MAX, pair, with_buffer};
 
 /// Output channels whose sums are kept side by side: with two registers of pixels each, twelve of the sixteen
 /// registers that AVX2 and wasm have.
 pub(super) const CHANNELS: usize = 6;
-/// The most pixels of two registers, those of AVX-512.
-pub(super) const PIXELS_MAX: usize = 32;
-
-/// Pixels of two registers here.
-pub(super) fn pixels() -> usize {
-    struct Lanes;
-    impl WithSimd for Lanes {
-        type Output = usize;
-
-        #[inline(always)]
-        fn with_simd<S: Simd>(self, _simd: S) -> usize {
-            S::F32_LANES
-        }
-    }
-    2 * pulp::Arch::new().dispatch(Lanes)
-}
 
 /// Taps that go by together: their weights and the addresses of their values are read again for each pair of
 /// registers of pixels, and stay in a core's first cache.
@@ -67,8 +51,8 @@ impl Packed {
 pub(super) fn room(sizes: Sizes, rows: usize) -> usize {
     let pad = sizes.kernel / 2;
     let stride = sizes.width + 2 * pad;
-    let sums = (rows * stride).next_multiple_of(pixels());
-    sizes.input * (rows + 2 * pad) * stride + 2 * pad + PIXELS_MAX + CHANNELS * sums
+    let sums = (rows * stride).next_multiple_of(pair());
+    sizes.input * (rows + 2 * pad) * stride + 2 * pad + PAIR_MAX + CHANNELS * sums
 }
 
 /// The rows `first .. first + rows` of the output, `[O, rows · width]` at a place of `out`.
@@ -84,7 +68,7 @@ pub(super) fn convolve(
     let stride = width + 2 * (kernel / 2);
     // Positions run through padded rows from end to end, so that no row ends within a register. What they
     // say of the padding is left behind.
-    let len = (rows * stride).next_multiple_of(pixels());
+    let len = (rows * stride).next_multiple_of(pair());
     with_buffer(room(sizes, rows), |buffer| {
         let at_sums = buffer.len() - CHANNELS * len;
         let (padded, sums) = buffer.split_at_mut(at_sums);

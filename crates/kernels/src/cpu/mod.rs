@@ -24,6 +24,7 @@ use std::cell::RefCell;
 
 use burn::backend::flex::{FlexTensor, Layout};
 use burn::tensor::{Bytes, DType, Shape};
+use pulp::{Simd, WithSimd};
 
 use product::Place;
 
@@ -31,6 +32,10 @@ use product::Place;
 const PARALLEL_ELEMENTS: usize = 1 << 15;
 /// Multiplications below which threads cost more than they save.
 const PARALLEL_PRODUCTS: usize = 1 << 18;
+/// Values of a line of the cache.
+const LINE: usize = 16;
+/// The most values of two registers, those of AVX-512.
+const PAIR_MAX: usize = 32;
 /// Elements of unfolded input that are held at once: a megabyte, about a core's second cache.
 const UNFOLDED: usize = 1 << 18;
 
@@ -216,17 +221,38 @@ fn threads() -> usize {
 
 thread_local! {
     /// What [`with_buffer`] lends: kept, since clearing a megabyte for every band costs a third of filling it.
-    static BUFFER: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+    static BUFFERS: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// `f` of `len` values that hold anything, which `f` overwrites. Not to be used inside itself.
+/// `f` of `len` values that hold anything, which `f` overwrites, from the start of a line of the cache. Taken out of what
+/// this thread keeps meanwhile: `f` may ask for more, and while the cores share what it does, this thread may be
+/// given another operation.
 fn with_buffer<T>(len: usize, f: impl FnOnce(&mut [f32]) -> T) -> T {
-    BUFFER.with_borrow_mut(|buffer| {
-        if buffer.len() < len {
-            buffer.resize(len, 0.0);
+    let mut buffer = BUFFERS.with_borrow_mut(Vec::pop).unwrap_or_default();
+    if buffer.len() < len + LINE {
+        buffer.resize(len + LINE, 0.0);
+    }
+    let start = buffer
+        .as_ptr()
+        .align_offset(LINE * size_of::<f32>())
+        .min(LINE);
+    let result = f(&mut buffer[start..start + len]);
+    BUFFERS.with_borrow_mut(|kept| kept.push(buffer));
+    result
+}
+
+/// Values of two registers of the machine at hand.
+fn pair() -> usize {
+    struct Lanes;
+    impl WithSimd for Lanes {
+        type Output = usize;
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _simd: S) -> usize {
+            S::F32_LANES
         }
-        f(&mut buffer[..len])
-    })
+    }
+    2 * pulp::Arch::new().dispatch(Lanes)
 }
 
 /// Parts one after the other.

@@ -5,11 +5,9 @@
 //! a time. What the loop does beside its twelve fused products counts: on a core whose other thread is busy it gets
 //! half of the instructions, and every address that is computed anew costs as much as a product.
 
-use std::cell::RefCell;
-
 use pulp::{Simd, WithSimd};
 
-use super::{PARALLEL_ELEMENTS, each_chunk};
+use super::{LINE, PAIR_MAX, PARALLEL_ELEMENTS, each_chunk, pair, with_buffer};
 
 /// A matrix inside a slice: element `(r, c)` is `data[start + r·step[0] + c·step[1]]`.
 #[derive(Clone, Copy)]
@@ -61,24 +59,6 @@ const DEPTH: usize = 384;
 /// Panels that the rows of the left operand meet while they are in the first cache; with their depth they lie in
 /// the second.
 const PANELS: usize = 8;
-/// Values of a line of the cache.
-const LINE: usize = 16;
-/// Values of the widest register.
-const LANES_MAX: usize = 16;
-
-/// Columns of a panel.
-fn panel_columns() -> usize {
-    struct Lanes;
-    impl WithSimd for Lanes {
-        type Output = usize;
-
-        #[inline(always)]
-        fn with_simd<S: Simd>(self, _: S) -> usize {
-            S::F32_LANES
-        }
-    }
-    2 * pulp::Arch::new().dispatch(Lanes)
-}
 
 /// The right operand of a product in panels: `[k / DEPTH, n / columns, DEPTH, columns]`, the last panel of each
 /// depth filled up with zeros.
@@ -93,9 +73,9 @@ impl<'a> Panels<'a> {
     /// Brings a matrix into panels, by all cores where `is_shared`, and lends them to `f`.
     pub fn with<T>(b: &[f32], at: Place, is_shared: bool, f: impl FnOnce(&Panels) -> T) -> T {
         let [k, n] = at.shape;
-        let columns = panel_columns();
+        let columns = pair();
         let padded = n.next_multiple_of(columns);
-        with_memory(k * padded, |values| {
+        with_buffer(k * padded, |values| {
             let is_much = is_shared && values.len() >= PARALLEL_ELEMENTS;
             for first in (0..k).step_by(DEPTH) {
                 let depth = DEPTH.min(k - first);
@@ -170,7 +150,7 @@ impl<'a> Panels<'a> {
         if a_at.step[1] == 1 || k <= 1 {
             multiply(a, a_at);
         } else {
-            with_memory(m * k, |rows| {
+            with_buffer(m * k, |rows| {
                 // A few rows at a time: in most cases it is the columns that lie in one piece.
                 for (block, rows) in rows.chunks_mut(LINE * k).enumerate() {
                     for c in 0..k {
@@ -202,27 +182,6 @@ pub(crate) fn product(
         return product(into, add, (b.0, b_turned), (a.0, a_turned), scale);
     }
     Panels::with(b.0, b.1, false, |b| b.product(into, add, a, scale));
-}
-
-thread_local! {
-    /// What [`with_memory`] lends.
-    static MEMORY: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
-}
-
-/// `f` of `len` values that hold anything, from the start of a line of the cache. Taken out of what this thread keeps
-/// meanwhile: `f` may ask for more, and while the cores share what it does, this thread may be given another product.
-fn with_memory<T>(len: usize, f: impl FnOnce(&mut [f32]) -> T) -> T {
-    let mut memory = MEMORY.with_borrow_mut(Vec::pop).unwrap_or_default();
-    if memory.len() < len + LINE {
-        memory.resize(len + LINE, 0.0);
-    }
-    let start = memory
-        .as_ptr()
-        .align_offset(LINE * size_of::<f32>())
-        .min(LINE);
-    let result = f(&mut memory[start..start + len]);
-    MEMORY.with_borrow_mut(|kept| kept.push(memory));
-    result
 }
 
 /// A panel `[depth, columns]` of the matrix at a place, zeros where it ends earlier.
@@ -361,7 +320,7 @@ impl Write {
                     };
                 }
             } else {
-                let mut values = [0.0f32; 2 * LANES_MAX];
+                let mut values = [0.0f32; PAIR_MAX];
                 let (registers, _) = S::as_mut_simd_f32s(&mut values);
                 for r in 0..R {
                     registers[r] = simd.mul_f32s(scale, sums[i][r]);

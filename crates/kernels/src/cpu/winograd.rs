@@ -6,9 +6,9 @@
 use pulp::{Simd, WithSimd};
 
 use super::conv::Sizes;
-use super::direct::{CHANNELS, Job, PIXELS_MAX, groups, parts, pixels};
+use super::direct::{CHANNELS, Job, groups, parts};
 use super::product::Place;
-use super::with_buffer;
+use super::{PAIR_MAX, pair, with_buffer};
 
 /// The kernel's side.
 pub(super) const KERNEL: usize = 3;
@@ -78,8 +78,8 @@ impl Band {
         Self {
             groups,
             stride,
-            seen: sizes.input * groups * stride + PIXELS_MAX + 2,
-            len: (groups * stride).next_multiple_of(pixels()),
+            seen: sizes.input * groups * stride + PAIR_MAX + 2,
+            len: (groups * stride).next_multiple_of(pair()),
         }
     }
 }
@@ -315,13 +315,13 @@ fn by_columns<S: Simd, const A: usize, const B: usize>(
     if rest > 0 {
         let mut column = [simd.splat_f32s(0.0); A];
         for row in 0..A {
-            let mut last = [0.0f32; PIXELS_MAX];
+            let mut last = [0.0f32; PAIR_MAX];
             last[..rest].copy_from_slice(from[row].1);
             column[row] = S::as_simd_f32s(&last).0[0];
         }
         let results = step.step(simd, column);
         for row in 0..B {
-            let mut last = [0.0f32; PIXELS_MAX];
+            let mut last = [0.0f32; PAIR_MAX];
             S::as_mut_simd_f32s(&mut last).0[0] = results[row];
             into[row].1.copy_from_slice(&last[..rest]);
         }
