@@ -16,6 +16,7 @@
         reason = "the page does not train: nothing there asks for gradients"
     )
 )]
+mod awake;
 mod cpu;
 mod gpu;
 mod ops;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 use burn::backend::{Dispatch, DispatchDevice};
 use burn::tensor::{Device, Tensor, TensorData};
 
+pub use crate::awake::Awake;
 use crate::ops::Fused;
 
 /// A fixed bias on attention scores: sequence `n` takes entry `n mod period`.
@@ -92,6 +94,38 @@ impl WindowBias {
     pub fn tensor(&self, device: &Device) -> Tensor<4> {
         let shape = [self.period, 1, self.length, self.length];
         Tensor::from_data(TensorData::new(self.values.clone(), shape), device)
+    }
+}
+
+/// Another order of the `L` cells of each sequence: place `i` takes the cell `cells[i]`.
+#[derive(Clone, Debug)]
+pub struct CellOrder {
+    cells: Arc<[usize]>,
+}
+
+impl CellOrder {
+    /// # Panics
+    /// When a cell is taken twice or is none of the sequence's: a fault of the caller.
+    #[must_use]
+    pub fn new(cells: Vec<usize>) -> Self {
+        let mut sorted = cells.clone();
+        sorted.sort_unstable();
+        assert!(sorted.into_iter().eq(0..cells.len()), "each cell once");
+        Self {
+            cells: cells.into(),
+        }
+    }
+
+    /// The order that undoes this one.
+    #[must_use]
+    pub fn inverse(&self) -> Self {
+        let mut cells = vec![0; self.cells.len()];
+        for (place, &cell) in self.cells.iter().enumerate() {
+            cells[cell] = place;
+        }
+        Self {
+            cells: cells.into(),
+        }
     }
 }
 
@@ -315,6 +349,26 @@ pub fn upsample(x: Tensor<3>, [h, w]: [usize; 2], weight: Tensor<4>, bias: Tenso
         weight.into_dispatch(),
         bias.into_dispatch(),
     ))
+}
+
+/// `a + b`.
+#[must_use]
+pub fn plus<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
+    let sum = <Dispatch as Fused>::fused_plus(a.into_dispatch(), b.into_dispatch());
+    Tensor::from_dispatch(sum)
+}
+
+/// `[M, L, C]` with the cells of each of the `M` in another order; `None` where no kernel does it.
+#[must_use]
+pub fn reorder(x: &Tensor<3>, order: &CellOrder) -> Option<Tensor<3>> {
+    if !matches!(x.device().as_dispatch(), DispatchDevice::Flex(_)) {
+        return None;
+    }
+    let x = x.clone().into_dispatch();
+    Some(Tensor::from_dispatch(<Dispatch as Fused>::fused_reorder(
+        x,
+        order.clone(),
+    )))
 }
 
 /// What a value goes through by itself.

@@ -12,7 +12,7 @@ use burn_cubecl::tensor::CubeTensor;
 
 use crate::cpu::{self, Cells};
 use crate::gpu::{self, End};
-use crate::{Activation, WindowBias};
+use crate::{Activation, CellOrder, WindowBias};
 
 /// What a device without the operation says: a graphics card under automatic differentiation, which the public
 /// functions send to the twins.
@@ -147,6 +147,14 @@ pub(crate) trait Fused: Backend {
     fn fused_activation(_x: FloatTensor<Self>, _activation: Activation) -> FloatTensor<Self> {
         untrained()
     }
+    /// `a + b`.
+    fn fused_plus(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::float_add(a, b)
+    }
+    /// `[M, L, C]` with its cells in another order.
+    fn fused_reorder(_x: FloatTensor<Self>, _order: CellOrder) -> FloatTensor<Self> {
+        untrained()
+    }
 }
 
 impl Fused for Flex {
@@ -250,6 +258,14 @@ impl Fused for Flex {
 
     fn fused_activation(x: FlexTensor, activation: Activation) -> FlexTensor {
         cpu::activate(x, activation)
+    }
+
+    fn fused_plus(a: FlexTensor, b: FlexTensor) -> FlexTensor {
+        cpu::plus(a, b)
+    }
+
+    fn fused_reorder(x: FlexTensor, order: CellOrder) -> FlexTensor {
+        cpu::reorder(&x, &order)
     }
 }
 

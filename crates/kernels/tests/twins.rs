@@ -262,3 +262,76 @@ fn attention_works_on_turned_and_mirrored_views() {
     ours.into_data()
         .assert_approx_eq::<f32>(&twin.into_data(), Tolerance::absolute(1e-4));
 }
+
+#[test]
+fn sums_are_the_same_in_the_place_of_an_operand_and_beside_it() {
+    let device = Device::flex();
+    let values = |seed: i64, shape: [usize; 3]| {
+        let count = shape.iter().product::<usize>() as i64;
+        Tensor::<1, burn::tensor::Int>::arange(0..count, &device)
+            .float()
+            .mul_scalar(seed as f32 * 0.37)
+            .sin()
+            .reshape(shape)
+    };
+    // Large enough for all cores; and a row that is repeated.
+    for shape in [[3, 211, 97], [1, 1, 97]] {
+        let (a, b) = (values(1, [3, 211, 97]), values(2, shape));
+        let wanted = (a.clone() + b.clone()).into_data();
+        let beside = kernels::plus(a.clone(), b.clone()).into_data();
+        beside.assert_eq(&wanted, true);
+        let turned = kernels::plus(b.clone(), a.clone()).into_data();
+        turned.assert_eq(&wanted, true);
+        // The last use of `a`: its place may be taken.
+        kernels::plus(a, b).into_data().assert_eq(&wanted, true);
+    }
+}
+
+#[test]
+fn cells_in_another_order_and_back_are_as_before() {
+    let device = Device::flex();
+    let (sequences, length, width) = (9, 576, 32);
+    let count = (sequences * length * width) as i64;
+    let x = Tensor::<1, burn::tensor::Int>::arange(0..count, &device)
+        .float()
+        .reshape([sequences, length, width]);
+    let cells: Vec<usize> = (0..length).map(|i| (i * 5 + 3) % length).collect();
+    let order = kernels::CellOrder::new(cells.clone());
+    let moved = kernels::reorder(&x, &order).expect("the CPU");
+    let picks: Vec<i32> = cells.iter().map(|&cell| cell as i32).collect();
+    let picks = Tensor::from_data(TensorData::new(picks, [length]), &device);
+    let wanted = x.clone().select(1, picks).into_data();
+    moved.clone().into_data().assert_eq(&wanted, true);
+    let back = kernels::reorder(&moved, &order.inverse()).expect("the CPU");
+    back.into_data().assert_eq(&x.into_data(), true);
+}
+
+#[test]
+fn threads_that_are_kept_awake_work_and_go_back_to_sleep() {
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(3)
+        .build()
+        .expect("threads");
+    let device = Device::flex();
+    // Inside of the pool, one within the other, and one that ends in a panic.
+    pool.install(|| {
+        let a = Tensor::<2>::ones([400, 300], &device);
+        let weight = Tensor::<2>::ones([200, 300], &device);
+        let _outer = kernels::Awake::on(&device);
+        for _ in 0..50 {
+            let _inner = kernels::Awake::on(&device);
+            let out = kernels::linear(a.clone(), weight.clone(), None);
+            assert_eq!(out.sum().into_scalar::<f32>(), 400.0 * 200.0 * 300.0);
+        }
+    });
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        pool.install(|| {
+            let _awake = kernels::Awake::on(&device);
+            panic!("of the test");
+        })
+    }));
+    assert!(panicked.is_err());
+    // All threads are free: each does one of three jobs that wait for each other.
+    let barrier = std::sync::Barrier::new(3);
+    pool.broadcast(|_| barrier.wait());
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use burn::module::{Module, Param};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
-use mmovseg_kernels::{Activation, WindowBias};
+use mmovseg_kernels::{self as kernels, Activation, CellOrder, WindowBias};
 
 use crate::attention::{Mask, attend, merge_heads, split_heads};
 use crate::config::HeadConfig;
@@ -35,13 +35,18 @@ struct WindowBlock {
     /// What keeps cells apart that only the shift has made neighbours.
     #[module(skip)]
     mask: Option<Arc<WindowBias>>,
+    /// The cells by windows, and back.
+    #[module(skip)]
+    orders: [CellOrder; 2],
 }
 
 impl WindowBlock {
     fn new(config: &HeadConfig, shift: usize, device: &Device) -> Self {
         let c = config.hidden;
         let guided = c + config.appearance_guidance;
+        let by_windows = by_windows(2 * config.window, shift);
         Self {
+            orders: [by_windows.clone(), by_windows.inverse()],
             norm1: LayerNorm::new(c, 1e-5, device),
             attn: WindowAttention {
                 q: Linear::new(guided, c, device),
@@ -86,7 +91,7 @@ impl WindowBlock {
             &mask,
         );
         let mixed = self.attn.proj.forward(merge_heads(mixed));
-        let x = x + self.merge(mixed, cells);
+        let x = kernels::plus(self.merge(mixed, cells), x);
         self.mlp.onto(self.norm2.forward(x.clone()), x)
     }
 
@@ -94,6 +99,9 @@ impl WindowBlock {
     fn partition(&self, x: Tensor<3>) -> Tensor<3> {
         let [m, _, c] = x.dims();
         let w = self.window;
+        if let Some(cut) = kernels::reorder(&x, &self.orders[0]) {
+            return cut.reshape([m * 4, w * w, c]);
+        }
         let map = x.reshape([m, 2 * w, 2 * w, c]);
         let map = match self.shift {
             0 => map,
@@ -108,6 +116,10 @@ impl WindowBlock {
     fn merge(&self, x: Tensor<3>, cells: usize) -> Tensor<3> {
         let [m4, _, c] = x.dims();
         let w = self.window;
+        let x = x.reshape([m4 / 4, cells, c]);
+        if let Some(merged) = kernels::reorder(&x, &self.orders[1]) {
+            return merged;
+        }
         let map = x
             .reshape([m4 / 4, 2, 2, w, w, c])
             .permute([0, 1, 3, 2, 4, 5])
@@ -118,6 +130,18 @@ impl WindowBlock {
         };
         map.reshape([m4 / 4, cells, c])
     }
+}
+
+/// The cells of a `grid × grid` map moved by `shift` rows and columns, by its four windows.
+fn by_windows(grid: usize, shift: usize) -> CellOrder {
+    let w = grid / 2;
+    let cells = (0..grid * grid).map(|place| {
+        let (window, inside) = (place / (w * w), place % (w * w));
+        let row = window / 2 * w + inside / w + shift;
+        let column = window % 2 * w + inside % w + shift;
+        row % grid * grid + column % grid
+    });
+    CellOrder::new(cells.collect())
 }
 
 /// Moves `[M, g, g, C]` by `-by` rows and columns, cyclically.
@@ -311,7 +335,7 @@ impl AggregatorLayer {
         observer: &mut dyn Observer,
     ) -> Tensor<3> {
         let n = x.dims()[0] / text.dims()[1];
-        let x = x.clone() + self.mixed(x, n, text, name, observer);
+        let x = kernels::plus(self.mixed(x.clone(), n, text, name, observer), x);
         self.see_volume(observer, &format!("{name}.out"), &x, n);
         x
     }

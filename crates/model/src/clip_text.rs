@@ -2,6 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use mmovseg_kernels::Awake;
 
 use crate::attention::Mask;
 use crate::clip_visual::ClipBlock;
@@ -75,6 +76,7 @@ impl TextTower {
     /// row of the largest id.
     pub fn forward(&self, prompts: &[Vec<u32>], observer: &mut dyn Observer) -> Tensor<2> {
         let device = self.positional_embedding.val().device();
+        let _awake = Awake::on(&device);
         let length = prompts
             .iter()
             .map(Vec::len)

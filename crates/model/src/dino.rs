@@ -110,14 +110,15 @@ impl DinoBlock {
 
     fn forward(&self, x: Tensor<3>, rotary: Option<&Rotary>) -> Tensor<3> {
         let n = self.norm1.forward(x.clone());
-        let width = n.dims()[2];
         let attn = &self.attn;
         let bias = match &attn.qkv.bias_mask {
             Some(mask) => attn.qkv.bias.val() * mask.val(),
             None => attn.qkv.bias.val(),
         };
         let qkv = kernels::linear(n, attn.qkv.weight.val(), Some(bias));
-        let third = |i: usize| split_heads(qkv.clone().narrow(2, i * width, width), attn.heads);
+        // Queries, keys and values are views: heads are cut before the thirds, each of which lies in no one piece.
+        let heads = split_heads(qkv, 3 * attn.heads);
+        let third = |i: usize| heads.clone().narrow(1, i * attn.heads, attn.heads);
         let (q, k) = match rotary {
             Some(rotary) => (rotary.apply(third(0)), rotary.apply(third(1))),
             None => (third(0), third(1)),

@@ -13,7 +13,7 @@ pub use crate::head::{Ground, Volumes};
 use crate::layers::{Upsample, constant, normal, to_map, tokens};
 use crate::observe::{Observer, see};
 use crate::pixels::{PixelGuidance, PixelHead, PixelTower};
-use mmovseg_kernels as kernels;
+use mmovseg_kernels::{self as kernels, Awake};
 
 /// Which tiles a run listens to.
 #[derive(
@@ -92,10 +92,13 @@ impl DinoMaps {
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
         Self {
-            down: self.down + other.down,
-            coarse: self.coarse + other.coarse,
-            fine: self.fine + other.fine,
-            pixels: self.pixels.zip(other.pixels).map(|(a, b)| a + b),
+            down: kernels::plus(self.down, other.down),
+            coarse: kernels::plus(self.coarse, other.coarse),
+            fine: kernels::plus(self.fine, other.fine),
+            pixels: self
+                .pixels
+                .zip(other.pixels)
+                .map(|(a, b)| kernels::plus(a, b)),
         }
     }
 
@@ -216,6 +219,7 @@ impl MmOvSeg {
 
     /// Normalised optical pixels `[N, 3, S, S]` through CLIP.
     pub fn encode_clip(&self, pixels: Tensor<4>, observer: &mut dyn Observer) -> ClipMaps {
+        let _awake = Awake::on(&pixels.device());
         let grid = self.config.head.grid;
         let features = self.clip.visual.forward(pixels.clone(), None, observer);
         let [tap_a, tap_b] = features.taps;
@@ -266,6 +270,7 @@ impl MmOvSeg {
         sar: bool,
         observer: &mut dyn Observer,
     ) -> DinoMaps {
+        let _awake = Awake::on(&pixels.device());
         let taps = self.dino_taps(pixels.clone(), sar, observer);
         let mut maps = self.project_dino(taps, sar, observer);
         let (guidance, tower) = if sar {
@@ -343,6 +348,7 @@ impl MmOvSeg {
 
     /// What the head makes of features before it hears a word.
     pub fn ground(&self, clip: &ClipMaps, dino: &DinoMaps, observer: &mut dyn Observer) -> Ground {
+        let _awake = Awake::on(&clip.dense.device());
         self.fusion.ground(clip, dino, observer)
     }
 
@@ -353,6 +359,7 @@ impl MmOvSeg {
         text: Tensor<2>,
         observer: &mut dyn Observer,
     ) -> Volumes {
+        let _awake = Awake::on(&text.device());
         let by_pixels = self.pixel_head.as_ref().zip(ground.pixels.clone());
         Volumes {
             cells: self.fusion.volumes(ground, text.clone(), observer),
@@ -368,11 +375,12 @@ impl MmOvSeg {
         text: Tensor<2>,
         observer: &mut dyn Observer,
     ) -> Tensor<4> {
+        let _awake = Awake::on(&text.device());
         let logits = self.fusion.decode(ground, volumes.cells, text, observer);
         let logits = match volumes.pixels {
             Some(more) => {
                 let shape = logits.dims();
-                logits + more.reshape(shape)
+                kernels::plus(logits, more.reshape(shape))
             }
             None => logits,
         };

@@ -2,9 +2,8 @@
 //! narrower than a patch, and small towers do not keep them. The released models have none of this.
 
 use burn::module::{Module, Param};
-use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
-use mmovseg_kernels::Activation;
+use mmovseg_kernels::{self as kernels, Activation};
 
 use crate::correlation::cosine;
 use crate::layers::{Conv, GroupNorm, Linear, Upsample, constant};
@@ -31,7 +30,7 @@ impl PixelGuidance {
 
     /// `[N, 3, S, S]` to `[N, out, S/2, S/2]`.
     fn forward(&self, pixels: Tensor<4>) -> Tensor<4> {
-        let x = relu(self.pairs.patch_map(pixels));
+        let x = kernels::activate(self.pairs.patch_map(pixels), Activation::Relu);
         self.conv2
             .forward(self.conv1.activated(x, Activation::Relu))
     }
@@ -39,7 +38,7 @@ impl PixelGuidance {
     /// Adds to a map what the pixels show.
     pub fn add(guidance: Option<&Self>, map: Tensor<4>, pixels: Tensor<4>) -> Tensor<4> {
         match guidance {
-            Some(guidance) => map + guidance.forward(pixels),
+            Some(guidance) => kernels::plus(map, guidance.forward(pixels)),
             None => map,
         }
     }
@@ -84,7 +83,7 @@ impl Round {
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        x.clone() + self.norm.rectified(self.conv.forward(x))
+        kernels::plus(self.norm.rectified(self.conv.forward(x.clone())), x)
     }
 }
 
@@ -115,12 +114,15 @@ impl Deep {
 
     /// `[N, width, 2g, 2g]` and tokens `[N, tokens, g, g]` to `[N, width, 2g, 2g]`.
     fn forward(&self, x: Tensor<4>, tokens: Tensor<4>) -> Tensor<4> {
-        let near = self.down.patch_map(x.clone()) + self.tokens.patch_map(tokens);
-        let mut deep = relu(near);
+        let near = kernels::plus(
+            self.down.patch_map(x.clone()),
+            self.tokens.patch_map(tokens),
+        );
+        let mut deep = kernels::activate(near, Activation::Relu);
         for round in &self.rounds {
             deep = round.forward(deep);
         }
-        self.join.forward(x + self.up.forward(deep))
+        self.join.forward(kernels::plus(self.up.forward(deep), x))
     }
 }
 
@@ -151,16 +153,16 @@ impl PixelTower {
     /// Pixels `[N, 3, S, S]`, the transformer's fine map `[N, width, S/2, S/2]` and its features
     /// `[N, tokens, S/8, S/8]` to embeddings `[N, (S/2)², embed]`, row-major.
     pub fn forward(&self, pixels: Tensor<4>, fine: Tensor<4>, tokens: Tensor<4>) -> Tensor<3> {
-        let near = relu(self.pairs.patch_map(pixels));
+        let near = kernels::activate(self.pairs.patch_map(pixels), Activation::Relu);
         let near = self.near.activated(near, Activation::Relu);
-        let mut x = relu(self.down.patch_map(near.clone()));
+        let mut x = kernels::activate(self.down.patch_map(near.clone()), Activation::Relu);
         for round in &self.rounds {
             x = round.forward(x);
         }
         if let Some(deep) = &self.deep {
             x = deep.forward(x, tokens);
         }
-        let x = self.up.forward(x) + near + fine;
+        let x = kernels::plus(kernels::plus(self.up.forward(x), near), fine);
         let x = self.norm.rectified(self.join.forward(x));
         self.out.patches(x)
     }

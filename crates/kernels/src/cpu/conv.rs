@@ -5,7 +5,7 @@ use burn::backend::flex::FlexTensor;
 
 use super::activation::activate_all;
 use super::direct::{self, Packed};
-use super::product::{Place, product};
+use super::product::{Place, product, product_of_planes};
 use super::winograd;
 use super::{
     PARALLEL_PRODUCTS, UNFOLDED, add, contiguous, each, in_bands, tensor, threads, values,
@@ -220,33 +220,27 @@ fn run(
         (true, true) => Way::Fewer(winograd::Weights::new(weight, sizes.output)),
         (true, false) => Way::Direct(Packed::new(weight, sizes.output, taps)),
     };
-    let multiply = |image: &[f32], band: usize, out: &mut [f32], at: Place| {
+    let multiply = |image: &[f32], band: usize, out: &mut [&mut [f32]]| {
         let (first, rows) = sizes.rows_of(band);
-        let (rows_at, into) = ((first, rows), (&mut *out, at));
         match &way {
             Way::Fewer(weights) => {
-                return winograd::convolve(image, (weights, bias), sizes, rows_at, into);
+                winograd::convolve(image, (weights, bias), sizes, (first, rows), out);
             }
             Way::Direct(packed) => {
-                return direct::convolve(image, (packed, bias), sizes, rows_at, into);
+                direct::convolve(image, (packed, bias), sizes, (first, rows), out);
             }
-            Way::Unfolded => {}
-        }
-        let pixels = rows * sizes.width;
-        if let Some(bias) = bias {
-            for (plane, bias) in bias.iter().enumerate() {
-                out[at.start + plane * at.step[0]..][..pixels].fill(*bias);
+            Way::Unfolded => {
+                let pixels = rows * sizes.width;
+                with_unfolded(image, sizes, first, rows, |unfolded| {
+                    product_of_planes(
+                        out,
+                        bias,
+                        (weight, Place::rows(sizes.output, taps)),
+                        (unfolded, Place::rows(taps, pixels)),
+                    );
+                });
             }
         }
-        with_unfolded(image, sizes, first, rows, |unfolded| {
-            product(
-                (out, at),
-                bias.is_some(),
-                (weight, Place::rows(sizes.output, taps)),
-                (unfolded, Place::rows(taps, pixels)),
-                1.0,
-            );
-        });
     };
     let pixels_of = |band| {
         let (first, rows) = sizes.rows_of(band);
@@ -257,18 +251,16 @@ fn run(
         bands,
         sizes.is_much(),
         pixels_of,
-        |image_index, band, out, at| {
+        |image_index, band, out| {
             let image = &x[image_index * sizes.input * area..][..sizes.input * area];
-            multiply(image, band, out, at);
-            let (first, _) = pixels_of(band);
-            for plane in 0..sizes.output {
+            multiply(image, band, out);
+            let (first, count) = pixels_of(band);
+            for (plane, results) in out.iter_mut().enumerate() {
                 // While the band is in a near cache.
-                let start = at.start + plane * at.step[0];
-                let results = &mut out[start..start + at.shape[1]];
                 if let Some(onto) = onto {
                     let repeat = sizes.images * sizes.output * area / onto.len().max(1);
                     let map = image_index / repeat.max(1) * sizes.output + plane;
-                    add(results, &onto[map * area + first..][..at.shape[1]]);
+                    add(results, &onto[map * area + first..][..count]);
                 }
                 if let Some(activation) = activation {
                     activate_all(results, activation);

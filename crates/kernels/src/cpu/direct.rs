@@ -4,12 +4,13 @@
 use pulp::{Simd, WithSimd};
 
 use super::conv::Sizes;
-use super::product::Place;
 use super::{PAIR_MAX, pair, with_buffer};
 
 /// Output channels whose sums are kept side by side: with two registers of pixels each, twelve of the sixteen
-/// registers that AVX2 and wasm have.
-pub(super) const CHANNELS: usize = 6;
+/// registers that AVX2 and wasm have, or 24 of AVX-512's 32.
+pub(super) fn channels() -> usize {
+    if pair() == PAIR_MAX { 12 } else { 6 }
+}
 
 /// Taps that go by together: their weights and the addresses of their values are read again for each pair of
 /// registers of pixels, and stay in a core's first cache.
@@ -25,7 +26,7 @@ pub(super) struct Packed {
 
 /// As few groups of channels as there can be, of about one size.
 pub(super) fn groups(output: usize) -> Vec<usize> {
-    let count = output.div_ceil(CHANNELS).max(1);
+    let count = output.div_ceil(channels()).max(1);
     (0..count)
         .map(|i| output / count + usize::from(i < output % count))
         .collect()
@@ -52,16 +53,16 @@ pub(super) fn room(sizes: Sizes, rows: usize) -> usize {
     let pad = sizes.kernel / 2;
     let stride = sizes.width + 2 * pad;
     let sums = (rows * stride).next_multiple_of(pair());
-    sizes.input * (rows + 2 * pad) * stride + 2 * pad + PAIR_MAX + CHANNELS * sums
+    sizes.input * (rows + 2 * pad) * stride + 2 * pad + PAIR_MAX + channels() * sums
 }
 
-/// The rows `first .. first + rows` of the output, `[O, rows · width]` at a place of `out`.
+/// The rows `first .. first + rows` of the output, of each of its planes.
 pub(super) fn convolve(
     image: &[f32],
     (weight, bias): (&Packed, Option<&[f32]>),
     sizes: Sizes,
     (first, rows): (usize, usize),
-    (out, at): (&mut [f32], Place),
+    out: &mut [&mut [f32]],
 ) {
     let Sizes { width, kernel, .. } = sizes;
     let taps = sizes.taps();
@@ -70,7 +71,7 @@ pub(super) fn convolve(
     // say of the padding is left behind.
     let len = (rows * stride).next_multiple_of(pair());
     with_buffer(room(sizes, rows), |buffer| {
-        let at_sums = buffer.len() - CHANNELS * len;
+        let at_sums = buffer.len() - channels() * len;
         let (padded, sums) = buffer.split_at_mut(at_sums);
         fill(image, sizes, first, rows, padded);
         let plane = (rows + kernel / 2 * 2) * stride;
@@ -97,8 +98,7 @@ pub(super) fn convolve(
                 .run(group);
             }
             for from in sums[..group * len].chunks_exact(len) {
-                let start = at.start + channel * at.step[0];
-                let to = out[start..start + rows * width].chunks_exact_mut(width);
+                let to = out[channel].chunks_exact_mut(width);
                 for (to, from) in to.zip(from.chunks_exact(stride)) {
                     to.copy_from_slice(&from[..width]);
                 }
@@ -163,7 +163,7 @@ pub(super) struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// For a group of this many channels, [`CHANNELS`] at most.
+    /// For a group of this many channels, [`channels`] at most.
     pub fn run(self, group: usize) {
         match group {
             1 => self.of::<1>(),
@@ -171,7 +171,13 @@ impl Job<'_> {
             3 => self.of::<3>(),
             4 => self.of::<4>(),
             5 => self.of::<5>(),
-            _ => self.of::<CHANNELS>(),
+            6 => self.of::<6>(),
+            7 => self.of::<7>(),
+            8 => self.of::<8>(),
+            9 => self.of::<9>(),
+            10 => self.of::<10>(),
+            11 => self.of::<11>(),
+            _ => self.of::<12>(),
         }
     }
 

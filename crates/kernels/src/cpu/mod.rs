@@ -11,6 +11,7 @@ mod math;
 mod norm;
 mod patch;
 mod product;
+mod rearrange;
 mod winograd;
 
 pub(crate) use activation::{activate, activate_backward};
@@ -19,14 +20,13 @@ pub(crate) use conv::{conv, conv_backward};
 pub(crate) use linear::{linear, linear_backward, linear_onto};
 pub(crate) use norm::{group_norm, group_norm_backward, layer_norm, layer_norm_backward};
 pub(crate) use patch::{Cells, patches, patches_backward, upsample, upsample_backward};
+pub(crate) use rearrange::{plus, reorder};
 
 use std::cell::RefCell;
 
 use burn::backend::flex::{FlexTensor, Layout};
 use burn::tensor::{Bytes, DType, Shape};
 use pulp::{Simd, WithSimd};
-
-use product::Place;
 
 /// Elements below which threads cost more than they save.
 const PARALLEL_ELEMENTS: usize = 1 << 15;
@@ -255,67 +255,30 @@ fn pair() -> usize {
     2 * pulp::Arch::new().dispatch(Lanes)
 }
 
-/// Parts one after the other.
-fn join(mut parts: Vec<Vec<f32>>) -> Vec<f32> {
-    if parts.len() == 1 {
-        return parts.swap_remove(0);
-    }
-    parts.concat()
-}
-
-/// Maps `[images, planes, pixels]` that `f(image, band, out, at)` writes band by band, side by side where `is_much`:
-/// `at` is where the band's pixels lie in `out`, and `pixels_of(band)` the first of a plane and their number.
+/// Maps `[images, planes, pixels]` that `f(image, band, parts)` writes band by band, side by side where `is_much`:
+/// `parts` are the band's pixels of each plane, and `pixels_of(band)` the first of a plane and their number. Each core
+/// writes where its results belong: put together afterwards, they would cost the others a wait.
 fn in_bands(
     [images, planes, pixels]: [usize; 3],
     bands: usize,
     is_much: bool,
-    pixels_of: impl Fn(usize) -> (usize, usize) + Sync,
-    f: impl Fn(usize, usize, &mut [f32], Place) + Send + Sync,
+    pixels_of: impl Fn(usize) -> (usize, usize),
+    f: impl Fn(usize, usize, &mut [&mut [f32]]) + Send + Sync,
 ) -> Vec<f32> {
-    if images >= threads() {
-        let mut out = zeros(images * planes * pixels);
-        each_chunk(&mut out, planes * pixels, is_much, |image, out| {
-            for band in 0..bands {
-                let (start, count) = pixels_of(band);
-                let at = Place {
-                    start,
-                    shape: [planes, count],
-                    step: [pixels, 1],
-                };
-                f(image, band, out, at);
-            }
-        });
-        return out;
-    }
-    // Too few images for the cores: they share the bands, which are put together afterwards.
-    let parts = each(images * bands, is_much, |job| {
-        let count = pixels_of(job % bands).1;
-        let mut out = vec![0.0f32; planes * count];
-        f(
-            job / bands,
-            job % bands,
-            &mut out,
-            Place::rows(planes, count),
-        );
-        out
-    });
-    join_planes(parts, bands, planes)
-}
-
-/// Images of `planes` planes from their bands of rows, `bands` an image, each with its rows of every plane.
-fn join_planes(parts: Vec<Vec<f32>>, bands: usize, planes: usize) -> Vec<f32> {
-    if bands <= 1 || planes <= 1 {
-        return join(parts);
-    }
-    let mut out = Vec::with_capacity(parts.iter().map(Vec::len).sum());
-    for image in parts.chunks_exact(bands) {
-        for plane in 0..planes {
-            for part in image {
-                let pixels = part.len() / planes;
-                out.extend_from_slice(&part[plane * pixels..][..pixels]);
-            }
+    let mut out = zeros(images * planes * pixels);
+    let mut jobs: Vec<(usize, Vec<&mut [f32]>)> = (0..images * bands)
+        .map(|job| (job, Vec::with_capacity(planes)))
+        .collect();
+    for (map, mut rest) in out.chunks_exact_mut(pixels.max(1)).enumerate() {
+        for band in 0..bands {
+            let (part, others) = rest.split_at_mut(pixels_of(band).1);
+            jobs[map / planes * bands + band].1.push(part);
+            rest = others;
         }
     }
+    each_of(jobs, is_much, |(job, mut parts)| {
+        f(job / bands, job % bands, &mut parts);
+    });
     out
 }
 

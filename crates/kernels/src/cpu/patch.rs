@@ -4,10 +4,10 @@
 use burn::backend::flex::FlexTensor;
 
 use super::linear::Rows;
-use super::product::{Place, product};
+use super::product::{Place, product, product_of_planes};
 use super::{
-    PARALLEL_PRODUCTS, UNFOLDED, add, contiguous, each, in_bands, join, join_planes, tensor,
-    threads, values, with_buffer,
+    PARALLEL_PRODUCTS, UNFOLDED, add, contiguous, each, each_of, in_bands, tensor, threads, values,
+    with_buffer, zeros,
 };
 
 /// A grid of `height × width` cells, each with a tile of `kernel × kernel` pixels in `planes` planes.
@@ -81,13 +81,13 @@ impl Grid {
         }
     }
 
-    /// The reverse, into the planes of a map, where those rows lie `at`; `add` is what a plane starts from.
-    fn scatter(&self, tiles: &[f32], add: Option<&[f32]>, (into, at): (&mut [f32], Place)) {
+    /// The reverse, into those rows of each plane of a map; `add` is what a plane starts from.
+    fn scatter(&self, tiles: &[f32], add: Option<&[f32]>, into: &mut [&mut [f32]]) {
         let (k, width) = (self.kernel, self.width);
-        let tap_len = at.shape[1] / (k * k);
-        for (plane, taps) in tiles.chunks_exact(k * k * tap_len).enumerate() {
+        let tap_len = tiles.len() / (self.planes * k * k).max(1);
+        let tiles = tiles.chunks_exact((k * k * tap_len).max(1));
+        for (plane, (lines, taps)) in into.iter_mut().zip(tiles).enumerate() {
             let offset = add.map_or(0.0, |add| add[plane]);
-            let lines = &mut into[at.start + plane * at.step[0]..][..at.shape[1]];
             for (i, line) in lines.chunks_exact_mut(k * width).enumerate() {
                 let (row, dy) = (i / k, i % k);
                 let tap = |dx: usize| &taps[(dy * k + dx) * tap_len + row * width..][..width];
@@ -185,43 +185,41 @@ pub(crate) fn patches(
     let bias = bias.map(contiguous);
     let bias = bias.as_ref().map(values);
     let (x, weight) = (values(&x), values(&weight));
-    let bands = grid.bands();
     let channels = grid.channels;
-    let parts = each(grid.images * bands, grid.is_much(), |job| {
-        let image = &x[job / bands * grid.pixels()..][..grid.pixels()];
-        let rows = grid.rows_of(job % bands);
-        let count = rows.1 * grid.width;
-        let mut out = vec![0.0f32; channels * count];
-        match (bias, cells) {
-            (Some(bias), Cells::Map) => {
-                for (plane, bias) in out.chunks_exact_mut(count).zip(bias) {
-                    plane.fill(*bias);
+    // Tokens are one plane, all channels of a cell side by side.
+    let (planes, wide) = match cells {
+        Cells::Tokens => (1, channels),
+        Cells::Map => (channels, 1),
+    };
+    let out = in_bands(
+        [grid.images, planes, grid.cells() * wide],
+        grid.bands(),
+        grid.is_much(),
+        |band| {
+            let (first, rows) = grid.rows_of(band);
+            (first * grid.width * wide, rows * grid.width * wide)
+        },
+        |image, band, out| {
+            let image = &x[image * grid.pixels()..][..grid.pixels()];
+            let weight = (weight, Place::rows(channels, grid.taps()));
+            grid.with_tiles(image, grid.rows_of(band), |tiles, at| match (cells, out) {
+                (Cells::Map, out) => product_of_planes(out, bias, weight, (tiles, at)),
+                (Cells::Tokens, [out]) => {
+                    if let Some(bias) = bias {
+                        for token in out.chunks_exact_mut(channels) {
+                            token.copy_from_slice(bias);
+                        }
+                    }
+                    let into = cells.place(channels, at.shape[1], 0, at.shape[1]);
+                    product((out, into), bias.is_some(), weight, (tiles, at), 1.0);
                 }
-            }
-            (Some(bias), Cells::Tokens) => {
-                for token in out.chunks_exact_mut(channels) {
-                    token.copy_from_slice(bias);
-                }
-            }
-            (None, _) => {}
-        }
-        grid.with_tiles(image, rows, |tiles, at| {
-            product(
-                (&mut out, cells.place(channels, count, 0, count)),
-                bias.is_some(),
-                (weight, Place::rows(channels, grid.taps())),
-                (tiles, at),
-                1.0,
-            );
-        });
-        out
-    });
+                (Cells::Tokens, _) => unreachable!("tokens are one plane"),
+            });
+        },
+    );
     match cells {
-        Cells::Tokens => tensor(join(parts), [grid.images, grid.cells(), channels]),
-        Cells::Map => tensor(
-            join_planes(parts, bands, channels),
-            [grid.images, channels, grid.height, grid.width],
-        ),
+        Cells::Tokens => tensor(out, [grid.images, grid.cells(), channels]),
+        Cells::Map => tensor(out, [grid.images, channels, grid.height, grid.width]),
     }
 }
 
@@ -237,11 +235,13 @@ pub(crate) fn patches_backward(
     let (x, weight, grad) = (contiguous(x), contiguous(weight), contiguous(grad));
     let (x, weight, above) = (values(&x), values(&weight), values(&grad));
     let (taps, channels) = (grid.taps(), grid.channels);
-    let parts = each(grid.images, grid.is_much(), |i| {
+    let mut dx = zeros(grid.images * grid.pixels());
+    let images = dx.chunks_exact_mut(grid.pixels().max(1)).enumerate();
+    let parts = each_of(images.collect(), grid.is_much(), |(i, dx)| {
         let image = &x[i * grid.pixels()..][..grid.pixels()];
         let above = &above[i * channels * grid.cells()..][..channels * grid.cells()];
         let mut dweight = vec![0.0f32; channels * taps];
-        let mut bands = Vec::with_capacity(grid.bands());
+        let plane = grid.cells() * grid.kernel * grid.kernel;
         for band in 0..grid.bands() {
             let rows = grid.rows_of(band);
             let count = rows.1 * grid.width;
@@ -255,7 +255,6 @@ pub(crate) fn patches_backward(
                     1.0,
                 );
             });
-            let mut dx = vec![0.0f32; taps * count];
             with_buffer(taps * count, |tiles| {
                 product(
                     (tiles, Place::rows(taps, count)),
@@ -264,24 +263,25 @@ pub(crate) fn patches_backward(
                     (above, from),
                     1.0,
                 );
-                let at = Place::rows(grid.planes, taps / grid.planes * count);
-                grid.scatter(tiles, None, (&mut dx, at));
+                let pixels = grid.kernel * grid.kernel;
+                let mut parts: Vec<&mut [f32]> = dx
+                    .chunks_exact_mut(plane)
+                    .map(|plane| &mut plane[rows.0 * grid.width * pixels..][..count * pixels])
+                    .collect();
+                grid.scatter(tiles, None, &mut parts);
             });
-            bands.push(dx);
         }
-        (bands, dweight, sums(above, channels, cells))
+        (dweight, sums(above, channels, cells))
     });
-    let mut dx = Vec::new();
     let mut dweight = vec![0.0f32; channels * taps];
     let mut dbias = vec![0.0f32; channels];
-    for (bands, weights, biases) in parts {
-        dx.extend(bands);
+    for (weights, biases) in parts {
         add(&mut dweight, &weights);
         add(&mut dbias, &biases);
     }
     let [x, weight] = shapes;
     [
-        tensor(join_planes(dx, grid.bands(), grid.planes), x),
+        tensor(dx, x),
         tensor(dweight, weight),
         tensor(dbias, [channels]),
     ]
@@ -327,7 +327,7 @@ pub(crate) fn upsample(
         bands,
         grid.is_much(),
         pixels_of,
-        |image, band, out, at| {
+        |image, band, out| {
             let (first, rows) = grid.rows_of(band);
             let count = rows * grid.width;
             with_buffer(taps * count, |tiles| {
@@ -345,7 +345,7 @@ pub(crate) fn upsample(
                     ),
                     1.0,
                 );
-                grid.scatter(tiles, Some(values(&bias)), (out, at));
+                grid.scatter(tiles, Some(values(&bias)), out);
             });
         },
     );

@@ -2,8 +2,9 @@
 //!
 //! The right operand is brought into panels first: as many of its columns side by side as two registers hold, one row of them after
 //! the other, so that the innermost loop reads it straight through. The left one is read where it lies, six rows at
-//! a time. What the loop does beside its twelve fused products counts: on a core whose other thread is busy it gets
-//! half of the instructions, and every address that is computed anew costs as much as a product.
+//! a time, or twelve where there are registers for them. What the loop does beside its fused products counts: on a core whose
+//! other thread is busy it gets half of the instructions, and every address that is computed anew costs as much as a
+//! product.
 
 use pulp::{Simd, WithSimd};
 
@@ -52,9 +53,7 @@ impl Place {
     }
 }
 
-/// Rows of the left operand whose sums are held in registers, two registers each.
-const ROWS: usize = 6;
-/// Terms of a sum that are added up before it is written: those of six rows lie in a core's first cache.
+/// Terms of a sum that are added up before it is written: those of a tile's rows lie in a core's first cache.
 const DEPTH: usize = 384;
 /// Panels that the rows of the left operand meet while they are in the first cache; with their depth they lie in
 /// the second.
@@ -184,6 +183,25 @@ pub(crate) fn product(
     Panels::with(b.0, b.1, false, |b| b.product(into, add, a, scale));
 }
 
+/// `a · b` and a bias for each row, whose rows are the parts.
+pub(crate) fn product_of_planes(
+    into: &mut [&mut [f32]],
+    bias: Option<&[f32]>,
+    a: (&[f32], Place),
+    b: (&[f32], Place),
+) {
+    let (m, n) = (a.1.shape[0], b.1.shape[1]);
+    with_buffer(m * n, |rows| {
+        product((rows, Place::rows(m, n)), false, a, b, 1.0);
+        for (i, (into, row)) in into.iter_mut().zip(rows.chunks_exact(n.max(1))).enumerate() {
+            let bias = bias.map_or(0.0, |bias| bias[i]);
+            for (into, value) in into.iter_mut().zip(row) {
+                *into = value + bias;
+            }
+        }
+    });
+}
+
 /// A panel `[depth, columns]` of the matrix at a place, zeros where it ends earlier.
 fn pack(b: &[f32], at: Place, into: &mut [f32], columns: usize) {
     let [_, count] = at.shape;
@@ -242,6 +260,17 @@ impl WithSimd for Multiply<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
+        if 2 * S::F32_LANES == PAIR_MAX {
+            self.by_tiles::<S, Twelve, 12>(simd);
+        } else {
+            self.by_tiles::<S, Six, 6>(simd);
+        }
+    }
+}
+
+impl Multiply<'_> {
+    #[inline(always)]
+    fn by_tiles<S: Simd, T: Tile<ROWS>, const ROWS: usize>(self, simd: S) {
         let Self {
             into,
             at,
@@ -275,7 +304,7 @@ impl WithSimd for Multiply<'_> {
                         let shape = [ROWS.min(m - row), columns.min(n - column)];
                         let into = &mut into[at.start + row * at.step[0] + column..];
                         if shape[1] > S::F32_LANES {
-                            let sums = tile::<S, 2, 8>(simd, rows, panel);
+                            let sums = T::sums::<S, 2, 8>(simd, rows, panel);
                             write.tile(simd, sums, into, shape);
                         } else {
                             let sums = narrow(simd, rows, panel);
@@ -300,91 +329,124 @@ struct Write {
 impl Write {
     /// Writes `[rows, columns]` of a tile's sums.
     #[inline(always)]
-    fn tile<S: Simd, const R: usize>(
+    fn tile<S: Simd, const R: usize, const ROWS: usize>(
         self,
         simd: S,
         sums: [[S::f32s; R]; ROWS],
         into: &mut [f32],
         [rows, columns]: [usize; 2],
     ) {
-        let scale = simd.splat_f32s(self.scale);
+        let whole = R * S::F32_LANES;
+        if rows == ROWS && columns == whole {
+            // To constants: the sums go from their registers to the results.
+            for i in 0..ROWS {
+                self.row(simd, sums[i], &mut into[i * self.step..][..whole]);
+            }
+            return;
+        }
         for i in 0..rows {
-            let into = &mut into[i * self.step..][..columns];
-            if columns == R * S::F32_LANES {
-                let (into, _) = S::as_mut_simd_f32s(into);
-                for r in 0..R {
-                    into[r] = if self.add {
-                        simd.mul_add_e_f32s(scale, sums[i][r], into[r])
-                    } else {
-                        simd.mul_f32s(scale, sums[i][r])
-                    };
-                }
-            } else {
-                let mut values = [0.0f32; PAIR_MAX];
-                let (registers, _) = S::as_mut_simd_f32s(&mut values);
-                for r in 0..R {
-                    registers[r] = simd.mul_f32s(scale, sums[i][r]);
-                }
-                for (into, value) in into.iter_mut().zip(&values) {
-                    *into = if self.add { *into + value } else { *value };
-                }
+            self.row(simd, sums[i], &mut into[i * self.step..][..columns]);
+        }
+    }
+
+    /// Writes one row of them.
+    #[inline(always)]
+    fn row<S: Simd, const R: usize>(self, simd: S, sums: [S::f32s; R], into: &mut [f32]) {
+        let scale = simd.splat_f32s(self.scale);
+        if into.len() == R * S::F32_LANES {
+            let (into, _) = S::as_mut_simd_f32s(into);
+            for r in 0..R {
+                into[r] = if self.add {
+                    simd.mul_add_e_f32s(scale, sums[r], into[r])
+                } else {
+                    simd.mul_f32s(scale, sums[r])
+                };
+            }
+        } else {
+            let mut values = [0.0f32; PAIR_MAX];
+            let (registers, _) = S::as_mut_simd_f32s(&mut values);
+            for r in 0..R {
+                registers[r] = simd.mul_f32s(scale, sums[r]);
+            }
+            for (into, value) in into.iter_mut().zip(&values) {
+                *into = if self.add { *into + value } else { *value };
             }
         }
     }
 }
 
-/// The products of six rows with a panel: `R` registers each, of which `R4` are those of four of its rows.
-///
-/// Written as it is so that the loop has nothing but loads and products: one index, no bounds.
+/// The products of a few rows with a panel.
+trait Tile<const ROWS: usize> {
+    /// The sums of `R` registers each; `R4` are those of four of the panel's rows.
+    fn sums<S: Simd, const R: usize, const R4: usize>(
+        simd: S,
+        rows: [&[f32]; ROWS],
+        panel: &[f32],
+    ) -> [[S::f32s; R]; ROWS];
+}
+
+/// A tile of so many named rows, written as it is so that the loop has nothing but loads and products: one index, no
+/// bounds.
+macro_rules! tile {
+    ($tile:ident, $rows:literal: $first:ident $($row:ident)*) => {
+        struct $tile;
+
+        impl Tile<$rows> for $tile {
+            #[inline(always)]
+            fn sums<S: Simd, const R: usize, const R4: usize>(
+                simd: S,
+                [$first, $($row),*]: [&[f32]; $rows],
+                panel: &[f32],
+            ) -> [[S::f32s; R]; $rows] {
+                let mut sums = [[simd.splat_f32s(0.0); R]; $rows];
+                let (panel, _) = S::as_simd_f32s(panel);
+                let (fours, rest) = panel.as_chunks::<R4>();
+                let whole = $first.as_chunks::<4>().0.iter()$(.zip($row.as_chunks::<4>().0))*;
+                for (columns, tile!(@ $first => $($row)*)) in fours.iter().zip(whole) {
+                    let (columns, _) = columns.as_chunks::<R>();
+                    for i in 0..4 {
+                        step(simd, &mut sums, [$first[i], $($row[i]),*], &columns[i]);
+                    }
+                }
+                let (rest, _) = rest.as_chunks::<R>();
+                let last = $first.as_chunks::<4>().1.iter()$(.zip($row.as_chunks::<4>().1))*;
+                for (columns, tile!(@ $first => $($row)*)) in rest.iter().zip(last) {
+                    step(simd, &mut sums, [*$first, $(*$row),*], columns);
+                }
+                sums
+            }
+        }
+    };
+    (@ $all:pat =>) => { $all };
+    (@ $all:pat => $row:ident $($rest:ident)*) => { tile!(@ ($all, $row) => $($rest)*) };
+}
+
+tile!(Six, 6: a b c d e f);
+tile!(Twelve, 12: a b c d e f g h j k l m);
+
+/// The products of a tile's rows with the first half of a panel's columns.
 #[inline(always)]
-fn tile<S: Simd, const R: usize, const R4: usize>(
+fn narrow<S: Simd, const ROWS: usize>(
     simd: S,
     rows: [&[f32]; ROWS],
     panel: &[f32],
-) -> [[S::f32s; R]; ROWS] {
-    let mut sums = [[simd.splat_f32s(0.0); R]; ROWS];
-    let (panel, _) = S::as_simd_f32s(panel);
-    let (fours, rest) = panel.as_chunks::<R4>();
-    let (a, a_rest) = rows[0].as_chunks::<4>();
-    let (b, b_rest) = rows[1].as_chunks::<4>();
-    let (c, c_rest) = rows[2].as_chunks::<4>();
-    let (d, d_rest) = rows[3].as_chunks::<4>();
-    let (e, e_rest) = rows[4].as_chunks::<4>();
-    let (f, f_rest) = rows[5].as_chunks::<4>();
-    let whole = a.iter().zip(b).zip(c).zip(d).zip(e).zip(f);
-    for (columns, (((((a, b), c), d), e), f)) in fours.iter().zip(whole) {
-        let (columns, _) = columns.as_chunks::<R>();
-        for i in 0..4 {
-            let left = [a[i], b[i], c[i], d[i], e[i], f[i]];
-            step(simd, &mut sums, left, &columns[i]);
-        }
-    }
-    let (rest, _) = rest.as_chunks::<R>();
-    let last = a_rest.iter().zip(b_rest).zip(c_rest);
-    let last = last.zip(d_rest).zip(e_rest).zip(f_rest);
-    for (columns, (((((a, b), c), d), e), f)) in rest.iter().zip(last) {
-        step(simd, &mut sums, [*a, *b, *c, *d, *e, *f], columns);
-    }
-    sums
-}
-
-/// The products of six rows with the first half of a panel's columns.
-#[inline(always)]
-fn narrow<S: Simd>(simd: S, rows: [&[f32]; ROWS], panel: &[f32]) -> [[S::f32s; 1]; ROWS] {
+) -> [[S::f32s; 1]; ROWS] {
     let mut sums = [[simd.splat_f32s(0.0)]; ROWS];
     let (panel, _) = S::as_simd_f32s(panel);
     let (panel, _) = panel.as_chunks::<2>();
-    let [a, b, c, d, e, f] = rows;
-    let left = a.iter().zip(b).zip(c).zip(d).zip(e).zip(f);
-    for ([columns, _], (((((a, b), c), d), e), f)) in panel.iter().zip(left) {
-        step(simd, &mut sums, [*a, *b, *c, *d, *e, *f], &[*columns]);
+    for (i, [columns, _]) in panel.iter().enumerate() {
+        let mut left = [0.0; ROWS];
+        for row in 0..ROWS {
+            left[row] = rows[row][i];
+        }
+        step(simd, &mut sums, left, &[*columns]);
     }
     sums
 }
 
 /// One term of all sums.
 #[inline(always)]
-fn step<S: Simd, const R: usize>(
+fn step<S: Simd, const R: usize, const ROWS: usize>(
     simd: S,
     sums: &mut [[S::f32s; R]; ROWS],
     left: [f32; ROWS],

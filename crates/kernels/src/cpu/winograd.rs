@@ -6,9 +6,8 @@
 use pulp::{Simd, WithSimd};
 
 use super::conv::Sizes;
-use super::direct::{CHANNELS, Job, groups, parts};
-use super::product::Place;
-use super::{PAIR_MAX, pair, with_buffer};
+use super::direct::{Job, channels, groups, parts};
+use super::{PAIR_MAX, PARALLEL_ELEMENTS, each_of, pair, with_buffer, zeros};
 
 /// The kernel's side.
 pub(super) const KERNEL: usize = 3;
@@ -30,32 +29,49 @@ impl Weights {
         let (kernels, _) = weight.as_chunks::<9>();
         let input = kernels.len() / output.max(1);
         let groups = groups(output);
-        let mut sums = [(); SEEN].map(|()| Vec::with_capacity(3 * kernels.len()));
-        let mut first = 0;
+        let mut sums = [(); SEEN].map(|()| zeros(3 * kernels.len()));
+        let mut rest = sums.each_mut().map(|sums| &mut sums[..]);
+        let mut kernels_left = kernels;
+        let mut jobs = Vec::with_capacity(groups.len());
         for &group in &groups {
-            for tap in 0..3 * input {
-                let (channel, x) = (tap / 3, tap % 3);
-                for kernels in kernels[first * input..(first + group) * input].chunks_exact(input) {
-                    let kernel = &kernels[channel];
-                    let [a, b, c] = [kernel[x], kernel[3 + x], kernel[6 + x]];
-                    let (outer, inner) = ((a + c) / -6.0, b / 6.0);
-                    let (near, far) = (a / 24.0 + c / 6.0, b / 12.0);
-                    let all = [
-                        a / 4.0,
-                        outer - inner,
-                        outer + inner,
-                        near + far,
-                        near - far,
-                        c,
-                    ];
-                    for (sum, weight) in sums.iter_mut().zip(all) {
-                        sum.push(weight);
+            let these = kernels_left.split_off(..group * input).unwrap_or_default();
+            let into = rest
+                .each_mut()
+                .map(|rest| rest.split_off_mut(..3 * group * input).unwrap_or_default());
+            jobs.push((group, these, into));
+        }
+        each_of(
+            jobs,
+            weight.len() >= PARALLEL_ELEMENTS,
+            |(group, kernels, into)| {
+                for (member, kernels) in kernels.chunks_exact(input.max(1)).enumerate() {
+                    for (channel, kernel) in kernels.iter().enumerate() {
+                        for x in 0..3 {
+                            let at = (3 * channel + x) * group + member;
+                            let all = Self::of([kernel[x], kernel[3 + x], kernel[6 + x]]);
+                            for sum in 0..SEEN {
+                                into[sum][at] = all[sum];
+                            }
+                        }
                     }
                 }
-            }
-            first += group;
-        }
+            },
+        );
         Self { groups, sums }
+    }
+
+    /// The weights of the six sums, of a column of a kernel.
+    fn of([a, b, c]: [f32; 3]) -> [f32; SEEN] {
+        let (outer, inner) = ((a + c) / -6.0, b / 6.0);
+        let (near, far) = (a / 24.0 + c / 6.0, b / 12.0);
+        [
+            a / 4.0,
+            outer - inner,
+            outer + inner,
+            near + far,
+            near - far,
+            c,
+        ]
     }
 }
 
@@ -87,22 +103,22 @@ impl Band {
 /// Values that a band of rows takes beside its output, see [`convolve`].
 pub(super) fn room(sizes: Sizes, rows: usize) -> usize {
     let band = Band::new(sizes, rows);
-    SEEN * (band.seen + CHANNELS * band.len) + ROWS * sizes.width
+    SEEN * (band.seen + channels() * band.len) + ROWS * sizes.width
 }
 
-/// The rows `first .. first + rows` of the output, `[O, rows · width]` at a place of `out`.
+/// The rows `first .. first + rows` of the output, of each of its planes.
 pub(super) fn convolve(
     image: &[f32],
     (weights, bias): (&Weights, Option<&[f32]>),
     sizes: Sizes,
     (first, rows): (usize, usize),
-    (out, at): (&mut [f32], Place),
+    out: &mut [&mut [f32]],
 ) {
     let (width, taps) = (sizes.width, 3 * sizes.input);
-    let band = Band::new(sizes, rows);
+    let (band, most) = (Band::new(sizes, rows), channels());
     with_buffer(room(sizes, rows), |buffer| {
         let (seen, buffer) = buffer.split_at_mut(SEEN * band.seen);
-        let (sums, results) = buffer.split_at_mut(SEEN * CHANNELS * band.len);
+        let (sums, results) = buffer.split_at_mut(SEEN * most * band.len);
         let mut planes = seen.chunks_exact_mut(band.seen);
         let mut seen = [(); SEEN].map(|()| planes.next().unwrap_or_default());
         let arch = pulp::Arch::new();
@@ -122,7 +138,7 @@ pub(super) fn convolve(
             for ((seen, weights), sums) in seen
                 .iter()
                 .zip(&weights.sums)
-                .zip(sums.chunks_exact_mut(CHANNELS * band.len))
+                .zip(sums.chunks_exact_mut(most * band.len))
             {
                 let weights = &weights[from..from + group * taps];
                 for (i, (offsets, weights)) in parts(&offsets, weights, group).enumerate() {
@@ -139,16 +155,15 @@ pub(super) fn convolve(
                 }
             }
             for member in 0..group {
-                let start = at.start + channel * at.step[0];
                 arch.dispatch(Results {
                     sums: std::array::from_fn(|sum| {
-                        &sums[(sum * CHANNELS + member) * band.len..][..band.len]
+                        &sums[(sum * most + member) * band.len..][..band.len]
                     }),
                     bias: bias.map_or(0.0, |bias| bias[channel]),
                     stride: band.stride,
                     width,
                     results,
-                    into: &mut out[start..start + rows * width],
+                    into: out[channel],
                 });
                 channel += 1;
             }
