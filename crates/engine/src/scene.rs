@@ -167,7 +167,11 @@ impl Scene {
         let pixels = self.pixels(index, pair, config)?;
         let hash = |planes: &[f32]| {
             let mut hasher = DefaultHasher::new();
-            for value in planes {
+            let (pairs, rest) = planes.as_chunks::<2>();
+            for [low, high] in pairs {
+                hasher.write_u64(u64::from(low.to_bits()) | u64::from(high.to_bits()) << 32);
+            }
+            for value in rest {
                 hasher.write_u32(value.to_bits());
             }
             hasher.finish()

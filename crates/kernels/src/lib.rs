@@ -8,6 +8,7 @@
 //! memory, and most of a training step went into those passes. On a graphics card in a browser, where nothing
 //! can be tuned by trying, its products run without blocks in registers.
 
+mod awake;
 #[cfg_attr(
     target_family = "wasm",
     allow(
@@ -16,7 +17,6 @@
         reason = "the page does not train: nothing there asks for gradients"
     )
 )]
-mod awake;
 mod cpu;
 mod gpu;
 mod ops;
@@ -155,6 +155,21 @@ fn goes_on(device: &Device) -> bool {
         device.as_dispatch(),
         DispatchDevice::Flex(_) | DispatchDevice::Cube(_)
     )
+}
+
+/// Whether what this device is asked for is shared among the cores of the CPU, without gradients.
+#[must_use]
+pub fn is_shared_by_cores(device: &Device) -> bool {
+    matches!(device.as_dispatch(), DispatchDevice::Flex(_))
+}
+
+/// `f(i)` for `0..count`: side by side on the cores of the CPU, one after the other on other devices.
+pub fn side_by_side<T: Send>(
+    device: &Device,
+    count: usize,
+    f: impl Fn(usize) -> T + Send + Sync,
+) -> Vec<T> {
+    cpu::each(count, is_shared_by_cores(device), f)
 }
 
 /// `softmax(d^-½ · q kᵀ + bias) v` for `[N, heads, L, d]`, without a buffer of all scores; `None` where no
@@ -358,10 +373,55 @@ pub fn plus<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
     Tensor::from_dispatch(sum)
 }
 
+/// Cells `[N·T, g², C]` of `N` pairs, the means of `2 × 2` of them by place: `[N·(g/2)², T, C]`.
+#[must_use]
+pub fn pool_classes(x: Tensor<3>, pairs: usize, grid: usize) -> Tensor<3> {
+    if !is_shared_by_cores(&x.device()) {
+        return plain::pool_classes(x, pairs, grid);
+    }
+    Tensor::from_dispatch(<Dispatch as Fused>::fused_pool_classes(
+        x.into_dispatch(),
+        pairs,
+        grid,
+    ))
+}
+
+/// Linear attention among the `T` classes at each of `M` places (spec §10.2): with `φ(z) = elu(z) + 1`,
+/// `q = φ(q + guidance)` and `k` likewise, `qᵢ · Σₛ kₛ vₛᵀ / (qᵢ · Σₛ kₛ + 10⁻⁶)` in each head. The sums go over the classes and
+/// over `pad_count` pads, which are all alike.
+///
+/// `q`, `k` and `v` `[M, T, C]`; guidance of `q` and `k` `[1, T, C]`; key and value of a pad `[1, 1, C]`; to `[M, T, C]`.
+#[must_use]
+pub fn class_attention(
+    qkv: [Tensor<3>; 3],
+    guidance: [Tensor<3>; 2],
+    pad: [Tensor<3>; 2],
+    pad_count: usize,
+    heads: usize,
+) -> Tensor<3> {
+    if !is_shared_by_cores(&qkv[0].device()) {
+        return plain::class_attention(qkv, guidance, pad, pad_count, heads);
+    }
+    let [q, k, v] = qkv.map(Tensor::into_dispatch);
+    let [guide_q, guide_k] = guidance.map(Tensor::into_dispatch);
+    let [pad_k, pad_v] = pad.map(Tensor::into_dispatch);
+    Tensor::from_dispatch(<Dispatch as Fused>::fused_class_attention(
+        q,
+        k,
+        v,
+        guide_q,
+        guide_k,
+        pad_k,
+        pad_v,
+        pad_count as f32,
+        heads,
+    ))
+}
+
 /// `[M, L, C]` with the cells of each of the `M` in another order; `None` where no kernel does it.
 #[must_use]
 pub fn reorder(x: &Tensor<3>, order: &CellOrder) -> Option<Tensor<3>> {
-    if !matches!(x.device().as_dispatch(), DispatchDevice::Flex(_)) {
+    if !is_shared_by_cores(&x.device()) {
         return None;
     }
     let x = x.clone().into_dispatch();

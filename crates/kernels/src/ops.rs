@@ -151,6 +151,28 @@ pub(crate) trait Fused: Backend {
     fn fused_plus(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
         Self::float_add(a, b)
     }
+    /// `[N·T, g², C]` to `[N·(g/2)², T, C]`.
+    fn fused_pool_classes(_x: FloatTensor<Self>, _pairs: usize, _grid: usize) -> FloatTensor<Self> {
+        untrained()
+    }
+    /// `[M, T, C]` thrice, `[1, T, C]` twice and `[1, 1, C]` twice to `[M, T, C]`.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "operands of one operation: what dispatches them takes no arrays, and leaves expectations unmet"
+    )]
+    fn fused_class_attention(
+        _q: FloatTensor<Self>,
+        _k: FloatTensor<Self>,
+        _v: FloatTensor<Self>,
+        _guide_q: FloatTensor<Self>,
+        _guide_k: FloatTensor<Self>,
+        _pad_k: FloatTensor<Self>,
+        _pad_v: FloatTensor<Self>,
+        _pad_count: f32,
+        _heads: usize,
+    ) -> FloatTensor<Self> {
+        untrained()
+    }
     /// `[M, L, C]` with its cells in another order.
     fn fused_reorder(_x: FloatTensor<Self>, _order: CellOrder) -> FloatTensor<Self> {
         untrained()
@@ -262,6 +284,25 @@ impl Fused for Flex {
 
     fn fused_plus(a: FlexTensor, b: FlexTensor) -> FlexTensor {
         cpu::plus(a, b)
+    }
+
+    fn fused_pool_classes(x: FlexTensor, pairs: usize, grid: usize) -> FlexTensor {
+        cpu::pool_classes(&x, pairs, grid)
+    }
+
+    fn fused_class_attention(
+        q: FlexTensor,
+        k: FlexTensor,
+        v: FlexTensor,
+        guide_q: FlexTensor,
+        guide_k: FlexTensor,
+        pad_k: FlexTensor,
+        pad_v: FlexTensor,
+        pad_count: f32,
+        heads: usize,
+    ) -> FlexTensor {
+        let (guidance, pads) = ([&guide_q, &guide_k], [&pad_k, &pad_v]);
+        cpu::class_attention([&q, &k, &v], guidance, pads, pad_count, heads)
     }
 
     fn fused_reorder(x: FlexTensor, order: CellOrder) -> FlexTensor {

@@ -136,6 +136,47 @@ pub fn activate<const D: usize>(x: Tensor<D>, which: Activation) -> Tensor<D> {
     }
 }
 
+/// Cells `[N·T, g², C]` of `N` pairs, the means of `2 × 2` of them by place: `[N·(g/2)², T, C]`.
+#[must_use]
+pub fn pool_classes(x: Tensor<3>, pairs: usize, grid: usize) -> Tensor<3> {
+    let [sequences, _, width] = x.dims();
+    let (classes, half) = (sequences / pairs, grid / 2);
+    x.reshape([sequences * half, 2, half, 2, width])
+        .mean_dim(1)
+        .mean_dim(3)
+        .reshape([pairs, classes, half * half, width])
+        .swap_dims(1, 2)
+        .reshape([pairs * half * half, classes, width])
+}
+
+/// Linear attention among classes, see [`crate::class_attention`].
+#[must_use]
+pub fn class_attention(
+    [q, k, v]: [Tensor<3>; 3],
+    [guide_q, guide_k]: [Tensor<3>; 2],
+    [pad_k, pad_v]: [Tensor<3>; 2],
+    pad_count: usize,
+    heads: usize,
+) -> Tensor<3> {
+    let [places, classes, width] = q.dims();
+    // `elu(z) + 1`: `z + 1` above zero, `eᶻ` below.
+    let feature = |z: Tensor<3>| activation::relu(z.clone()) + z.clamp_max(0.0).exp();
+    let split = |x: Tensor<3>| {
+        let [n, length, _] = x.dims();
+        x.reshape([n, length, heads, width / heads]).swap_dims(1, 2)
+    };
+    let q = split(feature(q + guide_q));
+    let k = split(feature(k + guide_k));
+    let pad_k = split(feature(pad_k)) * pad_count as f64;
+    // Σₛ φ(kₛ) vₛᵀ and Σₛ φ(kₛ): [M, heads, d, d] and [M, heads, 1, d].
+    let products = k.clone().swap_dims(2, 3).matmul(split(v));
+    let products = products + pad_k.clone().swap_dims(2, 3).matmul(split(pad_v));
+    let totals = k.sum_dim(2) + pad_k;
+    let below = q.clone().matmul(totals.swap_dims(2, 3)) + 1e-6;
+    let out = q.matmul(products) / below;
+    out.swap_dims(1, 2).reshape([places, classes, width])
+}
+
 /// `x [N, O, H, W]` plus `onto [M, O, H, W]`, each of the `M` for as many of the `N` one after the other.
 #[must_use]
 pub fn onto(x: Tensor<4>, onto: Tensor<4>) -> Tensor<4> {

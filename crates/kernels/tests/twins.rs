@@ -335,3 +335,28 @@ fn threads_that_are_kept_awake_work_and_go_back_to_sleep() {
     let barrier = std::sync::Barrier::new(3);
     pool.broadcast(|_| barrier.wait());
 }
+
+#[test]
+fn classes_at_each_place_agree_with_their_twins() {
+    let device = Device::flex();
+    device.seed(5);
+    let random =
+        |shape: [usize; 3]| Tensor::<3>::random(shape, Distribution::Normal(0.0, 1.5), &device);
+    for (pairs, classes) in [(1, 7), (2, 1), (1, 300)] {
+        let grid = 6;
+        let cells = random([pairs * classes, grid * grid, 32]);
+        let ours = kernels::pool_classes(cells.clone(), pairs, grid).into_data();
+        let twin = plain::pool_classes(cells, pairs, grid).into_data();
+        ours.assert_approx_eq::<f32>(&twin, Tolerance::absolute(1e-6));
+        let (places, heads, pads) = (pairs * 9, 4, 256usize.saturating_sub(classes));
+        let qkv = [(); 3].map(|()| random([places, classes, 32]));
+        let guidance = [(); 2].map(|()| random([1, classes, 32]));
+        let pad = [(); 2].map(|()| random([1, 1, 32]));
+        let ours =
+            kernels::class_attention(qkv.clone(), guidance.clone(), pad.clone(), pads, heads);
+        let twin = plain::class_attention(qkv, guidance, pad, pads, heads);
+        let slack = Tolerance::absolute(1e-5).set_relative(1e-4);
+        ours.into_data()
+            .assert_approx_eq::<f32>(&twin.into_data(), slack);
+    }
+}

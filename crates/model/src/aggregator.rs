@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use burn::module::{Module, Param};
-use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 use mmovseg_kernels::{self as kernels, Activation, CellOrder, WindowBias};
 
@@ -249,41 +248,31 @@ impl ClassAttention {
         name: &str,
         observer: &mut dyn Observer,
     ) -> Tensor<3> {
-        let [m, classes, c] = s.dims();
+        let [_, classes, c] = s.dims();
         let attn = &self.attention;
-        let heads = attn.heads;
         let n = self.norm1.forward(s.clone());
-        // A linear layer of `[n | text]`: what text adds is the same at every location.
-        let guided =
-            |linear: &Linear| linear.part(n.clone(), 0) + linear.part_with_bias(text.clone(), c);
-        let q = split_heads(feature(guided(&attn.q)), heads);
-        let k = split_heads(feature(guided(&attn.k)), heads);
-        let v = split_heads(attn.v.forward(n.clone()), heads);
-        // Σₛ φ(kₛ) vₛᵀ and Σₛ φ(kₛ): [M, heads, d, d] and [M, heads, 1, d].
-        let mut sum_kv = k.clone().swap_dims(2, 3).matmul(v);
-        let mut sum_k = k.sum_dim(2);
-        if classes < self.class_pad {
-            let weight = (self.class_pad - classes) as f64;
-            let n = self.norm1.forward(self.padding_tokens.val());
-            let guided = Tensor::cat(vec![n.clone(), self.padding_guidance.val()], 2);
-            let k = split_heads(feature(attn.k.forward(guided)), heads) * weight;
-            let v = split_heads(attn.v.forward(n), heads);
-            sum_kv = sum_kv + k.clone().swap_dims(2, 3).matmul(v);
-            sum_k = sum_k + k;
-        }
-        let below = q.clone().matmul(sum_k.swap_dims(2, 3)) + 1e-6;
-        let out = merge_heads(q.matmul(sum_kv) / below).reshape([m, classes, c]);
+        // A linear layer of `[n | text]`, by parts: what text adds is the same at every location.
+        let [guide_q, guide_k] =
+            [&attn.q, &attn.k].map(|linear| linear.part_with_bias(text.clone(), c));
+        let pad = self.norm1.forward(self.padding_tokens.val());
+        let guided = Tensor::cat(vec![pad.clone(), self.padding_guidance.val()], 2);
+        let out = kernels::class_attention(
+            [
+                attn.q.part(n.clone(), 0),
+                attn.k.part(n.clone(), 0),
+                attn.v.forward(n),
+            ],
+            [guide_q, guide_k],
+            [attn.k.forward(guided), attn.v.forward(pad)],
+            self.class_pad.saturating_sub(classes),
+            attn.heads,
+        );
         see(observer, &format!("{name}.class_attn_valid"), &out);
-        let s = s + out;
+        let s = kernels::plus(out, s);
         let n = self.norm2.forward(s.clone());
         let hidden = self.mlp_in.activated(n, Activation::Relu);
         self.mlp_out.onto(hidden, s)
     }
-}
-
-/// `elu(z) + 1`: `z + 1` above zero, `eᶻ` below.
-fn feature(z: Tensor<3>) -> Tensor<3> {
-    relu(z.clone()) + z.clamp_max(0.0).exp()
 }
 
 /// One aggregator layer.
@@ -353,14 +342,7 @@ impl AggregatorLayer {
         let [nt, cells, c] = x.dims();
         let classes = nt / n;
         let half = self.grid / 2;
-        let pooled = x
-            .reshape([nt * half, 2, half, 2, c])
-            .mean_dim(1)
-            .mean_dim(3)
-            .reshape([n, classes, half * half, c]);
-        let sequences = pooled
-            .swap_dims(1, 2)
-            .reshape([n * half * half, classes, c]);
+        let sequences = kernels::pool_classes(x, n, self.grid);
         let mixed = self.attention.forward(sequences, text, name, observer);
         let map = mixed
             .reshape([n, half * half, classes, c])

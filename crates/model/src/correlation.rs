@@ -1,14 +1,18 @@
 //! Cost volumes of text against pixels and their fusion, `query_guided` (spec §8).
 
 use burn::tensor::Tensor;
-use mmovseg_kernels::Activation;
+use mmovseg_kernels::{self as kernels, Activation};
 
 use crate::layers::{Conv, normalise};
 use crate::observe::{Observer, see};
 
 /// Cosine of every class with every cell: `[N, g², E]` and `[T, E]` to `[N, T, g²]`.
 pub fn cosine(features: Tensor<3>, text: Tensor<2>) -> Tensor<3> {
-    let features = normalise(features, 2);
+    unit_cosine(normalise(features, 2), text)
+}
+
+/// The same for features of unit length.
+pub(crate) fn unit_cosine(features: Tensor<3>, text: Tensor<2>) -> Tensor<3> {
     let text = normalise(text, 1);
     let [n, cells, width] = features.dims();
     let [classes, _] = text.dims();
@@ -40,7 +44,7 @@ pub(crate) fn fuse(
     see_volume(observer, "corr.dino_embed_sigmoid", &d, n);
     let fused = fusion.activated(Tensor::cat(vec![a.clone(), d], 1), Activation::Sigmoid);
     see_volume(observer, "corr.fused_sigmoid", &fused, n);
-    let volume = fused + a;
+    let volume = kernels::plus(fused, a);
     see_volume(observer, "corr.embed", &volume, n);
     volume
 }

@@ -4,15 +4,15 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use mmovseg_kernels::Activation;
+use mmovseg_kernels::{self as kernels, Activation};
 
 use crate::aggregator::AggregatorLayer;
 use crate::config::ModelConfig;
-use crate::correlation::{cosine, fuse};
+use crate::correlation::{fuse, unit_cosine};
 use crate::decoder::DecoderStage;
-use crate::layers::{Conv, Linear, to_map, tokens};
+use crate::layers::{Conv, Linear, normalise, to_map, tokens};
 use crate::network::{ClipMaps, DinoMaps};
-use crate::observe::{Observer, see};
+use crate::observe::{Observer, Silent, see};
 
 /// Classes decoded at once for one tile pair. The decoder treats classes apart, so cutting the list
 /// is exact; 16 keep the widest buffer of the released models below 48 MB (spec §16.2).
@@ -21,11 +21,11 @@ const DECODED_CLASSES_MAX: usize = 16;
 /// What the head knows of `N` pairs before any word.
 #[derive(Clone)]
 pub struct Ground {
-    /// CLIP's dense features, not normalised, `[N, g², E]`.
+    /// CLIP's dense features, of unit length, `[N, g², E]`.
     clip: Tensor<3>,
     /// DINO's, likewise.
     dino: Tensor<3>,
-    /// Embeddings of the pixels, `[N, 16 g², P]`, where the model has them.
+    /// Embeddings of the pixels, of unit length, `[N, 16 g², P]`, where the model has them.
     pub(crate) pixels: Option<Tensor<3>>,
     /// Guides the aggregator: `[N, g², G]`, not normalised.
     appearance: Tensor<3>,
@@ -144,9 +144,9 @@ impl Head {
         let dino0 = guide(&of_dino[0], &dino.coarse, "guid.dino_dec0");
         let dino1 = guide(&of_dino[1], &dino.fine, "guid.dino_dec1");
         Ground {
-            clip: clip.dense.clone(),
-            dino: tokens(dino.down.clone()),
-            pixels: dino.pixels.clone(),
+            clip: normalise(clip.dense.clone(), 2),
+            dino: normalise(tokens(dino.down.clone()), 2),
+            pixels: dino.pixels.clone().map(|pixels| normalise(pixels, 2)),
             appearance: tokens(appearance),
             decoder: [
                 self.decoder1.shared(clip0, dino0),
@@ -162,18 +162,24 @@ impl Head {
         text: Tensor<2>,
         observer: &mut dyn Observer,
     ) -> Tensor<3> {
-        let volume = fuse(
-            cosine(ground.clip.clone(), text.clone()),
-            cosine(ground.dino.clone(), text),
-            self.grid,
-            [&self.conv1, &self.conv2, &self.fusion_corr],
-            observer,
-        );
-        let x = tokens(volume);
-        match self.layers.first() {
-            Some(first) => first.within_classes(x, ground.appearance.clone(), "agg0", observer),
-            None => x,
+        let clip = unit_cosine(ground.clip.clone(), text.clone());
+        let dino = unit_cosine(ground.dino.clone(), text);
+        let whole = |clip: Tensor<3>, dino: Tensor<3>, observer: &mut dyn Observer| {
+            let convs = [&self.conv1, &self.conv2, &self.fusion_corr];
+            let x = tokens(fuse(clip, dino, self.grid, convs, observer));
+            match self.layers.first() {
+                Some(first) => first.within_classes(x, ground.appearance.clone(), "agg0", observer),
+                None => x,
+            }
+        };
+        let [n, classes, _] = clip.dims();
+        if n > 1 || observer.wants_tensors() {
+            return whole(clip, dino, observer);
         }
+        by_classes(&clip.device(), classes, classes, |first, count| {
+            let cut = |cosines: &Tensor<3>| cosines.clone().narrow(1, first, count);
+            whole(cut(&clip), cut(&dino), &mut Silent)
+        })
     }
 
     /// Logits `[N, T, 4g, 4g]` without what the pixels add, from [`Volumes::cells`] and text `[T, E]`.
@@ -193,11 +199,19 @@ impl Head {
         let text = text.reshape([1, classes, width]);
         see(observer, "guid.text", &text);
 
+        let is_whole = n > 1 || observer.wants_tensors();
+        let device = cells.device();
         let mut x = cells;
         for (i, layer) in self.layers.iter().enumerate() {
             let name = format!("agg{i}");
-            if i > 0 {
-                x = layer.within_classes(x, ground.appearance.clone(), &name, observer);
+            let appearance = &ground.appearance;
+            if i > 0 && is_whole {
+                x = layer.within_classes(x, appearance.clone(), &name, observer);
+            } else if i > 0 {
+                x = by_classes(&device, classes, classes, |first, count| {
+                    let x = x.clone().narrow(0, first, count);
+                    layer.within_classes(x, appearance.clone(), &name, &mut Silent)
+                });
             }
             x = layer.across_classes(x, text.clone(), &name, observer);
         }
@@ -209,20 +223,38 @@ impl Head {
             let x = self.decoder2.forward(up, fine, "dec2", observer);
             self.head.forward(x)
         };
-        let logits = if n == 1 && classes > DECODED_CLASSES_MAX && !observer.wants_tensors() {
-            let parts = (0..classes)
-                .step_by(DECODED_CLASSES_MAX)
-                .map(|start| {
-                    let count = DECODED_CLASSES_MAX.min(classes - start);
-                    decode(x.clone().narrow(0, start, count), observer)
-                })
-                .collect();
-            Tensor::cat(parts, 0)
-        } else {
+        let logits = if is_whole {
             decode(x, observer)
+        } else {
+            by_classes(&device, classes, DECODED_CLASSES_MAX, |first, count| {
+                decode(x.clone().narrow(0, first, count), &mut Silent)
+            })
         };
         logits.reshape([n, classes, 4 * grid, 4 * grid])
     }
+}
+
+/// `f(first, count)` of all classes, put together: one at a time on the CPU, whose cores then each keep what a class
+/// is in their own cache; else `most` at a time.
+fn by_classes<const D: usize>(
+    device: &Device,
+    classes: usize,
+    most: usize,
+    f: impl Fn(usize, usize) -> Tensor<D> + Send + Sync,
+) -> Tensor<D> {
+    let most = if kernels::is_shared_by_cores(device) {
+        1
+    } else {
+        most.max(1)
+    };
+    if classes <= most {
+        return f(0, classes);
+    }
+    let count = |part: usize| most.min(classes - part * most);
+    let parts = kernels::side_by_side(device, classes.div_ceil(most), |part| {
+        f(part * most, count(part))
+    });
+    Tensor::cat(parts, 0)
 }
 
 /// Rows to unit length, without an epsilon (spec §9).

@@ -363,7 +363,7 @@ impl MmOvSeg {
         let by_pixels = self.pixel_head.as_ref().zip(ground.pixels.clone());
         Volumes {
             cells: self.fusion.volumes(ground, text.clone(), observer),
-            pixels: by_pixels.map(|(head, pixels)| head.logits(head.cosine(pixels, text))),
+            pixels: by_pixels.map(|(head, pixels)| head.logits(head.unit_cosine(pixels, text))),
         }
     }
 

@@ -5,7 +5,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use mmovseg_kernels::{self as kernels, Activation};
 
-use crate::correlation::cosine;
+use crate::correlation::{cosine, unit_cosine};
 use crate::layers::{Conv, GroupNorm, Linear, Upsample, constant};
 
 /// What pixels add to the fine guidance: pairs of pixels, then two rounds of their neighbours.
@@ -191,6 +191,11 @@ impl PixelHead {
     /// Cosines of text `[T, E]` with embeddings `[N, L, embed]`, `[N, T, L]`.
     pub fn cosine(&self, pixels: Tensor<3>, text: Tensor<2>) -> Tensor<3> {
         cosine(pixels, self.text.forward(text))
+    }
+
+    /// The same for embeddings of unit length.
+    pub fn unit_cosine(&self, pixels: Tensor<3>, text: Tensor<2>) -> Tensor<3> {
+        unit_cosine(pixels, self.text.forward(text))
     }
 
     /// What these cosines add to logits.

@@ -3,7 +3,8 @@
 use burn::backend::flex::{FlexTensor, Layout};
 use burn::tensor::{Bytes, DType, Shape};
 
-use super::math::{LANES, exp, max};
+use super::math::{LANES, exp, fold, max};
+use super::narrow;
 use super::product::{Panels, Place, product};
 use super::{
     PARALLEL_PRODUCTS, add, each, each_of, forward_strides, threads, vectorised, with_buffer, zeros,
@@ -157,6 +158,27 @@ impl Queries<'_> {
         let bias = bias.map(|bias| bias.of(sequence));
         let span = keys.div_ceil(keys.div_ceil(KEYS).max(1));
         let all = sums.len() / heads.max(1);
+        if keys > 0 && keys <= KEYS && q.shape[3].max(width) <= narrow::WIDTH_MOST {
+            for head in 0..heads {
+                let (queries, at) = q.head(sequence, head);
+                let narrow = narrow::Head {
+                    q: (queries, at.cut(first, all)),
+                    k: k.head(sequence, head),
+                    v: v.head(sequence, head),
+                    scale,
+                    bias: bias.map(|bias| &bias[first * keys..]),
+                };
+                let into = Place {
+                    start: head * width,
+                    shape: [all, width],
+                    step: [row, 1],
+                };
+                narrow.run((out, into), |query, sum| {
+                    sums[query * heads + head] = sum.most + sum.total.ln();
+                });
+            }
+            return;
+        }
         let most = queries(all, span);
         let mut so_far = vec![SoftmaxRow::EMPTY; all];
         with_buffer(most * span, |scores| {
@@ -186,7 +208,7 @@ impl Queries<'_> {
                                         add(row, &bias[start..start + count]);
                                     }
                                 }
-                                exponentials(scores, so_far);
+                                exponentials(scores, count, count, so_far);
                                 let into = Place {
                                     start: begin * row + head * width,
                                     shape: [rows, width],
@@ -218,18 +240,18 @@ impl Queries<'_> {
 /// What a row's softmax knows after the keys that it has seen so far (after Milakov and Gimelshein, "Online
 /// normalizer calculation for softmax", 2018).
 #[derive(Clone, Copy)]
-struct SoftmaxRow {
+pub(super) struct SoftmaxRow {
     /// The largest score.
-    most: f32,
+    pub most: f32,
     /// Sum of the exponentials of the scores less `most`.
-    total: f32,
+    pub total: f32,
     /// What the last block of keys turned the exponentials before it into: they were taken from a smaller
     /// `most`.
     shrink: f32,
 }
 
 impl SoftmaxRow {
-    const EMPTY: Self = Self {
+    pub const EMPTY: Self = Self {
         most: f32::NEG_INFINITY,
         total: 0.0,
         shrink: 0.0,
@@ -237,26 +259,31 @@ impl SoftmaxRow {
 }
 
 /// The exponentials of a block of keys' scores in place, row by row, less the largest score of the row so
-/// far.
-fn exponentials(scores: &mut [f32], so_far: &mut [SoftmaxRow]) {
-    let keys = scores.len() / so_far.len().max(1);
+/// far; from one row to the next are `step` values.
+pub(super) fn exponentials(
+    scores: &mut [f32],
+    step: usize,
+    keys: usize,
+    so_far: &mut [SoftmaxRow],
+) {
     vectorised(
         #[inline(always)]
         |fused| {
-            let rows = scores.chunks_exact_mut(keys.max(1));
+            let rows = scores.chunks_exact_mut(step.max(1));
             for (row, state) in rows.zip(so_far) {
+                let row = &mut row[..keys];
                 let most = max(row).max(state.most);
                 let mut lanes = [0.0f32; LANES];
                 let mut chunks = row.chunks_exact_mut(LANES);
                 for chunk in &mut chunks {
                     for (value, lane) in chunk.iter_mut().zip(&mut lanes) {
-                        *value = exp(*value - most, fused);
+                        *value = share(*value - most, fused);
                         *lane += *value;
                     }
                 }
-                let mut total: f32 = lanes.iter().sum();
+                let mut total = fold(lanes, |a, b| a + b);
                 for value in chunks.into_remainder() {
-                    *value = exp(*value - most, fused);
+                    *value = share(*value - most, fused);
                     total += *value;
                 }
                 let shrink = exp(state.most - most, fused);
@@ -268,6 +295,14 @@ fn exponentials(scores: &mut [f32], so_far: &mut [SoftmaxRow]) {
             }
         },
     );
+}
+
+/// `eˣ`, zero where it is nothing beside the largest share, 1: of keys that a mask hides, whose products with values would
+/// be numbers so small that each costs a processor a hundred steps.
+#[inline(always)]
+fn share(x: f32, fused: bool) -> f32 {
+    let share = exp(x, fused);
+    if x < -60.0 { 0.0 } else { share }
 }
 
 /// Gradients of q, k and v. `out` and `sums` are what [`attention`] gave; the scores are computed
@@ -368,4 +403,20 @@ fn dot(a: (&[f32], Place), b: (&[f32], Place), row: usize) -> f32 {
         m.0[m.1.start + row * m.1.step[0] + column * m.1.step[1]]
     };
     (0..a.1.shape[1]).map(|c| value(a, c) * value(b, c)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::share;
+
+    #[test]
+    fn hidden_keys_have_no_share_and_no_number_is_smaller_than_a_processor_likes() {
+        for fused in [false, true] {
+            assert_eq!(share(-100.0, fused), 0.0);
+            assert_eq!(share(-1e30, fused), 0.0);
+            assert_eq!(share(f32::NEG_INFINITY, fused), 0.0);
+            assert!(share(-59.0, fused) > 1e-27);
+            assert!((share(0.0, fused) - 1.0).abs() < 1e-6);
+        }
+    }
 }

@@ -35,14 +35,16 @@ pub(super) fn groups(output: usize) -> Vec<usize> {
 impl Packed {
     pub fn new(weight: &[f32], output: usize, taps: usize) -> Self {
         let groups = groups(output);
-        let mut values = Vec::with_capacity(weight.len());
-        let mut rest = weight;
+        let mut values = vec![0.0f32; weight.len()];
+        let (mut rest, mut from) = (&mut values[..], weight);
         for &group in &groups {
-            let (these, others) = rest.split_at(group * taps);
-            for tap in 0..taps {
-                values.extend(these.iter().skip(tap).step_by(taps.max(1)));
+            let (into, others) = rest.split_at_mut(group * taps);
+            let (these, more) = from.split_at(group * taps);
+            for (member, channel) in these.chunks_exact(taps.max(1)).enumerate() {
+                let into = into[member..].iter_mut().step_by(group);
+                into.zip(channel).for_each(|(to, weight)| *to = *weight);
             }
-            rest = others;
+            (rest, from) = (others, more);
         }
         Self { groups, values }
     }

@@ -3,11 +3,13 @@
 
 mod activation;
 mod attention;
+mod classes;
 mod conv;
 mod direct;
 
 mod linear;
 mod math;
+mod narrow;
 mod norm;
 mod patch;
 mod product;
@@ -16,6 +18,7 @@ mod winograd;
 
 pub(crate) use activation::{activate, activate_backward};
 pub(crate) use attention::{attention, attention_backward};
+pub(crate) use classes::{class_attention, pool_classes};
 pub(crate) use conv::{conv, conv_backward};
 pub(crate) use linear::{linear, linear_backward, linear_onto};
 pub(crate) use norm::{group_norm, group_norm_backward, layer_norm, layer_norm_backward};
@@ -29,7 +32,7 @@ use burn::tensor::{Bytes, DType, Shape};
 use pulp::{Simd, WithSimd};
 
 /// Elements below which threads cost more than they save.
-const PARALLEL_ELEMENTS: usize = 1 << 15;
+const PARALLEL_ELEMENTS: usize = 1 << 13;
 /// Multiplications below which threads cost more than they save.
 const PARALLEL_PRODUCTS: usize = 1 << 18;
 /// Values of a line of the cache.
@@ -82,9 +85,14 @@ fn forward_strides(tensor: FlexTensor) -> FlexTensor {
 
 /// Adds the values of a slice to those of another.
 fn add(sums: &mut [f32], values: &[f32]) {
-    for (sum, value) in sums.iter_mut().zip(values) {
-        *sum += value;
-    }
+    vectorised(
+        #[inline(always)]
+        |_| {
+            for (sum, value) in sums.iter_mut().zip(values) {
+                *sum += value;
+            }
+        },
+    );
 }
 
 /// Zeros, see [`repeated`].
@@ -147,7 +155,11 @@ fn in_parts(values: &mut [f32], unit: usize, f: impl Fn(usize, &mut [f32]) + Syn
 }
 
 /// `f(i)` for `0..count`, side by side where `is_much`.
-fn each<T: Send>(count: usize, is_much: bool, f: impl Fn(usize) -> T + Send + Sync) -> Vec<T> {
+pub(crate) fn each<T: Send>(
+    count: usize,
+    is_much: bool,
+    f: impl Fn(usize) -> T + Send + Sync,
+) -> Vec<T> {
     #[cfg(not(target_arch = "wasm32"))]
     if is_much && count > 1 && threads() > 1 {
         use rayon::prelude::*;

@@ -38,13 +38,26 @@ pub(crate) fn layer_norm(
     tensor(out, x.layout().shape().to_vec())
 }
 
+/// Values whose mean and squares are summed while they are in a core's first cache.
+const NEAR: usize = 2048;
+
 /// Mean of a row and one over its deviation.
+///
+/// A long row comes from memory once, part by part (after Chan, Golub and LeVeque, "Updating formulae and a pairwise
+/// algorithm for computing sample variances", 1979).
 #[inline(always)]
 fn moments(x: &[f32], eps: f32) -> (f32, f32) {
-    let n = x.len() as f32;
-    let mean = sum(x.len(), |i| x[i]) / n;
-    let variance = sum(x.len(), |i| (x[i] - mean) * (x[i] - mean)) / n;
-    (mean, 1.0 / (variance + eps).sqrt())
+    let (mut mean, mut squares, mut count) = (0.0f32, 0.0f32, 0.0f32);
+    for part in x.chunks(NEAR) {
+        let n = part.len() as f32;
+        let own = sum(part.len(), |i| part[i]) / n;
+        let own_squares = sum(part.len(), |i| (part[i] - own) * (part[i] - own));
+        let (apart, all) = (own - mean, count + n);
+        mean += apart * (n / all);
+        squares += own_squares + apart * apart * (count * n / all);
+        count = all;
+    }
+    (mean, 1.0 / (squares / count.max(1.0) + eps).sqrt())
 }
 
 /// Gradients of x, gamma and beta.

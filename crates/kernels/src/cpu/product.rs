@@ -48,7 +48,7 @@ impl Place {
     }
 
     /// Where element `(row, column)` is.
-    fn at(self, row: usize, column: usize) -> usize {
+    pub fn at(self, row: usize, column: usize) -> usize {
         self.start + row * self.step[0] + column * self.step[1]
     }
 }

@@ -1,0 +1,133 @@
+//! What classes do with one another at each place: few numbers, but a dozen operations of Burn's, each of which one
+//! core would do alone.
+
+use burn::backend::flex::FlexTensor;
+
+use super::math::exp;
+use super::{contiguous, in_parts, tensor, values, vectorised, zeros};
+
+/// Cells `[N·T, g², C]` of `N` pairs, the means of `2 × 2` of them by place: `[N·(g/2)², T, C]`.
+pub(crate) fn pool_classes(x: &FlexTensor, pairs: usize, grid: usize) -> FlexTensor {
+    let x = contiguous(x);
+    let [sequences, _, width] = x.layout().shape().to_vec()[..] else {
+        unreachable!("three axes")
+    };
+    let (classes, half) = (sequences / pairs.max(1), grid / 2);
+    let from = values(&x);
+    let mut out = zeros(pairs * half * half * classes * width);
+    in_parts(&mut out, width.max(1), |first, part| {
+        for (i, mean) in part.chunks_exact_mut(width.max(1)).enumerate() {
+            let at = first / width + i;
+            let (place, class) = (at / classes, at % classes);
+            let (pair, row, column) = (place / (half * half), place / half % half, place % half);
+            let cell = |dy: usize, dx: usize| {
+                let cell = (2 * row + dy) * grid + 2 * column + dx;
+                &from[((pair * classes + class) * grid * grid + cell) * width..][..width]
+            };
+            let [a, b, c, d] = [cell(0, 0), cell(0, 1), cell(1, 0), cell(1, 1)];
+            for i in 0..width {
+                mean[i] = 0.25 * ((a[i] + c[i]) + (b[i] + d[i]));
+            }
+        }
+    });
+    tensor(out, [pairs * half * half, classes, width])
+}
+
+/// Linear attention, see [`crate::class_attention`]: `q`, `k`, `v` `[M, T, C]`, guidance `[1, T, C]`, pads
+/// `[1, 1, C]`.
+pub(crate) fn class_attention(
+    qkv: [&FlexTensor; 3],
+    guidance: [&FlexTensor; 2],
+    pads: [&FlexTensor; 2],
+    pad_count: f32,
+    heads: usize,
+) -> FlexTensor {
+    let [q, k, v] = qkv.map(contiguous);
+    let guidance = guidance.map(contiguous);
+    let pads = pads.map(contiguous);
+    let shape = q.layout().shape().to_vec();
+    let [places, classes, width] = shape[..] else {
+        unreachable!("three axes")
+    };
+    let (q, k, v) = (values(&q), values(&k), values(&v));
+    let [guide_q, guide_k] = guidance.each_ref().map(values);
+    let [pad_k, pad_v] = pads.each_ref().map(values);
+    let (sequence, depth) = (classes * width, width / heads);
+    let mut out = zeros(places * sequence);
+    in_parts(&mut out, sequence.max(1), |first, part| {
+        // Of one place: φ(q) and φ(k) of all classes, and for each head Σ φ(k) vᵀ and Σ φ(k).
+        let mut features = [vec![0.0f32; sequence], vec![0.0f32; sequence]];
+        let mut pad = vec![0.0f32; width];
+        let mut products = vec![0.0f32; width * depth];
+        let mut totals = vec![0.0f32; width];
+        vectorised(
+            #[inline(always)]
+            |fused| {
+                for (pad, value) in pad.iter_mut().zip(pad_k) {
+                    *pad = feature(*value, fused) * pad_count;
+                }
+                for (i, out) in part.chunks_exact_mut(sequence).enumerate() {
+                    let at = first + i * sequence;
+                    let own = [&q[at..at + sequence], &k[at..at + sequence]];
+                    let v = &v[at..at + sequence];
+                    let [q, k] = &mut features;
+                    for ((to, own), guide) in [&mut *q, &mut *k]
+                        .into_iter()
+                        .zip(own)
+                        .zip([guide_q, guide_k])
+                    {
+                        for ((to, own), guide) in to.iter_mut().zip(own).zip(guide) {
+                            *to = feature(*own + *guide, fused);
+                        }
+                    }
+                    totals.copy_from_slice(&pad);
+                    for row in k.chunks_exact(width) {
+                        for (total, value) in totals.iter_mut().zip(row) {
+                            *total += *value;
+                        }
+                    }
+                    for head in 0..heads {
+                        let of = head * depth..(head + 1) * depth;
+                        let products = &mut products[of.start * depth..of.end * depth];
+                        for (row, pad) in products.chunks_exact_mut(depth).zip(&pad[of.clone()]) {
+                            for (sum, value) in row.iter_mut().zip(&pad_v[of.clone()]) {
+                                *sum = *pad * *value;
+                            }
+                        }
+                        for (k, v) in k.chunks_exact(width).zip(v.chunks_exact(width)) {
+                            let v = &v[of.clone()];
+                            for (row, k) in products.chunks_exact_mut(depth).zip(&k[of.clone()]) {
+                                for (sum, value) in row.iter_mut().zip(v) {
+                                    *sum += *k * *value;
+                                }
+                            }
+                        }
+                        for (q, out) in q.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
+                            let (q, out) = (&q[of.clone()], &mut out[of.clone()]);
+                            let mut below = 1e-6f32;
+                            for (q, total) in q.iter().zip(&totals[of.clone()]) {
+                                below += *q * *total;
+                            }
+                            out.fill(0.0);
+                            for (row, q) in products.chunks_exact(depth).zip(q) {
+                                for (out, product) in out.iter_mut().zip(row) {
+                                    *out += *q * *product;
+                                }
+                            }
+                            for out in out.iter_mut() {
+                                *out /= below;
+                            }
+                        }
+                    }
+                }
+            },
+        );
+    });
+    tensor(out, shape)
+}
+
+/// `elu(z) + 1`.
+#[inline(always)]
+fn feature(z: f32, fused: bool) -> f32 {
+    z.max(0.0) + exp(z.min(0.0), fused)
+}
