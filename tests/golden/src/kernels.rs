@@ -86,6 +86,8 @@ pub async fn check_kernels(device: Device, seed: u64, cases: usize) {
         norms(&mut dice).await;
         patches(&mut dice).await;
         activations(&mut dice).await;
+        classes(&mut dice).await;
+        moves(&mut dice).await;
     }
 }
 
@@ -380,6 +382,58 @@ async fn activations(dice: &mut Dice) {
     let shape = [dice.below(60), dice.below(60)];
     let [x0, x1] = dice.random(shape).map(|x| x * 4.0);
     every_activation([x0, x1], 1e-5).await;
+}
+
+async fn classes(dice: &mut Dice) {
+    let [pairs, classes, half, heads] =
+        [dice.below(2), dice.below(9), dice.below(5), dice.below(4)];
+    let (grid, width) = (2 * half, heads * dice.below(12));
+    let what = format!("{pairs} x {classes} classes of {width} on {grid} x {grid}");
+    let [x0, x1] = dice.random([pairs * classes, grid * grid, width]);
+    let ours = kernels::pool_classes(x0, pairs, grid);
+    let twin = plain::pool_classes(x1, pairs, grid);
+    compare(&format!("pooled {what}"), ours, twin, 1e-5).await;
+    let places = pairs * half * half;
+    let turned = |operands: [Both<3>; 3]| {
+        let [[a0, a1], [b0, b1], [c0, c1]] = operands;
+        [[a0, b0, c0], [a1, b1, c1]]
+    };
+    let [qkv0, qkv1] = turned([(); 3].map(|()| dice.random([places, classes, width])));
+    let [[q0, k0, _], [q1, k1, _]] = turned([(); 3].map(|()| dice.random([1, classes, width])));
+    let [[a0, b0, _], [a1, b1, _]] = turned([(); 3].map(|()| dice.random([1, 1, width])));
+    let pads = 256 * usize::from(dice.coin());
+    let ours = kernels::class_attention(qkv0, [q0, k0], [a0, b0], pads, heads);
+    let twin = plain::class_attention(qkv1, [q1, k1], [a1, b1], pads, heads);
+    compare(&format!("attention among {what}"), ours, twin, 2e-4).await;
+}
+
+async fn moves(dice: &mut Dice) {
+    let [n, length, width] = [dice.below(4), dice.below(150), dice.below(40)];
+    let what = format!("{n} x {length} cells of {width}");
+    let [x0, x1] = dice.random([n, length, width]);
+    let [y0, y1] = dice.random([n, length, width]);
+    compare(
+        &format!("sums of {what}"),
+        kernels::plus(x0.clone(), y0),
+        x1.clone() + y1,
+        1e-6,
+    )
+    .await;
+    let mut cells: Vec<usize> = (0..length).collect();
+    cells.rotate_left(dice.below(length) - 1);
+    cells.swap(0, length / 2);
+    let picks: Vec<i32> = cells.iter().map(|&cell| cell as i32).collect();
+    // No kernel does it on a graphics card.
+    if let Some(ours) = kernels::reorder(&x0, &kernels::CellOrder::new(cells)) {
+        let picks = Tensor::from_data(TensorData::new(picks, [length]), &x1.device());
+        compare(
+            &format!("{what} in another order"),
+            ours,
+            x1.select(1, picks),
+            0.0,
+        )
+        .await;
+    }
 }
 
 async fn every_activation<const D: usize>([x0, x1]: Both<D>, slack: f32) {
