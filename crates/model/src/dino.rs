@@ -116,9 +116,15 @@ impl DinoBlock {
             None => attn.qkv.bias.val(),
         };
         let qkv = kernels::linear(n, attn.qkv.weight.val(), Some(bias));
-        // Queries, keys and values are views: heads are cut before the thirds, each of which lies in no one piece.
-        let heads = split_heads(qkv, 3 * attn.heads);
-        let third = |i: usize| heads.clone().narrow(1, i * attn.heads, attn.heads);
+        // On the CPU queries, keys and values are views: heads are cut before the thirds, each of which lies in no one
+        // piece. WebGPU refuses one buffer bound more than once where it may be written.
+        let width = qkv.dims()[2] / 3;
+        let heads = kernels::is_shared_by_cores(&qkv.device())
+            .then(|| split_heads(qkv.clone(), 3 * attn.heads));
+        let third = |i: usize| match &heads {
+            Some(heads) => heads.clone().narrow(1, i * attn.heads, attn.heads),
+            None => split_heads(qkv.clone().narrow(2, i * width, width), attn.heads),
+        };
         let (q, k) = match rotary {
             Some(rotary) => (rotary.apply(third(0)), rotary.apply(third(1))),
             None => (third(0), third(1)),
