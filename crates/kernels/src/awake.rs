@@ -1,6 +1,6 @@
 //! Keeps the CPU's threads from falling asleep between the operations of one pass.
 //!
-//! A pass of the default model shares work among the cores some four hundred times in under a tenth of a second. `rayon`'s threads
+//! A pass of the default model shares work among the cores hundreds of times in a tenth of a second. `rayon`'s threads
 //! look for work for a few microseconds and then sleep, and each time that one is woken the pass waits for the
 //! system's scheduler.
 
