@@ -145,7 +145,42 @@ struct Queries<'a> {
 }
 
 impl Queries<'_> {
-    fn run(self, [q, k, v]: [&Operand; 3], scale: f32, bias: Option<&WindowBias>) {
+    fn run(self, qkv: [&Operand; 3], scale: f32, bias: Option<&WindowBias>) {
+        let bias = bias.map(|bias| bias.of(self.sequence));
+        let [q, k, v] = qkv;
+        let keys = k.shape[2];
+        if keys > 0 && keys <= KEYS && q.shape[3].max(v.shape[3]) <= narrow::WIDTH_MOST {
+            self.with_narrow_heads(qkv, scale, bias);
+        } else {
+            self.with_panels(qkv, scale, bias);
+        }
+    }
+
+    fn with_narrow_heads(self, [q, k, v]: [&Operand; 3], scale: f32, bias: Option<&[f32]>) {
+        let [_, heads, _, _] = q.shape;
+        let (keys, width) = (k.shape[2], v.shape[3]);
+        let count = self.sums.len() / heads.max(1);
+        for head in 0..heads {
+            let (queries, at) = q.head(self.sequence, head);
+            let narrow = narrow::Head {
+                q: (queries, at.cut(self.first, count)),
+                k: k.head(self.sequence, head),
+                v: v.head(self.sequence, head),
+                scale,
+                bias: bias.map(|bias| &bias[self.first * keys..]),
+            };
+            let into = Place {
+                start: head * width,
+                shape: [count, width],
+                step: [heads * width, 1],
+            };
+            narrow.run((&mut *self.out, into), |query, sum| {
+                self.sums[query * heads + head] = sum.most + sum.total.ln();
+            });
+        }
+    }
+
+    fn with_panels(self, [q, k, v]: [&Operand; 3], scale: f32, bias: Option<&[f32]>) {
         let Self {
             sequence,
             first,
@@ -155,30 +190,8 @@ impl Queries<'_> {
         let [_, heads, _, _] = q.shape;
         let (keys, width) = (k.shape[2], v.shape[3]);
         let row = heads * width;
-        let bias = bias.map(|bias| bias.of(sequence));
         let span = keys.div_ceil(keys.div_ceil(KEYS).max(1));
         let all = sums.len() / heads.max(1);
-        if keys > 0 && keys <= KEYS && q.shape[3].max(width) <= narrow::WIDTH_MOST {
-            for head in 0..heads {
-                let (queries, at) = q.head(sequence, head);
-                let narrow = narrow::Head {
-                    q: (queries, at.cut(first, all)),
-                    k: k.head(sequence, head),
-                    v: v.head(sequence, head),
-                    scale,
-                    bias: bias.map(|bias| &bias[first * keys..]),
-                };
-                let into = Place {
-                    start: head * width,
-                    shape: [all, width],
-                    step: [row, 1],
-                };
-                narrow.run((out, into), |query, sum| {
-                    sums[query * heads + head] = sum.most + sum.total.ln();
-                });
-            }
-            return;
-        }
         let most = queries(all, span);
         let mut so_far = vec![SoftmaxRow::EMPTY; all];
         with_buffer(most * span, |scores| {

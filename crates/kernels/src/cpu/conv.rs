@@ -250,7 +250,7 @@ fn run(
         [sizes.images, sizes.output, area],
         bands,
         sizes.is_much(),
-        pixels_of,
+        |band| pixels_of(band).1,
         |image_index, band, out| {
             let image = &x[image_index * sizes.input * area..][..sizes.input * area];
             multiply(image, band, out);

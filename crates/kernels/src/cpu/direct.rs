@@ -6,10 +6,13 @@ use pulp::{Simd, WithSimd};
 use super::conv::Sizes;
 use super::{PAIR_MAX, pair, with_buffer};
 
+/// The most of [`channels`].
+const CHANNELS_MAX: usize = 12;
+
 /// Output channels whose sums are kept side by side: with two registers of pixels each, twelve of the sixteen
 /// registers that AVX2 and wasm have, or 24 of AVX-512's 32.
 pub(super) fn channels() -> usize {
-    if pair() == PAIR_MAX { 12 } else { 6 }
+    if pair() == PAIR_MAX { CHANNELS_MAX } else { 6 }
 }
 
 /// Taps that go by together: their weights and the addresses of their values are read again for each pair of
@@ -179,7 +182,7 @@ impl Job<'_> {
             9 => self.of::<9>(),
             10 => self.of::<10>(),
             11 => self.of::<11>(),
-            _ => self.of::<12>(),
+            _ => self.of::<CHANNELS_MAX>(),
         }
     }
 

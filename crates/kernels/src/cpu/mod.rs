@@ -268,22 +268,23 @@ fn pair() -> usize {
 }
 
 /// Maps `[images, planes, pixels]` that `f(image, band, parts)` writes band by band, side by side where `is_much`:
-/// `parts` are the band's pixels of each plane, and `pixels_of(band)` the first of a plane and their number. Each core
+/// `parts` are the band's pixels of each plane, and `pixels_of(band)` how many those are. Each core
 /// writes where its results belong: put together afterwards, they would cost the others a wait.
 fn in_bands(
     [images, planes, pixels]: [usize; 3],
     bands: usize,
     is_much: bool,
-    pixels_of: impl Fn(usize) -> (usize, usize),
+    pixels_of: impl Fn(usize) -> usize,
     f: impl Fn(usize, usize, &mut [&mut [f32]]) + Send + Sync,
 ) -> Vec<f32> {
     let mut out = zeros(images * planes * pixels);
     let mut jobs: Vec<(usize, Vec<&mut [f32]>)> = (0..images * bands)
         .map(|job| (job, Vec::with_capacity(planes)))
         .collect();
+    let counts: Vec<usize> = (0..bands).map(pixels_of).collect();
     for (map, mut rest) in out.chunks_exact_mut(pixels.max(1)).enumerate() {
-        for band in 0..bands {
-            let (part, others) = rest.split_at_mut(pixels_of(band).1);
+        for (band, &count) in counts.iter().enumerate() {
+            let (part, others) = rest.split_at_mut(count);
             jobs[map / planes * bands + band].1.push(part);
             rest = others;
         }

@@ -195,16 +195,14 @@ pub(crate) fn patches(
         [grid.images, planes, grid.cells() * wide],
         grid.bands(),
         grid.is_much(),
-        |band| {
-            let (first, rows) = grid.rows_of(band);
-            (first * grid.width * wide, rows * grid.width * wide)
-        },
+        |band| grid.rows_of(band).1 * grid.width * wide,
         |image, band, out| {
             let image = &x[image * grid.pixels()..][..grid.pixels()];
             let weight = (weight, Place::rows(channels, grid.taps()));
-            grid.with_tiles(image, grid.rows_of(band), |tiles, at| match (cells, out) {
-                (Cells::Map, out) => product_of_planes(out, bias, weight, (tiles, at)),
-                (Cells::Tokens, [out]) => {
+            grid.with_tiles(image, grid.rows_of(band), |tiles, at| match cells {
+                Cells::Map => product_of_planes(out, bias, weight, (tiles, at)),
+                Cells::Tokens => {
+                    let out = &mut *out[0];
                     if let Some(bias) = bias {
                         for token in out.chunks_exact_mut(channels) {
                             token.copy_from_slice(bias);
@@ -213,7 +211,6 @@ pub(crate) fn patches(
                     let into = cells.place(channels, at.shape[1], 0, at.shape[1]);
                     product((out, into), bias.is_some(), weight, (tiles, at), 1.0);
                 }
-                (Cells::Tokens, _) => unreachable!("tokens are one plane"),
             });
         },
     );
@@ -315,18 +312,13 @@ pub(crate) fn upsample(
     let x = Rows::new(x);
     let weight = contiguous(weight);
     let bias = contiguous(bias);
-    let bands = grid.bands();
     let taps = grid.taps();
     let tile_len = grid.kernel * grid.kernel;
-    let pixels_of = |band| {
-        let (first, rows) = grid.rows_of(band);
-        (first * grid.width * tile_len, rows * grid.width * tile_len)
-    };
     let out = in_bands(
         [grid.images, grid.planes, grid.cells() * tile_len],
-        bands,
+        grid.bands(),
         grid.is_much(),
-        pixels_of,
+        |band| grid.rows_of(band).1 * grid.width * tile_len,
         |image, band, out| {
             let (first, rows) = grid.rows_of(band);
             let count = rows * grid.width;
