@@ -163,15 +163,6 @@ pub fn is_shared_by_cores(device: &Device) -> bool {
     matches!(device.as_dispatch(), DispatchDevice::Flex(_))
 }
 
-/// `f(i)` for `0..count`: side by side on the cores of the CPU, one after the other on other devices.
-pub fn side_by_side<T: Send>(
-    device: &Device,
-    count: usize,
-    f: impl Fn(usize) -> T + Send + Sync,
-) -> Vec<T> {
-    cpu::each(count, is_shared_by_cores(device), f)
-}
-
 /// `softmax(d^-½ · q kᵀ + bias) v` for `[N, heads, L, d]`, without a buffer of all scores; `None` where no
 /// kernel does it: the caller has [`plain::attention`], and bounds the scores.
 #[must_use]

@@ -4,7 +4,7 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use mmovseg_kernels::{self as kernels, Activation};
+use mmovseg_kernels::Activation;
 
 use crate::aggregator::AggregatorLayer;
 use crate::config::ModelConfig;
@@ -12,7 +12,7 @@ use crate::correlation::{fuse, unit_cosine};
 use crate::decoder::DecoderStage;
 use crate::layers::{Conv, Linear, normalise, to_map, tokens};
 use crate::network::{ClipMaps, DinoMaps};
-use crate::observe::{Observer, Silent, see};
+use crate::observe::{Observer, see};
 
 /// Classes decoded at once for one tile pair. The decoder treats classes apart, so cutting the list
 /// is exact; 16 keep the widest buffer of the released models below 48 MB (spec §16.2).
@@ -162,24 +162,18 @@ impl Head {
         text: Tensor<2>,
         observer: &mut dyn Observer,
     ) -> Tensor<3> {
-        let clip = unit_cosine(ground.clip.clone(), text.clone());
-        let dino = unit_cosine(ground.dino.clone(), text);
-        let whole = |clip: Tensor<3>, dino: Tensor<3>, observer: &mut dyn Observer| {
-            let convs = [&self.conv1, &self.conv2, &self.fusion_corr];
-            let x = tokens(fuse(clip, dino, self.grid, convs, observer));
-            match self.layers.first() {
-                Some(first) => first.within_classes(x, ground.appearance.clone(), "agg0", observer),
-                None => x,
-            }
-        };
-        let [n, classes, _] = clip.dims();
-        if n > 1 || observer.wants_tensors() {
-            return whole(clip, dino, observer);
+        let volume = fuse(
+            unit_cosine(ground.clip.clone(), text.clone()),
+            unit_cosine(ground.dino.clone(), text),
+            self.grid,
+            [&self.conv1, &self.conv2, &self.fusion_corr],
+            observer,
+        );
+        let x = tokens(volume);
+        match self.layers.first() {
+            Some(first) => first.within_classes(x, ground.appearance.clone(), "agg0", observer),
+            None => x,
         }
-        by_classes(&clip.device(), classes, classes, |first, count| {
-            let cut = |cosines: &Tensor<3>| cosines.clone().narrow(1, first, count);
-            whole(cut(&clip), cut(&dino), &mut Silent)
-        })
     }
 
     /// Logits `[N, T, 4g, 4g]` without what the pixels add, from [`Volumes::cells`] and text `[T, E]`.
@@ -199,19 +193,11 @@ impl Head {
         let text = text.reshape([1, classes, width]);
         see(observer, "guid.text", &text);
 
-        let is_whole = n > 1 || observer.wants_tensors();
-        let device = cells.device();
         let mut x = cells;
         for (i, layer) in self.layers.iter().enumerate() {
             let name = format!("agg{i}");
-            let appearance = &ground.appearance;
-            if i > 0 && is_whole {
-                x = layer.within_classes(x, appearance.clone(), &name, observer);
-            } else if i > 0 {
-                x = by_classes(&device, classes, classes, |first, count| {
-                    let x = x.clone().narrow(0, first, count);
-                    layer.within_classes(x, appearance.clone(), &name, &mut Silent)
-                });
+            if i > 0 {
+                x = layer.within_classes(x, ground.appearance.clone(), &name, observer);
             }
             x = layer.across_classes(x, text.clone(), &name, observer);
         }
@@ -223,38 +209,20 @@ impl Head {
             let x = self.decoder2.forward(up, fine, "dec2", observer);
             self.head.forward(x)
         };
-        let logits = if is_whole {
-            decode(x, observer)
+        let logits = if n == 1 && classes > DECODED_CLASSES_MAX && !observer.wants_tensors() {
+            let parts = (0..classes)
+                .step_by(DECODED_CLASSES_MAX)
+                .map(|start| {
+                    let count = DECODED_CLASSES_MAX.min(classes - start);
+                    decode(x.clone().narrow(0, start, count), observer)
+                })
+                .collect();
+            Tensor::cat(parts, 0)
         } else {
-            by_classes(&device, classes, DECODED_CLASSES_MAX, |first, count| {
-                decode(x.clone().narrow(0, first, count), &mut Silent)
-            })
+            decode(x, observer)
         };
         logits.reshape([n, classes, 4 * grid, 4 * grid])
     }
-}
-
-/// `f(first, count)` of all classes, put together: one at a time on the CPU, whose cores then each keep what a class
-/// is in their own cache; else `most` at a time.
-fn by_classes<const D: usize>(
-    device: &Device,
-    classes: usize,
-    most: usize,
-    f: impl Fn(usize, usize) -> Tensor<D> + Send + Sync,
-) -> Tensor<D> {
-    let most = if kernels::is_shared_by_cores(device) {
-        1
-    } else {
-        most.max(1)
-    };
-    if classes <= most {
-        return f(0, classes);
-    }
-    let count = |part: usize| most.min(classes - part * most);
-    let parts = kernels::side_by_side(device, classes.div_ceil(most), |part| {
-        f(part * most, count(part))
-    });
-    Tensor::cat(parts, 0)
 }
 
 /// Rows to unit length, without an epsilon (spec §9).

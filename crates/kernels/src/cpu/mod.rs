@@ -155,11 +155,7 @@ fn in_parts(values: &mut [f32], unit: usize, f: impl Fn(usize, &mut [f32]) + Syn
 }
 
 /// `f(i)` for `0..count`, side by side where `is_much`.
-pub(crate) fn each<T: Send>(
-    count: usize,
-    is_much: bool,
-    f: impl Fn(usize) -> T + Send + Sync,
-) -> Vec<T> {
+fn each<T: Send>(count: usize, is_much: bool, f: impl Fn(usize) -> T + Send + Sync) -> Vec<T> {
     #[cfg(not(target_arch = "wasm32"))]
     if is_much && count > 1 && threads() > 1 {
         use rayon::prelude::*;
