@@ -3,10 +3,10 @@
 use burn::backend::flex::FlexTensor;
 
 use super::activation::activate_all;
-use super::product::{Panels, Place, product};
+use super::product::{Panels, Place, depth_of, panels_of, product};
 use super::{
-    PARALLEL_PRODUCTS, add, contiguous, each, forward_strides, in_parts, own, repeated, tensor,
-    values, zeros,
+    PARALLEL_PRODUCTS, add, contiguous, each, each_of, forward_strides, in_parts, own, pair,
+    repeated, tensor, threads, values, zeros,
 };
 use crate::Activation;
 
@@ -118,25 +118,19 @@ pub(crate) fn linear(
 ) -> FlexTensor {
     let mut shape = x.layout().shape().to_vec();
     let x = Rows::new(x);
-    let (weight, at) = matrix(weight);
     let bias = bias.map(contiguous);
-    let bias = bias.as_ref().map(values);
-    let [output, input] = at.shape;
-    debug_assert_eq!(shape.last(), Some(&input));
+    let output = weight.layout().shape()[0];
     let count = x.groups * x.rows();
-    let mut out = match bias {
-        Some(bias) => repeated(bias, count),
+    let mut out = match &bias {
+        Some(bias) => repeated(values(bias), count),
         None => zeros(count * output),
     };
-    Panels::with(weight.storage::<f32>(), at.transposed(), true, |weight| {
-        x.by_parts(&mut out, output, |rows, part| {
-            let into = Place::rows(rows.shape[0], output);
-            weight.product((part, into), bias.is_some(), (x.values(), rows), 1.0);
-            if let Some(activation) = activation {
-                activate_all(part, activation);
-            }
-        });
-    });
+    let ends = Ends {
+        onto: bias.is_some(),
+        bias: None,
+        activation,
+    };
+    products(&x, weight, &mut out, &ends);
     if let Some(last) = shape.last_mut() {
         *last = output;
     }
@@ -151,24 +145,119 @@ pub(crate) fn linear_onto(
     bias: &FlexTensor,
     onto: FlexTensor,
 ) -> FlexTensor {
-    let x = Rows::new(x);
-    let (weight, at) = matrix(weight);
     let bias = contiguous(bias);
-    let bias = values(&bias);
-    let output = at.shape[0];
     let mut onto = own(onto);
     let len = onto.layout().num_elements();
-    let onto_values = &mut onto.storage_mut::<f32>()[..len];
-    Panels::with(weight.storage::<f32>(), at.transposed(), true, |weight| {
-        x.by_parts(onto_values, output, |rows, part| {
-            for row in part.chunks_exact_mut(output) {
-                add(row, bias);
-            }
-            let into = Place::rows(rows.shape[0], output);
-            weight.product((part, into), true, (x.values(), rows), 1.0);
-        });
-    });
+    let ends = Ends {
+        onto: true,
+        bias: Some(values(&bias)),
+        activation: None,
+    };
+    products(
+        &Rows::new(x),
+        weight,
+        &mut onto.storage_mut::<f32>()[..len],
+        &ends,
+    );
     onto
+}
+
+/// What a product's results start from and how they end.
+struct Ends<'a> {
+    /// Whether they are added to what is there.
+    onto: bool,
+    /// What is added to each row besides.
+    bias: Option<&'a [f32]>,
+    activation: Option<Activation>,
+}
+
+impl Ends<'_> {
+    /// Before the products, for the columns of a row from `first` on.
+    fn start(&self, first: usize, row: &mut [f32]) {
+        if let Some(bias) = self.bias {
+            add(row, &bias[first..][..row.len()]);
+        }
+    }
+
+    /// After them, for any results.
+    fn finish(&self, results: &mut [f32]) {
+        if let Some(activation) = self.activation {
+            activate_all(results, activation);
+        }
+    }
+}
+
+/// Values of a weight above which a core's second cache does not hold it.
+const WIDE: usize = 1 << 18;
+
+/// `x Wᵀ` to rows of results. The cores share the columns where there are enough for each: the weights of a few of them come
+/// into panels and are used up while they are in that core's second cache. Else the cores share the rows.
+fn products(x: &Rows, weight: &FlexTensor, out: &mut [f32], ends: &Ends) {
+    let (weight, at) = matrix(weight);
+    let weight = weight.storage::<f32>();
+    let [output, input] = at.shape;
+    debug_assert_eq!(x.first.shape[1], input);
+    let is_wide = input * output >= WIDE && output >= threads() * panels_of(pair()) * pair();
+    if x.first.step[1] != 1 || !is_wide {
+        Panels::with(weight, at.transposed(), true, |weight| {
+            x.by_parts(out, output, |rows, part| {
+                for row in part.chunks_exact_mut(output) {
+                    ends.start(0, row);
+                }
+                let into = Place::rows(rows.shape[0], output);
+                weight.product((&mut *part, into), ends.onto, (x.values(), rows), 1.0);
+                ends.finish(part);
+            });
+        });
+        return;
+    }
+    let depth = depth_of(pair());
+    let is_much = out.len() * input >= PARALLEL_PRODUCTS;
+    each_of(by_columns(out, output), is_much, |(first, mut rows)| {
+        for row in &mut rows {
+            ends.start(first, row);
+        }
+        let count = rows.first().map_or(0, |row| row.len());
+        let at = at.cut(first, count).transposed();
+        for term in (0..input).step_by(depth) {
+            let onto = ends.onto || term > 0;
+            let depth = depth.min(input - term);
+            Panels::with(weight, at.cut(term, depth), false, |weight| {
+                for (group, rows) in rows.chunks_mut(x.rows().max(1)).enumerate() {
+                    let x_at = x.group(group).cut_columns(term, depth);
+                    weight.product_of_rows(rows, onto, (x.values(), x_at));
+                }
+            });
+        }
+        for row in rows {
+            ends.finish(row);
+        }
+    });
+}
+
+/// Rows of so many columns cut into as many parts for each core, of [`panels_of`] panels at most: the first column of each
+/// and its rows.
+fn by_columns(out: &mut [f32], columns: usize) -> Vec<(usize, Vec<&mut [f32]>)> {
+    let panels = columns.div_ceil(pair());
+    let parts = panels
+        .div_ceil(panels_of(pair()))
+        .next_multiple_of(threads());
+    let firsts: Vec<usize> = (0..=parts)
+        .map(|part| (part * panels / parts * pair()).min(columns))
+        .collect();
+    let rows = out.len() / columns;
+    let mut jobs: Vec<(usize, Vec<&mut [f32]>)> = firsts[..parts]
+        .iter()
+        .map(|&first| (first, Vec::with_capacity(rows)))
+        .collect();
+    for mut rest in out.chunks_exact_mut(columns) {
+        for (job, ends) in jobs.iter_mut().zip(firsts.windows(2)) {
+            let (part, others) = rest.split_at_mut(ends[1] - ends[0]);
+            job.1.push(part);
+            rest = others;
+        }
+    }
+    jobs
 }
 
 /// Gradients of x, weight and bias, in that order.

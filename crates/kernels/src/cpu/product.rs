@@ -47,19 +47,30 @@ impl Place {
         }
     }
 
+    /// Columns `first .. first + count`.
+    pub fn cut_columns(self, first: usize, count: usize) -> Self {
+        self.transposed().cut(first, count).transposed()
+    }
+
     /// Where element `(row, column)` is.
     pub fn at(self, row: usize, column: usize) -> usize {
         self.start + row * self.step[0] + column * self.step[1]
     }
 }
 
-/// Terms of a sum that are added up before it is written: those of a tile's rows lie in a core's first cache.
-const DEPTH: usize = 384;
+/// Terms of a sum that are added up before it is written, for panels of so many columns: those of a tile's rows lie in a core's
+/// first cache.
+pub(super) const fn depth_of(columns: usize) -> usize {
+    if columns == PAIR_MAX { 768 } else { 384 }
+}
+
 /// Panels that the rows of the left operand meet while they are in the first cache; with their depth they lie in
 /// the second.
-const PANELS: usize = 8;
+pub(super) const fn panels_of(columns: usize) -> usize {
+    3072 / depth_of(columns)
+}
 
-/// The right operand of a product in panels: `[k / DEPTH, n / columns, DEPTH, columns]`, the last panel of each
+/// The right operand of a product in panels: `[k / depth, n / columns, depth, columns]`, the last panel of each
 /// depth filled up with zeros.
 pub(crate) struct Panels<'a> {
     values: &'a [f32],
@@ -76,8 +87,8 @@ impl<'a> Panels<'a> {
         let padded = n.next_multiple_of(columns);
         with_buffer(k * padded, |values| {
             let is_much = is_shared && values.len() >= PARALLEL_ELEMENTS;
-            for first in (0..k).step_by(DEPTH) {
-                let depth = DEPTH.min(k - first);
+            for first in (0..k).step_by(depth_of(columns)) {
+                let depth = depth_of(columns).min(k - first);
                 let values = &mut values[first * padded..][..depth * padded];
                 each_chunk(values, depth * columns, is_much, |panel, into| {
                     let column = panel * columns;
@@ -110,35 +121,49 @@ impl<'a> Panels<'a> {
     ) {
         let [m, n] = at.shape;
         assert_eq!(
-            (a_at.shape, n),
-            ([m, self.shape[0]], self.shape[1]),
+            (a_at.shape[0], n),
+            (m, self.shape[1]),
             "shapes of a product"
         );
+        if at.step[1] == 1 || n <= 1 {
+            self.product_into(&mut Results::Matrix(into, at), add, (a, a_at), scale);
+            return;
+        }
+        // Rows of their own first: nothing on the way of a tile writes columns.
+        let mut rows = vec![0.0f32; m * n];
+        self.product((&mut rows, Place::rows(m, n)), false, (a, a_at), scale);
+        for (r, row) in rows.chunks_exact(n).enumerate() {
+            for (c, value) in row.iter().enumerate() {
+                let into = &mut into[at.at(r, c)];
+                *into = if add { *into + value } else { *value };
+            }
+        }
+    }
+
+    /// The same into rows that lie apart.
+    ///
+    /// # Panics
+    /// When shapes do not fit together: a fault of the caller.
+    pub fn product_of_rows(&self, into: &mut [&mut [f32]], add: bool, a: (&[f32], Place)) {
+        assert_eq!(a.1.shape[0], into.len(), "rows of a product");
+        self.product_into(&mut Results::Rows(into), add, a, 1.0);
+    }
+
+    fn product_into(&self, into: &mut Results, add: bool, (a, a_at): (&[f32], Place), scale: f32) {
+        let [k, n] = self.shape;
+        let m = a_at.shape[0];
+        assert_eq!(a_at.shape[1], k, "terms of a product");
         if m == 0 || n == 0 {
             return;
         }
-        if at.step[1] != 1 && n > 1 {
-            // Rows of their own first: nothing on the way of a tile writes columns.
-            let mut rows = vec![0.0f32; m * n];
-            self.product((&mut rows, Place::rows(m, n)), false, (a, a_at), scale);
-            for (r, row) in rows.chunks_exact(n).enumerate() {
-                for (c, value) in row.iter().enumerate() {
-                    let into = &mut into[at.at(r, c)];
-                    *into = if add { *into + value } else { *value };
-                }
-            }
-            return;
-        }
-        let k = self.shape[0];
         if k == 0 && !add {
             for r in 0..m {
-                into[at.at(r, 0)..][..n].fill(0.0);
+                into.part(r, 0, n).fill(0.0);
             }
         }
         let mut multiply = |a: &[f32], a_at: Place| {
             pulp::Arch::new().dispatch(Multiply {
                 into: &mut *into,
-                at,
                 add,
                 a,
                 a_at,
@@ -160,6 +185,25 @@ impl<'a> Panels<'a> {
                 }
                 multiply(rows, Place::rows(m, k));
             });
+        }
+    }
+}
+
+/// Where a product's results go.
+enum Results<'a, 'r> {
+    /// A matrix whose rows lie in one piece each.
+    Matrix(&'a mut [f32], Place),
+    /// Rows that lie apart: some of the columns of a larger matrix.
+    Rows(&'a mut [&'r mut [f32]]),
+}
+
+impl Results<'_, '_> {
+    /// So many results of a row.
+    #[inline(always)]
+    fn part(&mut self, row: usize, column: usize, count: usize) -> &mut [f32] {
+        match self {
+            Self::Matrix(values, at) => &mut values[at.at(row, column)..][..count],
+            Self::Rows(rows) => &mut rows[row][column..][..count],
         }
     }
 }
@@ -245,9 +289,8 @@ fn interleave<const C: usize>(b: &[f32], at: Place, into: &mut [f32]) {
 }
 
 /// See [`Panels::product`]; the rows of `a` and `into` each lie in one piece.
-struct Multiply<'a> {
-    into: &'a mut [f32],
-    at: Place,
+struct Multiply<'a, 'o, 'r> {
+    into: &'a mut Results<'o, 'r>,
     add: bool,
     a: &'a [f32],
     a_at: Place,
@@ -255,7 +298,7 @@ struct Multiply<'a> {
     scale: f32,
 }
 
-impl WithSimd for Multiply<'_> {
+impl WithSimd for Multiply<'_, '_, '_> {
     type Output = ();
 
     #[inline(always)]
@@ -268,31 +311,30 @@ impl WithSimd for Multiply<'_> {
     }
 }
 
-impl Multiply<'_> {
+impl Multiply<'_, '_, '_> {
     #[inline(always)]
     fn by_tiles<S: Simd, T: Tile<ROWS>, const ROWS: usize>(self, simd: S) {
         let Self {
             into,
-            at,
             add,
             a,
             a_at,
             b,
             scale,
         } = self;
-        let [m, n] = at.shape;
-        let (k, columns) = (b.shape[0], 2 * S::F32_LANES);
+        let m = a_at.shape[0];
+        let ([k, n], columns) = (b.shape, 2 * S::F32_LANES);
+        let together = panels_of(columns);
         debug_assert_eq!(columns, b.columns);
         let padded = n.next_multiple_of(columns);
-        for first in (0..k).step_by(DEPTH) {
-            let depth = DEPTH.min(k - first);
+        for first in (0..k).step_by(depth_of(columns)) {
+            let depth = depth_of(columns).min(k - first);
             let panels = &b.values[first * padded..][..depth * padded];
             let write = Write {
                 add: add || first > 0,
                 scale,
-                step: at.step[0],
             };
-            for (i, panels) in panels.chunks(PANELS * depth * columns).enumerate() {
+            for (i, panels) in panels.chunks(together * depth * columns).enumerate() {
                 for row in (0..m).step_by(ROWS) {
                     // Beyond the last row it is computed again, and not written.
                     let mut rows = [&a[..0]; ROWS];
@@ -300,15 +342,15 @@ impl Multiply<'_> {
                         rows[i] = &a[a_at.at((row + i).min(m - 1), first)..][..depth];
                     }
                     for (j, panel) in panels.chunks_exact(depth * columns).enumerate() {
-                        let column = (i * PANELS + j) * columns;
+                        let column = (i * together + j) * columns;
                         let shape = [ROWS.min(m - row), columns.min(n - column)];
-                        let into = &mut into[at.start + row * at.step[0] + column..];
+                        let at = [row, column];
                         if shape[1] > S::F32_LANES {
                             let sums = T::sums::<S, 2, 8>(simd, rows, panel);
-                            write.tile(simd, sums, into, shape);
+                            write.tile(simd, sums, into, at, shape);
                         } else {
                             let sums = narrow(simd, rows, panel);
-                            write.tile(simd, sums, into, shape);
+                            write.tile(simd, sums, into, at, shape);
                         }
                     }
                 }
@@ -322,30 +364,29 @@ impl Multiply<'_> {
 struct Write {
     add: bool,
     scale: f32,
-    /// Values from one row of the results to the next.
-    step: usize,
 }
 
 impl Write {
-    /// Writes `[rows, columns]` of a tile's sums.
+    /// Writes `[rows, columns]` of a tile's sums, from a row and a column on.
     #[inline(always)]
     fn tile<S: Simd, const R: usize, const ROWS: usize>(
         self,
         simd: S,
         sums: [[S::f32s; R]; ROWS],
-        into: &mut [f32],
+        into: &mut Results,
+        [row, column]: [usize; 2],
         [rows, columns]: [usize; 2],
     ) {
         let whole = R * S::F32_LANES;
         if rows == ROWS && columns == whole {
             // To constants: the sums go from their registers to the results.
             for i in 0..ROWS {
-                self.row(simd, sums[i], &mut into[i * self.step..][..whole]);
+                self.row(simd, sums[i], into.part(row + i, column, whole));
             }
             return;
         }
         for i in 0..rows {
-            self.row(simd, sums[i], &mut into[i * self.step..][..columns]);
+            self.row(simd, sums[i], into.part(row + i, column, columns));
         }
     }
 
@@ -464,7 +505,8 @@ fn step<S: Simd, const R: usize, const ROWS: usize>(
 mod tests {
     use proptest::prelude::*;
 
-    use super::{DEPTH, Place, product};
+    use super::{Place, depth_of, product};
+    use crate::cpu::pair;
 
     /// A matrix of the given shape somewhere in a slice: its rows or its columns lie in one piece, or neither.
     fn place([rows, columns]: [usize; 2], order: usize, start: usize) -> (Place, usize) {
@@ -492,7 +534,7 @@ mod tests {
         #[test]
         fn products_agree_with_their_sums(
             (m, n) in (0usize..40, 0usize..70),
-            k in prop_oneof![0usize..40, DEPTH - 2..DEPTH + 7],
+            k in prop_oneof![0usize..40, depth_of(pair()) - 2..depth_of(pair()) + 7],
             orders in [0usize..3, 0..3, 0..3],
             (start, add) in (0usize..5, any::<bool>()),
         ) {
