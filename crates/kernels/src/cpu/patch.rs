@@ -2,12 +2,13 @@
 //! product with the `k × k` tile of pixels that is its own.
 
 use burn::backend::flex::FlexTensor;
+use burn::tensor::Shape;
 
-use super::linear::Rows;
-use super::product::{Place, product, product_of_planes};
+use super::linear::{Rows, linear};
+use super::product::{Panels, Place, product, product_of_planes};
 use super::{
-    PARALLEL_PRODUCTS, UNFOLDED, add, contiguous, each, each_of, in_bands, tensor, threads, values,
-    with_buffer, zeros,
+    PARALLEL_PRODUCTS, UNFOLDED, add, contiguous, each, each_of, in_bands, in_parts, tensor,
+    threads, values, with_buffer, zeros,
 };
 
 /// A grid of `height × width` cells, each with a tile of `kernel × kernel` pixels in `planes` planes.
@@ -81,32 +82,73 @@ impl Grid {
         }
     }
 
-    /// The reverse, into those rows of each plane of a map; `add` is what a plane starts from.
-    fn scatter(&self, tiles: &[f32], add: Option<&[f32]>, into: &mut [&mut [f32]]) {
+    /// The reverse, into those rows of each plane of a map.
+    fn scatter(&self, tiles: &[f32], into: &mut [&mut [f32]]) {
         let (k, width) = (self.kernel, self.width);
         let tap_len = tiles.len() / (self.planes * k * k).max(1);
         let tiles = tiles.chunks_exact((k * k * tap_len).max(1));
-        for (plane, (lines, taps)) in into.iter_mut().zip(tiles).enumerate() {
-            let offset = add.map_or(0.0, |add| add[plane]);
+        for (lines, taps) in into.iter_mut().zip(tiles) {
             for (i, line) in lines.chunks_exact_mut(k * width).enumerate() {
                 let (row, dy) = (i / k, i % k);
-                let tap = |dx: usize| &taps[(dy * k + dx) * tap_len + row * width..][..width];
-                if k == 2 {
-                    // A line is written once, from end to end.
-                    let pairs = tap(0).iter().zip(tap(1));
-                    for (to, (a, b)) in line.chunks_exact_mut(2).zip(pairs) {
-                        to[0] = a + offset;
-                        to[1] = b + offset;
-                    }
-                    continue;
-                }
                 for dx in 0..k {
-                    for (to, value) in line[dx..].iter_mut().step_by(k).zip(tap(dx)) {
-                        *to = value + offset;
+                    let tap = &taps[(dy * k + dx) * tap_len + row * width..][..width];
+                    for (to, value) in line[dx..].iter_mut().step_by(k).zip(tap) {
+                        *to = *value;
                     }
                 }
             }
         }
+    }
+
+    /// Tiles `[rows · width, taps]` and what each plane starts from, into those rows of each plane of a map. A line is
+    /// written once, from end to end.
+    fn spread(&self, tiles: &[f32], start: &[f32], into: &mut [&mut [f32]]) {
+        let (k, taps) = (self.kernel, self.taps());
+        for (plane, (lines, start)) in into.iter_mut().zip(start).enumerate() {
+            for (i, line) in lines.chunks_exact_mut(k * self.width).enumerate() {
+                let first = i / k * self.width * taps + (plane * k + i % k) * k;
+                let tiles = tiles[first..].chunks(taps);
+                match k {
+                    2 => spread_line::<2>(line, tiles, *start),
+                    4 => spread_line::<4>(line, tiles, *start),
+                    _ => {
+                        for (pixels, tile) in line.chunks_exact_mut(k).zip(tiles) {
+                            for (to, value) in pixels.iter_mut().zip(tile) {
+                                *to = value + start;
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The tiles of all images `[N, C, k·h, k·w]`, a row for each cell: `[N, cells, taps]`.
+    fn tiles(&self, x: &FlexTensor) -> FlexTensor {
+        let shape = [self.images, self.cells(), self.taps()];
+        if self.kernel == 1 {
+            let planes = x.reshape(Shape::from([self.images, self.planes, self.cells()]));
+            return planes.permute(&[0, 2, 1]);
+        }
+        let x = contiguous(x);
+        let x = values(&x);
+        let (k, line) = (self.kernel, self.kernel * self.width);
+        let mut tiles = zeros(x.len());
+        in_parts(&mut tiles, self.width * self.taps(), |first, part| {
+            let first = first / (self.width * self.taps());
+            for (row, cells) in part.chunks_exact_mut(self.width * self.taps()).enumerate() {
+                let (image, row) = ((first + row) / self.height, (first + row) % self.height);
+                for (of_plane, dy) in (0..self.planes * k).map(|i| (i / k, i % k)) {
+                    let start = ((image * self.planes + of_plane) * self.height + row) * k + dy;
+                    let pixels = x[start * line..][..line].chunks_exact(k);
+                    let into = cells.chunks_exact_mut(self.taps());
+                    for (cell, pixels) in into.zip(pixels) {
+                        cell[(of_plane * k + dy) * k..][..k].copy_from_slice(pixels);
+                    }
+                }
+            }
+        });
+        tensor(tiles, shape)
     }
 
     /// `f` of the tiles of some rows, `[taps, rows · width]`.
@@ -130,6 +172,21 @@ impl Grid {
             self.gather(image, first, rows, tiles);
             f(tiles, Place::rows(taps, count))
         })
+    }
+}
+
+/// The first `K` values of each tile and what they start from, to a line: the kernels of the released model.
+fn spread_line<'a, const K: usize>(
+    line: &mut [f32],
+    tiles: impl Iterator<Item = &'a [f32]>,
+    start: f32,
+) {
+    let (cells, _) = line.as_chunks_mut::<K>();
+    for (cell, tile) in cells.iter_mut().zip(tiles) {
+        let tile = &tile[..K];
+        for i in 0..K {
+            cell[i] = tile[i] + start;
+        }
     }
 }
 
@@ -181,43 +238,34 @@ pub(crate) fn patches(
     cells: Cells,
 ) -> FlexTensor {
     let grid = grid_of(x, weight);
-    let (x, weight) = (contiguous(x), contiguous(weight));
+    let weight = contiguous(weight);
+    match cells {
+        Cells::Tokens => {
+            let weight = weight.reshape(Shape::from([grid.channels, grid.taps()]));
+            linear(&grid.tiles(x), &weight, bias, None)
+        }
+        Cells::Map => patch_map(grid, x, values(&weight), bias),
+    }
+}
+
+fn patch_map(grid: Grid, x: &FlexTensor, weight: &[f32], bias: Option<&FlexTensor>) -> FlexTensor {
+    let x = contiguous(x);
     let bias = bias.map(contiguous);
-    let bias = bias.as_ref().map(values);
-    let (x, weight) = (values(&x), values(&weight));
-    let channels = grid.channels;
-    // Tokens are one plane, all channels of a cell side by side.
-    let (planes, wide) = match cells {
-        Cells::Tokens => (1, channels),
-        Cells::Map => (channels, 1),
-    };
+    let (x, bias) = (values(&x), bias.as_ref().map(values));
     let out = in_bands(
-        [grid.images, planes, grid.cells() * wide],
+        [grid.images, grid.channels, grid.cells()],
         grid.bands(),
         grid.is_much(),
-        |band| grid.rows_of(band).1 * grid.width * wide,
+        |band| grid.rows_of(band).1 * grid.width,
         |image, band, out| {
             let image = &x[image * grid.pixels()..][..grid.pixels()];
-            let weight = (weight, Place::rows(channels, grid.taps()));
-            grid.with_tiles(image, grid.rows_of(band), |tiles, at| match cells {
-                Cells::Map => product_of_planes(out, bias, weight, (tiles, at)),
-                Cells::Tokens => {
-                    let out = &mut *out[0];
-                    if let Some(bias) = bias {
-                        for token in out.chunks_exact_mut(channels) {
-                            token.copy_from_slice(bias);
-                        }
-                    }
-                    let into = cells.place(channels, at.shape[1], 0, at.shape[1]);
-                    product((out, into), bias.is_some(), weight, (tiles, at), 1.0);
-                }
+            let weight = (weight, Place::rows(grid.channels, grid.taps()));
+            grid.with_tiles(image, grid.rows_of(band), |tiles, at| {
+                product_of_planes(out, bias, weight, (tiles, at));
             });
         },
     );
-    match cells {
-        Cells::Tokens => tensor(out, [grid.images, grid.cells(), channels]),
-        Cells::Map => tensor(out, [grid.images, channels, grid.height, grid.width]),
-    }
+    tensor(out, [grid.images, grid.channels, grid.height, grid.width])
 }
 
 /// Gradients of x, weight and bias, in that order.
@@ -265,7 +313,7 @@ pub(crate) fn patches_backward(
                     .chunks_exact_mut(plane)
                     .map(|plane| &mut plane[rows.0 * grid.width * pixels..][..count * pixels])
                     .collect();
-                grid.scatter(tiles, None, &mut parts);
+                grid.scatter(tiles, &mut parts);
             });
         }
         (dweight, sums(above, channels, cells))
@@ -310,37 +358,30 @@ pub(crate) fn upsample(
 ) -> FlexTensor {
     let grid = grid_above(x, height, weight);
     let x = Rows::new(x);
-    let weight = contiguous(weight);
-    let bias = contiguous(bias);
+    let (weight, bias) = (contiguous(weight), contiguous(bias));
+    let (weight, bias) = (values(&weight), values(&bias));
     let taps = grid.taps();
     let tile_len = grid.kernel * grid.kernel;
-    let out = in_bands(
-        [grid.images, grid.planes, grid.cells() * tile_len],
-        grid.bands(),
-        grid.is_much(),
-        |band| grid.rows_of(band).1 * grid.width * tile_len,
-        |image, band, out| {
-            let (first, rows) = grid.rows_of(band);
-            let count = rows * grid.width;
-            with_buffer(taps * count, |tiles| {
+    let at = Place::rows(grid.channels, taps);
+    let out = Panels::with(weight, at, grid.is_much(), |weight| {
+        in_bands(
+            [grid.images, grid.planes, grid.cells() * tile_len],
+            grid.bands(),
+            grid.is_much(),
+            |band| grid.rows_of(band).1 * grid.width * tile_len,
+            |image, band, out| {
+                let (first, rows) = grid.rows_of(band);
+                let count = rows * grid.width;
                 let tokens = x.of_image(image, grid.cells());
-                product(
-                    (tiles, Place::rows(taps, count)),
-                    false,
-                    (
-                        values(&weight),
-                        Place::rows(grid.channels, taps).transposed(),
-                    ),
-                    (
-                        x.values(),
-                        tokens.cut(first * grid.width, count).transposed(),
-                    ),
-                    1.0,
-                );
-                grid.scatter(tiles, Some(values(&bias)), out);
-            });
-        },
-    );
+                let tokens = tokens.cut(first * grid.width, count);
+                with_buffer(count * taps, |tiles| {
+                    let into = Place::rows(count, taps);
+                    weight.product((&mut *tiles, into), false, (x.values(), tokens), 1.0);
+                    grid.spread(tiles, bias, out);
+                });
+            },
+        )
+    });
     tensor(
         out,
         [
