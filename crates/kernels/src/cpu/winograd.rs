@@ -156,9 +156,8 @@ pub(super) fn convolve(
             }
             for member in 0..group {
                 arch.dispatch(Results {
-                    sums: std::array::from_fn(|sum| {
-                        &sums[(sum * most + member) * band.len..][..band.len]
-                    }),
+                    sums: &sums[member * band.len..],
+                    step: most * band.len,
                     bias: bias.map_or(0.0, |bias| bias[channel]),
                     stride: band.stride,
                     width,
@@ -192,21 +191,28 @@ impl WithSimd for Fill<'_> {
         for plane in self.image.chunks_exact((height * width).max(1)) {
             for group in 0..groups {
                 // The row above the first one of the group, and those after it.
-                let rows: [&[f32]; SEEN] = std::array::from_fn(|i| {
+                let mut rows = [&outside[..]; SEEN];
+                for i in 0..SEEN {
                     let row = (self.first + group * ROWS + i).wrapping_sub(1);
                     if row < height {
-                        &plane[row * width..][..width]
-                    } else {
-                        &outside[..]
+                        rows[i] = &plane[row * width..][..width];
                     }
-                });
-                let into = self.seen.each_mut().map(|seen| {
-                    let line = &mut seen[at..at + stride];
-                    line[0] = 0.0;
-                    line[stride - 1] = 0.0;
-                    &mut line[1..=width]
-                });
-                by_columns(simd, rows, into, See);
+                }
+                for seen in &mut self.seen {
+                    seen[at] = 0.0;
+                    seen[at + stride - 1] = 0.0;
+                }
+                let inner = at + 1..at + 1 + width;
+                let [a, b, c, d, e, f] = &mut self.seen;
+                let into = [
+                    &mut a[inner.clone()],
+                    &mut b[inner.clone()],
+                    &mut c[inner.clone()],
+                    &mut d[inner.clone()],
+                    &mut e[inner.clone()],
+                    &mut f[inner],
+                ];
+                see(simd, rows, into);
                 at += stride;
             }
         }
@@ -218,7 +224,10 @@ impl WithSimd for Fill<'_> {
 
 /// Puts the rows of one channel together.
 struct Results<'a> {
-    sums: [&'a [f32]; SEEN],
+    /// `[sum, most, len]`, of which this is one channel's.
+    sums: &'a [f32],
+    /// Values from one of the six sums to the next.
+    step: usize,
     bias: f32,
     stride: usize,
     width: usize,
@@ -233,112 +242,130 @@ impl WithSimd for Results<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let groups = self.into.chunks_mut((ROWS * self.width).max(1));
-        for (group, into) in groups.enumerate() {
-            let from = self
-                .sums
-                .map(|sum| &sum[group * self.stride..][..self.width]);
-            let mut rows = self.results.chunks_exact_mut(self.width.max(1));
-            let results = [(); ROWS].map(|()| rows.next().unwrap_or_default());
-            by_columns(simd, from, results, Gather { bias: self.bias });
-            let count = into.len();
-            into.copy_from_slice(&self.results[..count]);
+        let Self { width, .. } = self;
+        let whole = ROWS * width;
+        for (group, into) in self.into.chunks_mut(whole.max(1)).enumerate() {
+            let mut from = [&self.sums[..0]; SEEN];
+            for sum in 0..SEEN {
+                from[sum] = &self.sums[sum * self.step + group * self.stride..][..width];
+            }
+            if into.len() == whole {
+                gather(simd, from, into, self.bias);
+            } else {
+                gather(simd, from, self.results, self.bias);
+                let count = into.len();
+                into.copy_from_slice(&self.results[..count]);
+            }
         }
     }
 }
 
-/// What makes `B` values of a column of `A`. A method, not a closure: closures inside of what is compiled for wide
-/// registers are not.
-trait Step<const A: usize, const B: usize>: Copy {
-    fn step<S: Simd>(self, simd: S, column: [S::f32s; A]) -> [S::f32s; B];
-}
-
-/// What the six sums read, from what a group of rows sees.
-#[derive(Clone, Copy)]
-struct See;
-
-impl Step<SEEN, SEEN> for See {
-    #[inline(always)]
-    fn step<S: Simd>(self, simd: S, [a, b, c, d, e, f]: [S::f32s; SEEN]) -> [S::f32s; SEEN] {
-        let [two, four, five] = [2.0, -4.0, -5.0].map(|factor| simd.splat_f32s(factor));
-        let (even, odd) = (
-            simd.mul_add_e_f32s(four, c, e),
-            simd.mul_add_e_f32s(four, b, d),
-        );
-        let (near, far) = (simd.sub_f32s(e, c), simd.sub_f32s(d, b));
-        let far = simd.mul_f32s(two, far);
-        let (first, last) = (
-            simd.mul_add_e_f32s(five, c, e),
-            simd.mul_add_e_f32s(five, d, f),
-        );
-        [
-            simd.sub_f32s(first, simd.mul_f32s(four, a)),
-            simd.add_f32s(even, odd),
-            simd.sub_f32s(even, odd),
-            simd.add_f32s(near, far),
-            simd.sub_f32s(near, far),
-            simd.sub_f32s(last, simd.mul_f32s(four, b)),
-        ]
-    }
-}
-
-/// A group's rows, from its six sums.
-#[derive(Clone, Copy)]
-struct Gather {
-    bias: f32,
-}
-
-impl Step<SEEN, ROWS> for Gather {
-    #[inline(always)]
-    fn step<S: Simd>(self, simd: S, [a, b, c, d, e, f]: [S::f32s; SEEN]) -> [S::f32s; ROWS] {
-        let bias = simd.splat_f32s(self.bias);
-        let [two, four, eight] = [2.0, 4.0, 8.0].map(|factor| simd.splat_f32s(factor));
-        let (near, far) = (simd.add_f32s(b, c), simd.add_f32s(d, e));
-        let (turned, beyond) = (simd.sub_f32s(b, c), simd.sub_f32s(d, e));
-        [
-            simd.add_f32s(simd.add_f32s(a, bias), simd.add_f32s(near, far)),
-            simd.mul_add_e_f32s(two, beyond, simd.add_f32s(turned, bias)),
-            simd.mul_add_e_f32s(four, far, simd.add_f32s(near, bias)),
-            simd.mul_add_e_f32s(eight, beyond, simd.add_f32s(turned, simd.add_f32s(f, bias))),
-        ]
-    }
-}
-
-/// `step` of `A` rows of one length, column by column, to `B` rows of the same.
+/// What the six sums read, from the rows that a group sees. Iterators side by side, without closures: those inside of what is compiled for
+/// wide registers are compiled for narrow ones, and arrays then go there through memory.
 #[inline(always)]
-fn by_columns<S: Simd, const A: usize, const B: usize>(
+fn see<S: Simd>(simd: S, rows: [&[f32]; SEEN], into: [&mut [f32]; SEEN]) {
+    let [a, b, c, d, e, f] = rows;
+    let ((a, a_end), (b, b_end)) = (S::as_simd_f32s(a), S::as_simd_f32s(b));
+    let ((c, c_end), (d, d_end)) = (S::as_simd_f32s(c), S::as_simd_f32s(d));
+    let ((e, e_end), (f, f_end)) = (S::as_simd_f32s(e), S::as_simd_f32s(f));
+    let [u, v, w, x, y, z] = into;
+    let ((u, u_end), (v, v_end)) = (S::as_mut_simd_f32s(u), S::as_mut_simd_f32s(v));
+    let ((w, w_end), (x, x_end)) = (S::as_mut_simd_f32s(w), S::as_mut_simd_f32s(x));
+    let ((y, y_end), (z, z_end)) = (S::as_mut_simd_f32s(y), S::as_mut_simd_f32s(z));
+    let from = a.iter().zip(b).zip(c).zip(d).zip(e).zip(f);
+    let to = u.iter_mut().zip(v).zip(w).zip(x).zip(y).zip(z);
+    for ((((((a, b), c), d), e), f), (((((u, v), w), x), y), z)) in from.zip(to) {
+        [*u, *v, *w, *x, *y, *z] = seen_of(simd, [*a, *b, *c, *d, *e, *f]);
+    }
+    if !a_end.is_empty() {
+        let column = [a_end, b_end, c_end, d_end, e_end, f_end];
+        let mut last = [simd.splat_f32s(0.0); SEEN];
+        for row in 0..SEEN {
+            last[row] = simd.partial_load_f32s(column[row]);
+        }
+        let last = seen_of(simd, last);
+        let into = [u_end, v_end, w_end, x_end, y_end, z_end];
+        for (into, last) in into.into_iter().zip(last) {
+            simd.partial_store_f32s(into, last);
+        }
+    }
+}
+
+/// What the six sums read, of a column of pixels.
+#[inline(always)]
+fn seen_of<S: Simd>(simd: S, [a, b, c, d, e, f]: [S::f32s; SEEN]) -> [S::f32s; SEEN] {
+    let two = simd.splat_f32s(2.0);
+    let (four, five) = (simd.splat_f32s(-4.0), simd.splat_f32s(-5.0));
+    let (even, odd) = (
+        simd.mul_add_e_f32s(four, c, e),
+        simd.mul_add_e_f32s(four, b, d),
+    );
+    let (near, far) = (simd.sub_f32s(e, c), simd.sub_f32s(d, b));
+    let far = simd.mul_f32s(two, far);
+    let (first, last) = (
+        simd.mul_add_e_f32s(five, c, e),
+        simd.mul_add_e_f32s(five, d, f),
+    );
+    [
+        simd.sub_f32s(first, simd.mul_f32s(four, a)),
+        simd.add_f32s(even, odd),
+        simd.sub_f32s(even, odd),
+        simd.add_f32s(near, far),
+        simd.sub_f32s(near, far),
+        simd.sub_f32s(last, simd.mul_f32s(four, b)),
+    ]
+}
+
+/// A group's rows from its six sums, see [`see`].
+#[inline(always)]
+fn gather<S: Simd>(simd: S, sums: [&[f32]; SEEN], into: &mut [f32], bias: f32) {
+    let bias = simd.splat_f32s(bias);
+    let [a, b, c, d, e, f] = sums;
+    let width = a.len();
+    let ((a, a_end), (b, b_end)) = (S::as_simd_f32s(a), S::as_simd_f32s(b));
+    let ((c, c_end), (d, d_end)) = (S::as_simd_f32s(c), S::as_simd_f32s(d));
+    let ((e, e_end), (f, f_end)) = (S::as_simd_f32s(e), S::as_simd_f32s(f));
+    let (w, rest) = into.split_at_mut(width);
+    let (x, rest) = rest.split_at_mut(width);
+    let (y, rest) = rest.split_at_mut(width);
+    let ((w, w_end), (x, x_end)) = (S::as_mut_simd_f32s(w), S::as_mut_simd_f32s(x));
+    let ((y, y_end), (z, z_end)) = (
+        S::as_mut_simd_f32s(y),
+        S::as_mut_simd_f32s(&mut rest[..width]),
+    );
+    let from = a.iter().zip(b).zip(c).zip(d).zip(e).zip(f);
+    let to = w.iter_mut().zip(x).zip(y).zip(z);
+    for ((((((a, b), c), d), e), f), (((w, x), y), z)) in from.zip(to) {
+        [*w, *x, *y, *z] = rows_of(simd, [*a, *b, *c, *d, *e, *f], bias);
+    }
+    if !a_end.is_empty() {
+        let column = [a_end, b_end, c_end, d_end, e_end, f_end];
+        let mut last = [simd.splat_f32s(0.0); SEEN];
+        for sum in 0..SEEN {
+            last[sum] = simd.partial_load_f32s(column[sum]);
+        }
+        let last = rows_of(simd, last, bias);
+        for (into, last) in [w_end, x_end, y_end, z_end].into_iter().zip(last) {
+            simd.partial_store_f32s(into, last);
+        }
+    }
+}
+
+/// Four rows from the six sums, of a column of pixels.
+#[inline(always)]
+fn rows_of<S: Simd>(
     simd: S,
-    from: [&[f32]; A],
-    into: [&mut [f32]; B],
-    step: impl Step<A, B>,
-) {
-    let from = from.map(S::as_simd_f32s);
-    let into = into.map(S::as_mut_simd_f32s);
-    let count = from[0].0.len();
-    for i in 0..count {
-        let mut column = [simd.splat_f32s(0.0); A];
-        for row in 0..A {
-            column[row] = from[row].0[i];
-        }
-        let results = step.step(simd, column);
-        for row in 0..B {
-            into[row].0[i] = results[row];
-        }
-    }
-    // The columns that do not fill a register, in one of their own.
-    let rest = from[0].1.len();
-    if rest > 0 {
-        let mut column = [simd.splat_f32s(0.0); A];
-        for row in 0..A {
-            let mut last = [0.0f32; PAIR_MAX];
-            last[..rest].copy_from_slice(from[row].1);
-            column[row] = S::as_simd_f32s(&last).0[0];
-        }
-        let results = step.step(simd, column);
-        for row in 0..B {
-            let mut last = [0.0f32; PAIR_MAX];
-            S::as_mut_simd_f32s(&mut last).0[0] = results[row];
-            into[row].1.copy_from_slice(&last[..rest]);
-        }
-    }
+    [a, b, c, d, e, f]: [S::f32s; SEEN],
+    bias: S::f32s,
+) -> [S::f32s; ROWS] {
+    let two = simd.splat_f32s(2.0);
+    let (four, eight) = (simd.splat_f32s(4.0), simd.splat_f32s(8.0));
+    let (near, far) = (simd.add_f32s(b, c), simd.add_f32s(d, e));
+    let (turned, beyond) = (simd.sub_f32s(b, c), simd.sub_f32s(d, e));
+    [
+        simd.add_f32s(simd.add_f32s(a, bias), simd.add_f32s(near, far)),
+        simd.mul_add_e_f32s(two, beyond, simd.add_f32s(turned, bias)),
+        simd.mul_add_e_f32s(four, far, simd.add_f32s(near, bias)),
+        simd.mul_add_e_f32s(eight, beyond, simd.add_f32s(turned, simd.add_f32s(f, bias))),
+    ]
 }
