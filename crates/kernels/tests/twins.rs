@@ -360,3 +360,35 @@ fn classes_at_each_place_agree_with_their_twins() {
             .assert_approx_eq::<f32>(&twin.into_data(), slack);
     }
 }
+
+/// Cores share the columns of a weight that is larger than their second cache; of two sequences that are a view, too.
+#[test]
+fn linear_layers_with_wide_weights_agree() {
+    let (rows, depth, width) = (29, 901, 1133);
+    // Without gradients: where they are recorded, nothing goes on after a product.
+    let random = |shape: [usize; 3]| {
+        Tensor::<3>::random(shape, Distribution::Normal(0.0, 1.5), &Device::flex())
+    };
+    let weight = random([1, width, depth]).reshape([width, depth]) * 0.05;
+    let bias = random([1, 1, width]).reshape([width]);
+    let onto = random([2, rows, width]);
+    let whole = random([2, rows + 3, depth]);
+    for x in [whole.clone().narrow(1, 2, rows), random([2, rows, depth])] {
+        let plain = plain::linear(x.clone(), weight.clone(), Some(bias.clone()));
+        let linear = kernels::linear(x.clone(), weight.clone(), Some(bias.clone()));
+        let bare =
+            kernels::linear(x.clone(), weight.clone(), None) + bias.clone().reshape([1, 1, width]);
+        let activated =
+            kernels::linear_activated(x.clone(), weight.clone(), bias.clone(), Activation::Gelu);
+        let summed = kernels::linear_onto(x, weight.clone(), bias.clone(), onto.clone());
+        for (got, wanted) in [
+            (linear, plain.clone()),
+            (bare, plain.clone()),
+            (activated, plain::activate(plain.clone(), Activation::Gelu)),
+            (summed, plain + onto.clone()),
+        ] {
+            let apart: f32 = (got - wanted).abs().max().into_scalar();
+            assert!(apart < 1e-4, "{apart}");
+        }
+    }
+}

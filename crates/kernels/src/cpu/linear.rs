@@ -201,7 +201,7 @@ fn products(x: &Rows, weight: &FlexTensor, out: &mut [f32], ends: &Ends) {
     if x.first.step[1] != 1 || !is_wide {
         Panels::with(weight, at.transposed(), true, |weight| {
             x.by_parts(out, output, |rows, part| {
-                for row in part.chunks_exact_mut(output) {
+                for row in part.chunks_exact_mut(output.max(1)) {
                     ends.start(0, row);
                 }
                 let into = Place::rows(rows.shape[0], output);

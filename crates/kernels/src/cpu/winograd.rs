@@ -192,10 +192,10 @@ impl WithSimd for Fill<'_> {
             for group in 0..groups {
                 // The row above the first one of the group, and those after it.
                 let mut rows = [&outside[..]; SEEN];
-                for i in 0..SEEN {
+                for (i, seen) in rows.iter_mut().enumerate() {
                     let row = (self.first + group * ROWS + i).wrapping_sub(1);
                     if row < height {
-                        rows[i] = &plane[row * width..][..width];
+                        *seen = &plane[row * width..][..width];
                     }
                 }
                 for seen in &mut self.seen {
@@ -246,8 +246,8 @@ impl WithSimd for Results<'_> {
         let whole = ROWS * width;
         for (group, into) in self.into.chunks_mut(whole.max(1)).enumerate() {
             let mut from = [&self.sums[..0]; SEEN];
-            for sum in 0..SEEN {
-                from[sum] = &self.sums[sum * self.step + group * self.stride..][..width];
+            for (sum, from) in from.iter_mut().enumerate() {
+                *from = &self.sums[sum * self.step + group * self.stride..][..width];
             }
             if into.len() == whole {
                 gather(simd, from, into, self.bias);
@@ -260,8 +260,8 @@ impl WithSimd for Results<'_> {
     }
 }
 
-/// What the six sums read, from the rows that a group sees. Iterators side by side, without closures: those inside of what is compiled for
-/// wide registers are compiled for narrow ones, and arrays then go there through memory.
+/// What the six sums read, from the rows that a group sees. Iterators side by side, without closures: those are compiled for
+/// narrow registers, and arrays reach them through memory.
 #[inline(always)]
 fn see<S: Simd>(simd: S, rows: [&[f32]; SEEN], into: [&mut [f32]; SEEN]) {
     let [a, b, c, d, e, f] = rows;
