@@ -485,6 +485,85 @@ pub fn conv_onto(x: Tensor<4>, weight: Tensor<4>, onto: Tensor<4>) -> Tensor<4> 
     ))
 }
 
+/// A group norm and what its results go through, see [`group_norm_activated`].
+#[derive(Clone, Debug)]
+pub struct Norm {
+    /// `[C]`.
+    pub gamma: Tensor<1>,
+    /// `[C]`.
+    pub beta: Tensor<1>,
+    /// Groups of channels.
+    pub groups: usize,
+    /// Added to the variance.
+    pub eps: f64,
+    /// Of each result.
+    pub activation: Activation,
+}
+
+impl Norm {
+    /// Of a map, see [`group_norm_activated`].
+    #[must_use]
+    pub fn of(self, x: Tensor<4>) -> Tensor<4> {
+        group_norm_activated(
+            x,
+            self.gamma,
+            self.beta,
+            self.groups,
+            self.eps,
+            self.activation,
+        )
+    }
+}
+
+/// The norm of a convolution without bias, see [`conv`]. On the CPU, where nothing is trained, an image is normalised
+/// while it is in a near cache.
+#[must_use]
+pub fn conv_normed(x: Tensor<4>, weight: Tensor<4>, norm: Norm) -> Tensor<4> {
+    if !is_shared_by_cores(&x.device()) {
+        return norm.of(conv(x, weight, None));
+    }
+    Tensor::from_dispatch(<Dispatch as Fused>::fused_conv_normed(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+        norm.gamma.into_dispatch(),
+        norm.beta.into_dispatch(),
+        norm.groups,
+        norm.eps as f32,
+        norm.activation,
+    ))
+}
+
+/// The norm of [`conv_onto`], with a kernel of three, of what [`upsample`] makes of tokens `[N, h·w, C]` with a weight
+/// `[C, U, 2, 2]` and a bias. On the CPU, where nothing is trained, the upsampled map is never there if that takes fewer
+/// products.
+#[must_use]
+pub fn conv_upsampled_normed(
+    x: Tensor<3>,
+    [h, w]: [usize; 2],
+    (up, bias): (Tensor<4>, Tensor<1>),
+    weight: Tensor<4>,
+    onto: Tensor<4>,
+    norm: Norm,
+) -> Tensor<4> {
+    let is_known = up.dims()[2..] == [2, 2] && weight.dims()[2..] == [3, 3];
+    if !is_shared_by_cores(&x.device()) || !is_known {
+        return norm.of(conv_onto(upsample(x, [h, w], up, bias), weight, onto));
+    }
+    Tensor::from_dispatch(<Dispatch as Fused>::fused_conv_upsampled_normed(
+        x.into_dispatch(),
+        h,
+        up.into_dispatch(),
+        bias.into_dispatch(),
+        weight.into_dispatch(),
+        onto.into_dispatch(),
+        norm.gamma.into_dispatch(),
+        norm.beta.into_dispatch(),
+        norm.groups,
+        norm.eps as f32,
+        norm.activation,
+    ))
+}
+
 /// The activation of `x Wᵀ + b` over the last axis of `x`; weight `[out, in]`. In one go where nothing is trained.
 #[must_use]
 pub fn linear_activated<const D: usize>(

@@ -10,7 +10,7 @@ use burn::backend::{Backend, Flex, backend_extension};
 use burn_cubecl::CubeBackend;
 use burn_cubecl::tensor::CubeTensor;
 
-use crate::cpu::{self, Cells};
+use crate::cpu::{self, Cells, Norm};
 use crate::gpu::{self, End};
 use crate::{Activation, CellOrder, WindowBias};
 
@@ -122,6 +122,38 @@ pub(crate) trait Fused: Backend {
         _height: usize,
         _weight: FloatTensor<Self>,
         _bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        untrained()
+    }
+    /// [`Fused::fused_group_norm`] of [`Fused::fused_conv`].
+    fn fused_conv_normed(
+        _x: FloatTensor<Self>,
+        _weight: FloatTensor<Self>,
+        _gamma: FloatTensor<Self>,
+        _beta: FloatTensor<Self>,
+        _groups: usize,
+        _eps: f32,
+        _activation: Activation,
+    ) -> FloatTensor<Self> {
+        untrained()
+    }
+    /// Likewise of [`Fused::fused_conv_onto`] of [`Fused::fused_upsample`].
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "operands of one operation: what dispatches them takes no arrays, and leaves expectations unmet"
+    )]
+    fn fused_conv_upsampled_normed(
+        _x: FloatTensor<Self>,
+        _height: usize,
+        _up: FloatTensor<Self>,
+        _bias: FloatTensor<Self>,
+        _weight: FloatTensor<Self>,
+        _onto: FloatTensor<Self>,
+        _gamma: FloatTensor<Self>,
+        _beta: FloatTensor<Self>,
+        _groups: usize,
+        _eps: f32,
+        _activation: Activation,
     ) -> FloatTensor<Self> {
         untrained()
     }
@@ -276,6 +308,36 @@ impl Fused for Flex {
         bias: FlexTensor,
     ) -> FlexTensor {
         cpu::upsample(&x, height, &weight, &bias)
+    }
+
+    fn fused_conv_normed(
+        x: FlexTensor,
+        weight: FlexTensor,
+        gamma: FlexTensor,
+        beta: FlexTensor,
+        groups: usize,
+        eps: f32,
+        activation: Activation,
+    ) -> FlexTensor {
+        let norm = Norm::new(&gamma, &beta, groups, eps, Some(activation));
+        cpu::conv_normed(&x, &weight, None, &norm)
+    }
+
+    fn fused_conv_upsampled_normed(
+        x: FlexTensor,
+        height: usize,
+        up: FlexTensor,
+        bias: FlexTensor,
+        weight: FlexTensor,
+        onto: FlexTensor,
+        gamma: FlexTensor,
+        beta: FlexTensor,
+        groups: usize,
+        eps: f32,
+        activation: Activation,
+    ) -> FlexTensor {
+        let norm = Norm::new(&gamma, &beta, groups, eps, Some(activation));
+        cpu::conv_upsampled_normed(&x, height, [&up, &bias], &weight, &onto, &norm)
     }
 
     fn fused_activation(x: FlexTensor, activation: Activation) -> FlexTensor {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use burn::tensor::{Device, Distribution, Tensor, TensorData, Tolerance};
-use mmovseg_kernels::{self as kernels, Activation, WindowBias, plain};
+use mmovseg_kernels::{self as kernels, Activation, Norm, WindowBias, plain};
 use proptest::prelude::*;
 
 fn device() -> Device {
@@ -215,6 +215,46 @@ proptest! {
             plain::activate(y.clone(), activation) + onto + y
         });
         compare(&ours, &twins, 2e-3);
+    }
+
+    /// Of many images and few, by fewer products than their parts take and by those parts, and with sums that are the same
+    /// in every run.
+    #[test]
+    fn normalised_convolutions_agree(
+        n in 1usize..4, each in 1usize..3, input in 1usize..24, between in 1usize..24, groups in 1usize..3, per in 1usize..8,
+        h in 1usize..25, w in 1usize..25, turned in any::<bool>(),
+    ) {
+        let cpu = Device::flex();
+        let output = groups * per;
+        let random = |shape: [usize; 4]| Tensor::<4>::random(shape, Distribution::Normal(0.0, 1.5), &cpu);
+        let flat = |len: usize| random([1, 1, 1, len]).reshape([len]);
+        let tokens = if turned {
+            random([1, n * each, input, h * w]).reshape([n * each, input, h * w]).swap_dims(1, 2)
+        } else {
+            random([1, n * each, h * w, input]).reshape([n * each, h * w, input])
+        };
+        let (up, bias) = (random([input, between, 2, 2]), flat(between));
+        let weight = random([output, between, 3, 3]);
+        let onto = random([n, output, 2 * h, 2 * w]);
+        let norm = Norm {
+            gamma: flat(output),
+            beta: flat(output),
+            groups,
+            eps: 1e-5,
+            activation: Activation::Relu,
+        };
+        let twin = |x: Tensor<4>| {
+            let x = plain::group_norm(x, norm.gamma.clone(), norm.beta.clone(), groups, 1e-5);
+            plain::activate(x, Activation::Relu).into_data()
+        };
+        let map = plain::upsample(tokens.clone(), [h, w], up.clone(), bias.clone());
+        let apart = plain::conv(map.clone(), weight.clone(), None);
+        let ours = [
+            kernels::conv_normed(map, weight.clone(), norm.clone()),
+            kernels::conv_upsampled_normed(tokens, [h, w], (up, bias), weight, onto.clone(), norm.clone()),
+        ];
+        let twins = [twin(apart.clone()), twin(plain::onto(apart, onto))];
+        compare(&ours.map(Tensor::into_data), &twins, 2e-3);
     }
 }
 

@@ -4,6 +4,7 @@
 use burn::module::Module;
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
+use mmovseg_kernels as kernels;
 
 use crate::layers::{Conv, GroupNorm, Upsample};
 use crate::observe::{Observer, see};
@@ -11,7 +12,7 @@ use crate::observe::{Observer, see};
 /// One stage: upsample, concatenate, two convolutions with group norm.
 #[derive(Module, Debug)]
 pub(crate) struct DecoderStage {
-    pub up: Upsample,
+    up: Upsample,
     conv1: Conv,
     norm1: GroupNorm,
     conv2: Conv,
@@ -46,25 +47,27 @@ impl DecoderStage {
         self.conv1.part(Tensor::cat(vec![clip, dino], 1), channels)
     }
 
-    /// What [`DecoderStage::up`] made of the cells and what [`DecoderStage::shared`] gave, to
-    /// `[N·T, output, 2h, 2w]`.
+    /// Tokens `[N·T, h·w, input]` and what [`DecoderStage::shared`] gave, to `[N·T, output, 2h, 2w]`.
     pub fn forward(
         &self,
-        up: Tensor<4>,
+        x: Tensor<3>,
+        [h, w]: [usize; 2],
         shared: Tensor<4>,
         name: &str,
         observer: &mut dyn Observer,
     ) -> Tensor<4> {
-        see(observer, &format!("{name}.up"), &up);
-        let x = self.conv1.part_onto(up, 0, shared);
         let x = if observer.wants_tensors() {
-            let x = self.norm1.forward(x);
+            let up = self.up.forward_tokens(x, h, w);
+            see(observer, &format!("{name}.up"), &up);
+            let x = self.norm1.forward(self.conv1.part_onto(up, 0, shared));
             see(observer, &format!("{name}.gn1"), &x);
             relu(x)
         } else {
-            self.norm1.rectified(x)
+            let up = (self.up.weight.val(), self.up.bias.val());
+            let weight = self.conv1.weight_part(0, up.1.dims()[0]);
+            kernels::conv_upsampled_normed(x, [h, w], up, weight, shared, self.norm1.rectified())
         };
-        let x = self.norm2.rectified(self.conv2.forward(x));
+        let x = self.conv2.normed(x, &self.norm2);
         see(observer, &format!("{name}.out"), &x);
         x
     }

@@ -203,10 +203,13 @@ impl Head {
         }
         let decode = |x: Tensor<3>, observer: &mut dyn Observer| {
             let [coarse, fine] = ground.decoder.clone();
-            let up = self.decoder1.up.forward_tokens(x, grid, grid);
-            let x = self.decoder1.forward(up, coarse, "dec1", observer);
-            let up = self.decoder2.up.forward(x);
-            let x = self.decoder2.forward(up, fine, "dec2", observer);
+            let x = self
+                .decoder1
+                .forward(x, [grid; 2], coarse, "dec1", observer);
+            let fine_grid = [2 * grid; 2];
+            let x = self
+                .decoder2
+                .forward(tokens(x), fine_grid, fine, "dec2", observer);
             self.head.forward(x)
         };
         let logits = if n == 1 && classes > DECODED_CLASSES_MAX && !observer.wants_tensors() {

@@ -3,7 +3,7 @@
 use burn::module::{Module, Param};
 use burn::nn::Initializer;
 use burn::tensor::{DType, Device, Int, Tensor};
-use mmovseg_kernels::{self as kernels, Activation};
+use mmovseg_kernels::{self as kernels, Activation, Norm};
 
 /// A parameter drawn from a normal distribution of the given deviation, made on first use.
 pub(crate) fn normal<const D: usize>(
@@ -98,6 +98,8 @@ pub(crate) struct GroupNorm {
 }
 
 impl GroupNorm {
+    const EPS: f64 = 1e-5;
+
     pub fn new(channels: usize, groups: usize, device: &Device) -> Self {
         Self {
             weight: constant([channels], 1.0, device),
@@ -107,13 +109,19 @@ impl GroupNorm {
     }
 
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        kernels::group_norm(x, self.weight.val(), self.bias.val(), self.groups, 1e-5)
+        let (weight, bias) = (self.weight.val(), self.bias.val());
+        kernels::group_norm(x, weight, bias, self.groups, Self::EPS)
     }
 
-    /// `max(0, y)`.
-    pub fn rectified(&self, x: Tensor<4>) -> Tensor<4> {
-        let (weight, bias) = (self.weight.val(), self.bias.val());
-        kernels::group_norm_activated(x, weight, bias, self.groups, 1e-5, Activation::Relu)
+    /// `max(0, y)` for kernels that end in it.
+    pub fn rectified(&self) -> Norm {
+        Norm {
+            gamma: self.weight.val(),
+            beta: self.bias.val(),
+            groups: self.groups,
+            eps: Self::EPS,
+            activation: Activation::Relu,
+        }
     }
 }
 
@@ -145,16 +153,29 @@ impl Conv {
         }
     }
 
+    /// The rectified norm of it.
+    pub fn normed(&self, x: Tensor<4>, norm: &GroupNorm) -> Tensor<4> {
+        match &self.bias {
+            Some(_) => norm.rectified().of(self.forward(x)),
+            None => kernels::conv_normed(x, self.weight.val(), norm.rectified()),
+        }
+    }
+
     /// What the input channels from `first` on add to the result, without the bias; see [`Linear::part`].
     pub fn part(&self, x: Tensor<4>, first: usize) -> Tensor<4> {
-        let channels = x.dims()[1];
-        kernels::conv(x, self.weight.val().narrow(1, first, channels), None)
+        let weight = self.weight_part(first, x.dims()[1]);
+        kernels::conv(x, weight, None)
+    }
+
+    /// The weights of so many input channels from `first` on.
+    pub fn weight_part(&self, first: usize, channels: usize) -> Tensor<4> {
+        self.weight.val().narrow(1, first, channels)
     }
 
     /// The same added to `onto [M, out, h, w]`, see [`kernels::conv_onto`].
     pub fn part_onto(&self, x: Tensor<4>, first: usize, onto: Tensor<4>) -> Tensor<4> {
-        let channels = x.dims()[1];
-        kernels::conv_onto(x, self.weight.val().narrow(1, first, channels), onto)
+        let weight = self.weight_part(first, x.dims()[1]);
+        kernels::conv_onto(x, weight, onto)
     }
 
     /// The same weights as a convolution whose stride is its kernel, see [`kernels::patches`].

@@ -83,7 +83,7 @@ impl Round {
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        kernels::plus(self.norm.rectified(self.conv.forward(x.clone())), x)
+        kernels::plus(self.conv.normed(x.clone(), &self.norm), x)
     }
 }
 
@@ -163,7 +163,7 @@ impl PixelTower {
             x = deep.forward(x, tokens);
         }
         let x = kernels::plus(kernels::plus(self.up.forward(x), near), fine);
-        let x = self.norm.rectified(self.join.forward(x));
+        let x = self.join.normed(x, &self.norm);
         self.out.patches(x)
     }
 }

@@ -5,11 +5,11 @@ use burn::backend::flex::FlexTensor;
 
 use super::activation::activate_all;
 use super::direct::{self, Packed};
+use super::norm::{Norm, in_bands_normed};
 use super::product::{Place, product, product_of_planes};
 use super::winograd;
 use super::{
-    PARALLEL_PRODUCTS, UNFOLDED, add, contiguous, each, in_bands, tensor, threads, values,
-    with_buffer,
+    PARALLEL_PRODUCTS, UNFOLDED, add, contiguous, each, tensor, threads, values, with_buffer,
 };
 use crate::Activation;
 
@@ -181,6 +181,33 @@ pub(crate) fn conv(
     activation: Option<Activation>,
     onto: Option<&FlexTensor>,
 ) -> FlexTensor {
+    computed(x, weight, bias, onto, End::Activated(activation))
+}
+
+/// [`conv`] and the norm of it, onto what is given.
+pub(crate) fn conv_normed(
+    x: &FlexTensor,
+    weight: &FlexTensor,
+    onto: Option<&FlexTensor>,
+    norm: &Norm,
+) -> FlexTensor {
+    computed(x, weight, None, onto, End::Normed(norm))
+}
+
+/// What becomes of the results.
+#[derive(Clone, Copy)]
+enum End<'a> {
+    Activated(Option<Activation>),
+    Normed(&'a Norm),
+}
+
+fn computed(
+    x: &FlexTensor,
+    weight: &FlexTensor,
+    bias: Option<&FlexTensor>,
+    onto: Option<&FlexTensor>,
+    end: End,
+) -> FlexTensor {
     let sizes = Sizes::new(x, weight);
     let (x, weight) = (contiguous(x), contiguous(weight));
     let bias = bias.map(contiguous);
@@ -193,7 +220,7 @@ pub(crate) fn conv(
         &x.storage::<f32>()[..sizes.images * sizes.input * sizes.area()],
         &weight.storage::<f32>()[..sizes.output * sizes.taps()],
         bias,
-        (activation, onto),
+        (end, onto),
         sizes,
     );
     let Sizes {
@@ -210,7 +237,7 @@ fn run(
     x: &[f32],
     weight: &[f32],
     bias: Option<&[f32]>,
-    (activation, onto): (Option<Activation>, Option<&[f32]>),
+    (end, onto): (End, Option<&[f32]>),
     sizes: Sizes,
 ) -> Vec<f32> {
     let (area, taps) = (sizes.area(), sizes.taps());
@@ -246,11 +273,16 @@ fn run(
         let (first, rows) = sizes.rows_of(band);
         (first * sizes.width, rows * sizes.width)
     };
-    in_bands(
+    let (activation, norm) = match end {
+        End::Activated(activation) => (activation, None),
+        End::Normed(norm) => (None, Some(norm)),
+    };
+    in_bands_normed(
         [sizes.images, sizes.output, area],
         bands,
         sizes.is_much(),
         |band| pixels_of(band).1,
+        norm,
         |image_index, band, out| {
             let image = &x[image_index * sizes.input * area..][..sizes.input * area];
             multiply(image, band, out);
@@ -299,7 +331,7 @@ pub(crate) fn conv_backward(
         output: sizes.input,
         ..sizes
     };
-    let dx = run(above, &turned, None, (None, None), back);
+    let dx = run(above, &turned, None, (End::Activated(None), None), back);
 
     let parts = each(sizes.images, sizes.is_much(), |i| {
         let image = &values[i * sizes.input * area..][..sizes.input * area];

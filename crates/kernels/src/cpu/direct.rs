@@ -22,7 +22,7 @@ const TAPS: usize = 1024;
 /// Weights `[O, C·k·k]` by groups of channels, in the order in which they are used.
 pub(super) struct Packed {
     /// Number of channels of each group.
-    groups: Vec<usize>,
+    pub groups: Vec<usize>,
     /// `[group, tap, channel of the group]`.
     values: Vec<f32>,
 }
@@ -50,6 +50,12 @@ impl Packed {
             (rest, from) = (others, more);
         }
         Self { groups, values }
+    }
+
+    /// The weights of a group, for so many taps.
+    pub fn of_group(&self, group: usize, taps: usize) -> &[f32] {
+        let before: usize = self.groups[..group].iter().sum();
+        &self.values[before * taps..][..self.groups[group] * taps]
     }
 }
 

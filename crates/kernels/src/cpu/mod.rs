@@ -14,16 +14,18 @@ mod norm;
 mod patch;
 mod product;
 mod rearrange;
+mod upsampled;
 mod winograd;
 
 pub(crate) use activation::{activate, activate_backward};
 pub(crate) use attention::{attention, attention_backward};
 pub(crate) use classes::{class_attention, pool_classes};
-pub(crate) use conv::{conv, conv_backward};
+pub(crate) use conv::{conv, conv_backward, conv_normed};
 pub(crate) use linear::{linear, linear_backward, linear_onto};
-pub(crate) use norm::{group_norm, group_norm_backward, layer_norm, layer_norm_backward};
+pub(crate) use norm::{Norm, group_norm, group_norm_backward, layer_norm, layer_norm_backward};
 pub(crate) use patch::{Cells, patches, patches_backward, upsample, upsample_backward};
 pub(crate) use rearrange::{plus, reorder};
+pub(crate) use upsampled::conv_upsampled_normed;
 
 use std::cell::RefCell;
 
@@ -274,21 +276,32 @@ fn in_bands(
     f: impl Fn(usize, usize, &mut [&mut [f32]]) + Send + Sync,
 ) -> Vec<f32> {
     let mut out = zeros(images * planes * pixels);
-    let mut jobs: Vec<(usize, Vec<&mut [f32]>)> = (0..images * bands)
-        .map(|job| (job, Vec::with_capacity(planes)))
-        .collect();
     let counts: Vec<usize> = (0..bands).map(pixels_of).collect();
-    for (map, mut rest) in out.chunks_exact_mut(pixels.max(1)).enumerate() {
-        for (band, &count) in counts.iter().enumerate() {
-            let (part, others) = rest.split_at_mut(count);
-            jobs[map / planes * bands + band].1.push(part);
-            rest = others;
-        }
-    }
+    let jobs = by_bands(&mut out, [planes, pixels], &counts);
     each_of(jobs, is_much, |(job, mut parts)| {
         f(job / bands, job % bands, &mut parts);
     });
     out
+}
+
+/// Maps `[images, planes, pixels]` by image and band, of as many pixels of each plane as are given for each.
+fn by_bands<'a>(
+    maps: &'a mut [f32],
+    [planes, pixels]: [usize; 2],
+    counts: &[usize],
+) -> Vec<(usize, Vec<&'a mut [f32]>)> {
+    let images = maps.len() / (planes * pixels).max(1);
+    let mut jobs: Vec<(usize, Vec<&mut [f32]>)> = (0..images * counts.len())
+        .map(|job| (job, Vec::with_capacity(planes)))
+        .collect();
+    for (map, mut rest) in maps.chunks_exact_mut(pixels.max(1)).enumerate() {
+        for (band, &count) in counts.iter().enumerate() {
+            let (part, others) = rest.split_at_mut(count);
+            jobs[map / planes * counts.len() + band].1.push(part);
+            rest = others;
+        }
+    }
+    jobs
 }
 
 #[cfg(all(test, target_arch = "x86_64"))]

@@ -1,10 +1,16 @@
-//! Layer norm over the last axis.
+//! Layer norm over the last axis, and group norm of maps.
+
+use std::sync::{Mutex, PoisonError};
 
 use burn::backend::flex::FlexTensor;
+use pulp::{Simd, WithSimd};
 
 use super::activation::activate_all;
 use super::math::sum;
-use super::{PARALLEL_ELEMENTS, contiguous, each, in_parts, own, tensor, vectorised, zeros};
+use super::{
+    PARALLEL_ELEMENTS, by_bands, contiguous, each, each_of, in_bands, in_parts, own, tensor,
+    values, vectorised, zeros,
+};
 use crate::Activation;
 
 /// `(x − mean) / √(variance + eps) · gamma + beta` a row, with the biased variance.
@@ -22,42 +28,163 @@ pub(crate) fn layer_norm(
     let beta = &beta.storage::<f32>()[..width];
     let mut out = zeros(len);
     in_parts(&mut out, width.max(1), |first, part| {
-        vectorised(
-            #[inline(always)]
-            |_| {
-                for (row, out) in part.chunks_exact_mut(width).enumerate() {
-                    let x = &from[first + row * width..][..width];
-                    let (mean, scale) = moments(x, eps);
-                    for i in 0..width {
-                        out[i] = (x[i] - mean) * scale * gamma[i] + beta[i];
-                    }
-                }
-            },
-        );
+        pulp::Arch::new().dispatch(Rows {
+            from: &from[first..][..part.len()],
+            gamma,
+            beta,
+            eps,
+            into: part,
+        });
     });
     tensor(out, x.layout().shape().to_vec())
+}
+
+/// Rows of a layer norm.
+struct Rows<'a> {
+    from: &'a [f32],
+    gamma: &'a [f32],
+    beta: &'a [f32],
+    eps: f32,
+    into: &'a mut [f32],
+}
+
+impl WithSimd for Rows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let width = self.gamma.len().max(1);
+        let (gamma, gamma_end) = S::as_simd_f32s(self.gamma);
+        let (beta, beta_end) = S::as_simd_f32s(self.beta);
+        let ends = [gamma_end, beta_end].map(|end| simd.partial_load_f32s(end));
+        let rows = self.from.chunks_exact(width);
+        for (x, into) in rows.zip(self.into.chunks_exact_mut(width)) {
+            let moments = Moments::of(simd, x);
+            let mean = simd.splat_f32s(moments.mean);
+            let scale = simd.splat_f32s(moments.scale(self.eps));
+            let (x, x_end) = S::as_simd_f32s(x);
+            let (into, into_end) = S::as_mut_simd_f32s(into);
+            for (((x, into), gamma), beta) in x.iter().zip(into).zip(gamma).zip(beta) {
+                let unit = simd.mul_f32s(simd.sub_f32s(*x, mean), scale);
+                *into = simd.mul_add_e_f32s(unit, *gamma, *beta);
+            }
+            if !x_end.is_empty() {
+                let x = simd.partial_load_f32s(x_end);
+                let unit = simd.mul_f32s(simd.sub_f32s(x, mean), scale);
+                simd.partial_store_f32s(into_end, simd.mul_add_e_f32s(unit, ends[0], ends[1]));
+            }
+        }
+    }
 }
 
 /// Values whose mean and squares are summed while they are in a core's first cache.
 const NEAR: usize = 2048;
 
-/// Mean of a row and one over its deviation.
-///
-/// A long row comes from memory once, part by part (after Chan, Golub and LeVeque, "Updating formulae and a pairwise
-/// algorithm for computing sample variances", 1979).
-#[inline(always)]
-fn moments(x: &[f32], eps: f32) -> (f32, f32) {
-    let (mut mean, mut squares, mut count) = (0.0f32, 0.0f32, 0.0f32);
-    for part in x.chunks(NEAR) {
-        let n = part.len() as f32;
-        let own = sum(part.len(), |i| part[i]) / n;
-        let own_squares = sum(part.len(), |i| (part[i] - own) * (part[i] - own));
-        let (apart, all) = (own - mean, count + n);
-        mean += apart * (n / all);
-        squares += own_squares + apart * apart * (count * n / all);
-        count = all;
+/// Mean of some values, the sum of the squares of what they are apart from it, and how many they are.
+#[derive(Clone, Copy)]
+struct Moments {
+    mean: f32,
+    squares: f32,
+    count: f32,
+}
+
+impl Moments {
+    /// Of no value.
+    const NONE: Self = Self {
+        mean: 0.0,
+        squares: 0.0,
+        count: 0.0,
+    };
+
+    /// Long rows come from memory once, part by part (after Chan, Golub and LeVeque, "Updating formulae and a pairwise
+    /// algorithm for computing sample variances", 1979).
+    #[inline(always)]
+    fn of<S: Simd>(simd: S, x: &[f32]) -> Self {
+        let mut all = Self::NONE;
+        for part in x.chunks(NEAR) {
+            let count = part.len() as f32;
+            let zero = simd.splat_f32s(0.0);
+            let (registers, rest) = S::as_simd_f32s(part);
+            let (fours, ones) = registers.as_chunks::<4>();
+            let mut sums = [zero; 4];
+            for four in fours {
+                for i in 0..4 {
+                    sums[i] = simd.add_f32s(sums[i], four[i]);
+                }
+            }
+            for one in ones {
+                sums[0] = simd.add_f32s(sums[0], *one);
+            }
+            let rest_sum: f32 = rest.iter().sum();
+            let mean = (total(simd, sums) + rest_sum) / count;
+            let middle = simd.splat_f32s(mean);
+            let mut sums = [zero; 4];
+            for four in fours {
+                for i in 0..4 {
+                    let apart = simd.sub_f32s(four[i], middle);
+                    sums[i] = simd.mul_add_e_f32s(apart, apart, sums[i]);
+                }
+            }
+            for one in ones {
+                let apart = simd.sub_f32s(*one, middle);
+                sums[0] = simd.mul_add_e_f32s(apart, apart, sums[0]);
+            }
+            let mut squares = total(simd, sums);
+            for value in rest {
+                squares += (value - mean) * (value - mean);
+            }
+            all = all.and(Self {
+                mean,
+                squares,
+                count,
+            });
+        }
+        all
     }
-    (mean, 1.0 / (squares / count.max(1.0) + eps).sqrt())
+
+    /// Of these values and others, of one at least.
+    #[inline(always)]
+    fn and(self, other: Self) -> Self {
+        let (apart, count) = (other.mean - self.mean, self.count + other.count);
+        Self {
+            mean: self.mean + apart * (other.count / count),
+            squares: self.squares
+                + other.squares
+                + apart * apart * (self.count * other.count / count),
+            count,
+        }
+    }
+
+    /// One over the deviation.
+    #[inline(always)]
+    fn scale(self, eps: f32) -> f32 {
+        1.0 / (self.squares / self.count.max(1.0) + eps).sqrt()
+    }
+}
+
+/// The lanes of four registers together.
+#[inline(always)]
+fn total<S: Simd>(simd: S, [a, b, c, d]: [S::f32s; 4]) -> f32 {
+    let pairs = [simd.add_f32s(a, b), simd.add_f32s(c, d)];
+    simd.reduce_sum_f32s(simd.add_f32s(pairs[0], pairs[1]))
+}
+
+/// The moments of some values.
+struct MomentsOf<'a>(&'a [f32]);
+
+impl WithSimd for MomentsOf<'_> {
+    type Output = Moments;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Moments {
+        Moments::of(simd, self.0)
+    }
+}
+
+/// Mean of a row and one over its deviation.
+fn moments(x: &[f32], eps: f32) -> (f32, f32) {
+    let moments = pulp::Arch::new().dispatch(MomentsOf(x));
+    (moments.mean, moments.scale(eps))
 }
 
 /// Gradients of x, gamma and beta.
@@ -121,6 +248,119 @@ pub(crate) fn layer_norm_backward(
     ]
 }
 
+/// A group norm and the activation of it.
+pub(crate) struct Norm {
+    gamma: FlexTensor,
+    beta: FlexTensor,
+    groups: usize,
+    eps: f32,
+    activation: Option<Activation>,
+}
+
+impl Norm {
+    pub fn new(
+        gamma: &FlexTensor,
+        beta: &FlexTensor,
+        groups: usize,
+        eps: f32,
+        activation: Option<Activation>,
+    ) -> Self {
+        Self {
+            gamma: contiguous(gamma),
+            beta: contiguous(beta),
+            groups,
+            eps,
+            activation,
+        }
+    }
+
+    /// All bands of an image.
+    fn of_bands(&self, mut bands: Vec<Ended>, is_much: bool) {
+        // Whichever came last: the sums are the same in every run.
+        bands.sort_unstable_by_key(|ended| ended.band);
+        let (gamma, beta) = (values(&self.gamma), values(&self.beta));
+        let per_group = gamma.len() / self.groups.max(1);
+        let of_group = |group: usize| {
+            let own = group * per_group..(group + 1) * per_group;
+            let parts = bands.iter().flat_map(|ended| &ended.moments[own.clone()]);
+            let all = parts.fold(Moments::NONE, |all, part| all.and(*part));
+            own.map(move |channel| {
+                let scale = all.scale(self.eps) * gamma[channel];
+                [scale, beta[channel] - all.mean * scale]
+            })
+        };
+        let channels: Vec<[f32; 2]> = (0..self.groups).flat_map(of_group).collect();
+        each_of(bands, is_much, |ended| {
+            for (part, by) in ended.parts.into_iter().zip(&channels) {
+                self.apply(part, *by);
+            }
+        });
+    }
+
+    /// Values of a channel.
+    fn apply(&self, x: &mut [f32], [scale, shift]: [f32; 2]) {
+        vectorised({
+            let x = &mut *x;
+            #[inline(always)]
+            move |_| {
+                for x in x {
+                    *x = *x * scale + shift;
+                }
+            }
+        });
+        if let Some(activation) = self.activation {
+            activate_all(x, activation);
+        }
+    }
+}
+
+/// [`in_bands`], then the norm of each image: by the core that ends its last band, while most of it is in a near cache.
+pub(super) fn in_bands_normed(
+    [images, planes, pixels]: [usize; 3],
+    bands: usize,
+    is_much: bool,
+    pixels_of: impl Fn(usize) -> usize,
+    norm: Option<&Norm>,
+    f: impl Fn(usize, usize, &mut [&mut [f32]]) + Send + Sync,
+) -> Vec<f32> {
+    let Some(norm) = norm else {
+        return in_bands([images, planes, pixels], bands, is_much, pixels_of, f);
+    };
+    let mut out = zeros(images * planes * pixels);
+    let counts: Vec<usize> = (0..bands).map(pixels_of).collect();
+    let jobs = by_bands(&mut out, [planes, pixels], &counts);
+    let ended: Vec<Mutex<Vec<Ended>>> = (0..images).map(|_| Mutex::default()).collect();
+    each_of(jobs, is_much, |(job, mut parts)| {
+        let (image, band) = (job / bands, job % bands);
+        f(image, band, &mut parts);
+        let arch = pulp::Arch::new();
+        let moments = parts.iter().map(|part| arch.dispatch(MomentsOf(part)));
+        let moments = moments.collect();
+        let all = {
+            let mut ended = ended[image].lock().unwrap_or_else(PoisonError::into_inner);
+            ended.push(Ended {
+                band,
+                parts,
+                moments,
+            });
+            if ended.len() < bands {
+                return;
+            }
+            std::mem::take(&mut *ended)
+        };
+        norm.of_bands(all, is_much);
+    });
+    out
+}
+
+/// A band of an image before its norm.
+struct Ended<'a> {
+    band: usize,
+    /// Of each channel.
+    parts: Vec<&'a mut [f32]>,
+    moments: Vec<Moments>,
+}
+
 /// Group norm over `[N, C, H, W]`: mean and biased variance of each image's group of channels. Then the activation.
 pub(crate) fn group_norm(
     x: FlexTensor,
@@ -130,36 +370,24 @@ pub(crate) fn group_norm(
     eps: f32,
     activation: Option<Activation>,
 ) -> FlexTensor {
-    let (mut x, gamma, beta) = (own(x), contiguous(gamma), contiguous(beta));
-    let channels = gamma.layout().num_elements();
+    let mut x = own(x);
+    let norm = Norm::new(gamma, beta, groups, eps, activation);
+    let (gamma, beta) = (values(&norm.gamma), values(&norm.beta));
     let len = x.layout().num_elements();
     let shape = x.layout().shape();
     let area = shape[2] * shape[3];
-    let per_group = channels / groups;
+    let per_group = gamma.len() / groups;
     let size = per_group * area;
-    let gamma = &gamma.storage::<f32>()[..channels];
-    let beta = &beta.storage::<f32>()[..channels];
     let all = &mut x.storage_mut::<f32>()[..len];
     in_parts(all, size.max(1), |first, part| {
-        vectorised(
-            #[inline(always)]
-            |_| {
-                for (g, x) in part.chunks_exact_mut(size).enumerate() {
-                    let (mean, scale) = moments(x, eps);
-                    let channel = (first / size + g) % groups * per_group;
-                    for (c, x) in x.chunks_exact_mut(area).enumerate() {
-                        let scale = scale * gamma[channel + c];
-                        let shift = beta[channel + c] - mean * scale;
-                        for x in x.iter_mut() {
-                            *x = *x * scale + shift;
-                        }
-                        if let Some(activation) = activation {
-                            activate_all(x, activation);
-                        }
-                    }
-                }
-            },
-        );
+        for (g, x) in part.chunks_exact_mut(size).enumerate() {
+            let (mean, scale) = moments(x, eps);
+            let channel = (first / size + g) % groups * per_group;
+            for (c, x) in x.chunks_exact_mut(area).enumerate() {
+                let scale = scale * gamma[channel + c];
+                norm.apply(x, [scale, beta[channel + c] - mean * scale]);
+            }
+        }
     });
     x
 }
