@@ -1,5 +1,7 @@
 //! From logits on the model's grid to one class index a pixel of the optical tile (spec §12).
 
+use mmovseg_kernels::{Activation, activate_values};
+
 /// Sigmoid, half-pixel bilinear resize to `width_px × height_px`, argmax with the first class on
 /// ties. `logits` is `[T, h, w]`, row-major, at most 255 classes; gives `height_px · width_px`
 /// indices.
@@ -13,16 +15,61 @@ pub fn labels(
     width_px: usize,
     height_px: usize,
 ) -> Vec<u8> {
-    let prob: Vec<f32> = logits.iter().map(|&x| 1.0 / (1.0 + (-x).exp())).collect();
-    let mut out = Vec::with_capacity(width_px * height_px);
-    let mut upsampler = Upsampler::new(w, width_px, w as f32 / width_px as f32);
-    for between in axis(h, height_px, h as f32 / height_px as f32) {
-        let row = upsampler.row(classes, between, |y, class| {
-            &prob[(class * h + y) * w..][..w]
-        });
-        out.extend_from_slice(row);
+    let mut prob = logits.to_vec();
+    activate_values(&mut prob, Activation::Sigmoid);
+    let rows = axis(h, height_px, h as f32 / height_px as f32);
+    let is_much = classes * rows.len() * width_px >= SHARED;
+    in_strips(&rows, is_much, |rows| {
+        let mut out = Vec::with_capacity(rows.len() * width_px);
+        let mut upsampler = Upsampler::new(w, width_px, w as f32 / width_px as f32);
+        for &between in rows {
+            let row = upsampler.row(classes, between, |y, class| {
+                &prob[(class * h + y) * w..][..w]
+            });
+            out.extend_from_slice(row);
+        }
+        out
+    })
+}
+
+/// Values to compare above which the cores share them.
+const SHARED: usize = 1 << 16;
+
+/// `f` of strips of rows, one after the other in the result; a strip for each core where it `is_much`.
+fn in_strips<R: Sync>(
+    rows: &[R],
+    is_much: bool,
+    f: impl Fn(&[R]) -> Vec<u8> + Send + Sync,
+) -> Vec<u8> {
+    #[cfg(not(target_arch = "wasm32"))]
+    if is_much && rayon::current_num_threads() > 1 {
+        use rayon::prelude::*;
+        let strip = rows.len().div_ceil(rayon::current_num_threads());
+        let strips: Vec<Vec<u8>> = rows.par_chunks(strip.max(1)).map(f).collect();
+        return strips.concat();
     }
-    out
+    let _ = is_much;
+    f(rows)
+}
+
+/// Share of each class in the labels.
+pub(crate) fn shares(labels: &[u8], classes: usize) -> Vec<f64> {
+    // Four counts of each: one of a label that comes again would wait for the one before.
+    let mut counts = [[0u32; 256]; 4];
+    for four in labels.chunks(4) {
+        for (counts, &label) in counts.iter_mut().zip(four) {
+            counts[usize::from(label)] += 1;
+        }
+    }
+    let of_class = |class: usize| {
+        counts
+            .iter()
+            .map(|counts| f64::from(counts[class]))
+            .sum::<f64>()
+    };
+    (0..classes)
+        .map(|class| of_class(class) / labels.len().max(1) as f64)
+        .collect()
 }
 
 /// Labels one row of pixels at a time, from the two rows of probabilities that enclose it.

@@ -10,11 +10,12 @@ use mmovseg_raster::{RasterError, TilePair};
 use mmovseg_text::{TextError, prompt};
 use web_time::Instant;
 
+use crate::EngineError;
+use crate::labels::{labels, shares};
 use crate::pixels::upload;
 use crate::scene::{self, Features, Heard, Scene, Wants};
 use crate::session::{Event, SegmentRequest, Segmentation, Session, Stage, StageTiming};
 use crate::windows::{Blend, Plan};
-use crate::{EngineError, labels};
 
 impl Session {
     /// Segments a tile pair. Features of the last pair and embeddings of known class names are
@@ -70,14 +71,7 @@ impl Session {
             self.run_whole(pair, request, text, on, trace, &mut clock)
                 .await?
         };
-        let mut pixels = vec![0usize; request.classes.len()];
-        for &label in &labels {
-            pixels[usize::from(label)] += 1;
-        }
-        let share = pixels
-            .iter()
-            .map(|&n| n as f64 / labels.len().max(1) as f64)
-            .collect();
+        let share = shares(&labels, request.classes.len());
         clock.lap(Stage::Labels);
         on(Event::Stage {
             stage: Stage::Labels,

@@ -1,13 +1,14 @@
 //! What a session remembers of a scene: where its windows lie and the features of those that fit.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{Hash, Hasher};
 
 use burn::tensor::Tensor;
 use mmovseg_model::config::Radiometry;
 use mmovseg_model::network::{ClipMaps, DinoMaps, Ground, Volumes};
 use mmovseg_model::{Modality, ModelConfig};
 use mmovseg_raster::{Preprocess, RasterError, Rgb8, RgbRadiometry, SarRadiometry, TilePair, fit};
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::pixels::{model_pixels, normalise_pixels};
 use crate::windows::Plan;
@@ -104,7 +105,7 @@ pub(crate) struct Scene {
 
 /// Tells scenes apart.
 pub(crate) fn key(pair: &TilePair, preprocess: Preprocess) -> u64 {
-    let mut hasher = DefaultHasher::new();
+    let mut hasher = Xxh3::new();
     preprocess.hash(&mut hasher);
     for tile in [&pair.rgb, &pair.sar] {
         (tile.width_px, tile.height_px, &tile.data).hash(&mut hasher);
@@ -165,17 +166,7 @@ impl Scene {
             return Ok((features, None));
         }
         let pixels = self.pixels(index, pair, config)?;
-        let hash = |planes: &[f32]| {
-            let mut hasher = DefaultHasher::new();
-            let (pairs, rest) = planes.as_chunks::<2>();
-            for [low, high] in pairs {
-                hasher.write_u64(u64::from(low.to_bits()) | u64::from(high.to_bits()) << 32);
-            }
-            for value in rest {
-                hasher.write_u32(value.to_bits());
-            }
-            hasher.finish()
-        };
+        let hash = |planes: &[f32]| xxh3_64(bytemuck::cast_slice(planes));
         let (optical, sar) = (hash(&pixels.optical), hash(&pixels.sar));
         if features.optical_pixels != optical {
             (features.clip, features.optical) = (None, None);

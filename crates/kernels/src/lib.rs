@@ -452,6 +452,11 @@ pub fn activate<const D: usize>(x: Tensor<D>, activation: Activation) -> Tensor<
     ))
 }
 
+/// The activation of values in memory, see [`activate`].
+pub fn activate_values(values: &mut [f32], activation: Activation) {
+    cpu::activate_all(values, activation);
+}
+
 /// The activation of a convolution, see [`conv`]. In one go where nothing is trained.
 #[must_use]
 pub fn conv_activated(

@@ -17,7 +17,7 @@ pub(crate) fn activate(x: FlexTensor, activation: Activation) -> FlexTensor {
 }
 
 /// The activation of each value, in place.
-pub(super) fn activate_all(values: &mut [f32], activation: Activation) {
+pub(crate) fn activate_all(values: &mut [f32], activation: Activation) {
     match activation {
         Activation::Gelu => map(
             values,

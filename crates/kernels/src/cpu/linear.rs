@@ -3,10 +3,11 @@
 use burn::backend::flex::FlexTensor;
 
 use super::activation::activate_all;
+use super::few::Few;
 use super::product::{Panels, Place, depth_of, panels_of, product};
 use super::{
-    PARALLEL_PRODUCTS, add, contiguous, each, each_of, forward_strides, in_parts, own, pair,
-    repeated, tensor, threads, values, zeros,
+    PARALLEL_ELEMENTS, PARALLEL_PRODUCTS, add, contiguous, each, each_of, forward_strides,
+    in_parts, own, pair, repeated, tensor, threads, values, zeros,
 };
 use crate::Activation;
 
@@ -187,6 +188,8 @@ impl Ends<'_> {
     }
 }
 
+/// Rows that are so few that weights stay where they lie.
+const FEW: usize = 16;
 /// Values of a weight above which a core's second cache does not hold it.
 const WIDE: usize = 1 << 18;
 
@@ -197,6 +200,32 @@ fn products(x: &Rows, weight: &FlexTensor, out: &mut [f32], ends: &Ends) {
     let weight = weight.storage::<f32>();
     let [output, input] = at.shape;
     debug_assert_eq!(x.first.shape[1], input);
+    let are_rows = x.first.step[1] == 1 && at.step[1] == 1;
+    if are_rows && (1..=FEW * output).contains(&out.len()) {
+        let rows: Vec<&[f32]> = (0..x.groups)
+            .flat_map(|group| (0..x.rows()).map(move |row| x.group(group).at(row, 0)))
+            .map(|start| &x.values()[start..][..input])
+            .collect();
+        // Weights that are used so few times come from far: all cores bring them.
+        let is_much = input * output >= PARALLEL_ELEMENTS;
+        each_of(by_columns(out, output), is_much, |(first, mut into)| {
+            let count = into.first().map_or(0, |row| row.len());
+            for row in &mut into {
+                ends.start(first, row);
+            }
+            pulp::Arch::new().dispatch(Few {
+                x: &rows,
+                weight,
+                at: at.cut(first, count),
+                into: &mut into,
+                add: ends.onto,
+            });
+            for row in into {
+                ends.finish(row);
+            }
+        });
+        return;
+    }
     let is_wide = input * output >= WIDE && output >= threads() * panels_of(pair()) * pair();
     if x.first.step[1] != 1 || !is_wide {
         Panels::with(weight, at.transposed(), true, |weight| {

@@ -6,7 +6,7 @@ mod attention;
 mod classes;
 mod conv;
 mod direct;
-
+mod few;
 mod linear;
 mod math;
 mod narrow;
@@ -17,7 +17,7 @@ mod rearrange;
 mod upsampled;
 mod winograd;
 
-pub(crate) use activation::{activate, activate_backward};
+pub(crate) use activation::{activate, activate_all, activate_backward};
 pub(crate) use attention::{attention, attention_backward};
 pub(crate) use classes::{class_attention, pool_classes};
 pub(crate) use conv::{conv, conv_backward, conv_normed};
