@@ -22,7 +22,7 @@ mod gpu;
 mod ops;
 pub mod plain;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use burn::backend::{Dispatch, DispatchDevice};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -35,6 +35,8 @@ use crate::ops::Fused;
 pub struct WindowBias {
     /// `[period, L, L]`.
     values: Vec<f32>,
+    /// The same by key, then query, once that is asked for.
+    by_key: OnceLock<Vec<f32>>,
     period: usize,
     length: usize,
 }
@@ -49,6 +51,7 @@ impl WindowBias {
         assert_eq!(values.len(), period * length * length, "a bias of windows");
         Self {
             values,
+            by_key: OnceLock::new(),
             period,
             length,
         }
@@ -78,15 +81,31 @@ impl WindowBias {
     }
 
     /// `[period, L, L]` by key, then query.
-    pub(crate) fn by_key(&self) -> TensorData {
-        let length = self.length;
-        let values: Vec<f32> = (0..self.values.len())
-            .map(|i| {
-                let (window, key, query) = (i / length / length, i / length % length, i % length);
-                self.values[(window * length + query) * length + key]
-            })
-            .collect();
-        TensorData::new(values, [self.period, length, length])
+    fn by_key(&self) -> &[f32] {
+        self.by_key.get_or_init(|| {
+            let length = self.length;
+            (0..self.values.len())
+                .map(|i| {
+                    let (window, key, query) =
+                        (i / length / length, i / length % length, i % length);
+                    self.values[(window * length + query) * length + key]
+                })
+                .collect()
+        })
+    }
+
+    /// `[L, L]` of a sequence by key, then query.
+    fn of_by_key(&self, sequence: usize) -> &[f32] {
+        let size = self.length * self.length;
+        &self.by_key()[sequence % self.period * size..][..size]
+    }
+
+    /// [`WindowBias::by_key`] for a device.
+    pub(crate) fn by_key_data(&self) -> TensorData {
+        TensorData::new(
+            self.by_key().to_vec(),
+            [self.period, self.length, self.length],
+        )
     }
 
     /// `[period, 1, L, L]` on a device.

@@ -380,7 +380,7 @@ impl Fused for CubeBackend {
         scale: f32,
         bias: Option<Arc<WindowBias>>,
     ) -> CubeTensor {
-        let bias = bias.map(|bias| Self::float_from_data(bias.by_key(), &q.device));
+        let bias = bias.map(|bias| Self::float_from_data(bias.by_key_data(), &q.device));
         gpu::attention(q, k, v, scale, bias)
     }
 
@@ -492,14 +492,14 @@ mod gradients {
     use burn_cubecl::CubeBackend;
 
     use super::Fused;
-    use crate::cpu::{self, Cells};
+    use crate::cpu::{self, Cells, SoftmaxRow};
     use crate::{Activation, WindowBias};
 
     #[derive(Clone, Debug)]
     struct AttentionState {
         operands: [FlexTensor; 3],
         out: FlexTensor,
-        sums: Arc<[f32]>,
+        sums: Arc<[SoftmaxRow]>,
         scale: f32,
         bias: Option<Arc<WindowBias>>,
     }

@@ -3,7 +3,7 @@
 use burn::backend::flex::{FlexTensor, Layout};
 use burn::tensor::{Bytes, DType, Shape};
 
-use super::math::{LANES, exp, fold, max};
+use super::math::{LANES, exp, exp_within, fold, max};
 use super::narrow;
 use super::product::{Panels, Place, product};
 use super::{
@@ -82,7 +82,7 @@ fn is_much([n, heads, length, width]: [usize; 4], keys: usize) -> bool {
 /// into its own order once more.
 const SHARED_QUERIES_MIN: usize = 64;
 
-/// `softmax(scale · q kᵀ + bias) v`, `[N, heads, L, d]`, and the logarithm of each row's sum of
+/// `softmax(scale · q kᵀ + bias) v`, `[N, heads, L, d]`, and the XX
 /// exponentials, `[N · L · heads]`.
 ///
 /// The cores share sequences, or the queries of one: never heads, of which there may be three for two cores.
@@ -92,7 +92,7 @@ pub(crate) fn attention(
     v: FlexTensor,
     scale: f32,
     bias: Option<&WindowBias>,
-) -> (FlexTensor, Vec<f32>) {
+) -> (FlexTensor, Vec<SoftmaxRow>) {
     let [q, k, v] = [q, k, v].map(forward_strides);
     let (q, k, v) = (Operand::new(&q), Operand::new(&k), Operand::new(&v));
     let [n, heads, length, _] = q.shape;
@@ -105,7 +105,7 @@ pub(crate) fn attention(
         .max(1);
     // `[N, L, heads, d]` in memory, seen as `[N, heads, L, d]`: merging heads afterwards moves nothing.
     let mut out = zeros(n * length * row);
-    let mut sums = vec![0.0f32; n * length * heads];
+    let mut sums = vec![SoftmaxRow::EMPTY; n * length * heads];
     let sequences = out
         .chunks_exact_mut((length * row).max(1))
         .zip(sums.chunks_exact_mut((length * heads).max(1)));
@@ -140,25 +140,26 @@ struct Queries<'a> {
     first: usize,
     /// `[rows, heads, d]`.
     out: &'a mut [f32],
-    /// `[rows, heads]`: the logarithm of each row's sum of exponentials.
-    sums: &'a mut [f32],
+    /// `[rows, heads]`.
+    sums: &'a mut [SoftmaxRow],
 }
 
 impl Queries<'_> {
     fn run(self, qkv: [&Operand; 3], scale: f32, bias: Option<&WindowBias>) {
-        let bias = bias.map(|bias| bias.of(self.sequence));
         let [q, k, v] = qkv;
         let keys = k.shape[2];
         if keys > 0 && keys <= KEYS && q.shape[3].max(v.shape[3]) <= narrow::WIDTH_MOST {
             self.with_narrow_heads(qkv, scale, bias);
         } else {
+            let bias = bias.map(|bias| bias.of(self.sequence));
             self.with_panels(qkv, scale, bias);
         }
     }
 
-    fn with_narrow_heads(self, [q, k, v]: [&Operand; 3], scale: f32, bias: Option<&[f32]>) {
-        let [_, heads, _, _] = q.shape;
-        let (keys, width) = (k.shape[2], v.shape[3]);
+    fn with_narrow_heads(self, [q, k, v]: [&Operand; 3], scale: f32, bias: Option<&WindowBias>) {
+        let [_, heads, length, _] = q.shape;
+        let width = v.shape[3];
+        let bias = bias.map(|bias| &bias.of_by_key(self.sequence)[self.first..]);
         let count = self.sums.len() / heads.max(1);
         for head in 0..heads {
             let (queries, at) = q.head(self.sequence, head);
@@ -167,7 +168,7 @@ impl Queries<'_> {
                 k: k.head(self.sequence, head),
                 v: v.head(self.sequence, head),
                 scale,
-                bias: bias.map(|bias| &bias[self.first * keys..]),
+                bias: bias.map(|bias| (bias, length)),
             };
             let into = Place {
                 start: head * width,
@@ -175,7 +176,7 @@ impl Queries<'_> {
                 step: [heads * width, 1],
             };
             narrow.run((&mut *self.out, into), |query, sum| {
-                self.sums[query * heads + head] = sum.most + sum.total.ln();
+                self.sums[query * heads + head] = sum;
             });
         }
     }
@@ -243,7 +244,7 @@ impl Queries<'_> {
                     let row = &mut out[i * row + head * width..][..width];
                     let part = 1.0 / state.total;
                     row.iter_mut().for_each(|value| *value *= part);
-                    sums[i * heads + head] = state.most + state.total.ln();
+                    sums[i * heads + head] = *state;
                 }
             }
         });
@@ -252,33 +253,37 @@ impl Queries<'_> {
 
 /// What a row's softmax knows after the keys that it has seen so far (after Milakov and Gimelshein, "Online
 /// normalizer calculation for softmax", 2018).
-#[derive(Clone, Copy)]
-pub(super) struct SoftmaxRow {
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SoftmaxRow {
     /// The largest score.
-    pub most: f32,
+    most: f32,
     /// Sum of the exponentials of the scores less `most`.
-    pub total: f32,
+    total: f32,
     /// What the last block of keys turned the exponentials before it into: they were taken from a smaller
     /// `most`.
     shrink: f32,
 }
 
 impl SoftmaxRow {
-    pub const EMPTY: Self = Self {
-        most: f32::NEG_INFINITY,
-        total: 0.0,
-        shrink: 0.0,
-    };
+    const EMPTY: Self = Self::new(f32::NEG_INFINITY, 0.0);
+
+    pub const fn new(most: f32, total: f32) -> Self {
+        Self {
+            most,
+            total,
+            shrink: 0.0,
+        }
+    }
+
+    /// The logarithm of the sum of all exponentials.
+    fn logarithm(self) -> f32 {
+        self.most + self.total.ln()
+    }
 }
 
 /// The exponentials of a block of keys' scores in place, row by row, less the largest score of the row so
 /// far; from one row to the next are `step` values.
-pub(super) fn exponentials(
-    scores: &mut [f32],
-    step: usize,
-    keys: usize,
-    so_far: &mut [SoftmaxRow],
-) {
+fn exponentials(scores: &mut [f32], step: usize, keys: usize, so_far: &mut [SoftmaxRow]) {
     vectorised(
         #[inline(always)]
         |fused| {
@@ -310,11 +315,11 @@ pub(super) fn exponentials(
     );
 }
 
-/// `eˣ`, zero where it is nothing beside the largest share, 1: of keys that a mask hides, whose products with values would
-/// be numbers so small that each costs a processor a hundred steps.
+/// `eˣ` of `x` up to 0, zero where it is nothing beside the largest share, 1: of keys that a mask hides, whose products with
+/// values would be numbers so small that each costs a processor a hundred steps.
 #[inline(always)]
-fn share(x: f32, fused: bool) -> f32 {
-    let share = exp(x, fused);
+pub(super) fn share(x: f32, fused: bool) -> f32 {
+    let share = exp_within(if x < -60.0 { -60.0 } else { x }, fused);
     if x < -60.0 { 0.0 } else { share }
 }
 
@@ -329,7 +334,7 @@ pub(crate) fn attention_backward(
     k: FlexTensor,
     v: FlexTensor,
     out: FlexTensor,
-    sums: &[f32],
+    sums: &[SoftmaxRow],
     grad: FlexTensor,
     scale: f32,
     bias: Option<&WindowBias>,
@@ -377,7 +382,7 @@ pub(crate) fn attention_backward(
                 #[inline(always)]
                 |fused| {
                     for (row, mean) in mean.iter().enumerate() {
-                        let logarithm = sums[(first + row) * heads];
+                        let logarithm = sums[(first + row) * heads].logarithm();
                         let shares = &mut shares[row * keys..(row + 1) * keys];
                         let slopes = &mut slopes[row * keys..(row + 1) * keys];
                         for (share, slope) in shares.iter_mut().zip(slopes) {

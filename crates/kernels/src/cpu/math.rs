@@ -13,11 +13,16 @@ fn multiply_add(a: f32, b: f32, c: f32, fused: bool) -> f32 {
 /// [`multiply_add`].
 #[inline(always)]
 pub(crate) fn exp(x: f32, fused: bool) -> f32 {
+    exp_within(x.clamp(-87.0, 88.0), fused)
+}
+
+/// [`exp`] of `x` in [−87, 88] alone.
+#[inline(always)]
+pub(crate) fn exp_within(x: f32, fused: bool) -> f32 {
     // Adding 1.5 · 2²³ leaves the rounded quotient in the low bits of the sum.
     const SHIFT: f32 = 12_582_912.0;
     const LN_2_HIGH: f32 = 0.693_359_4;
     const LN_2_LOW: f32 = -2.121_944_4e-4;
-    let x = x.clamp(-87.0, 88.0);
     let shifted = multiply_add(x, std::f32::consts::LOG2_E, SHIFT, fused);
     let n = shifted - SHIFT;
     let r = multiply_add(-n, LN_2_HIGH, x, fused);

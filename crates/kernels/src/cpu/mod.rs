@@ -18,7 +18,7 @@ mod upsampled;
 mod winograd;
 
 pub(crate) use activation::{activate, activate_all, activate_backward};
-pub(crate) use attention::{attention, attention_backward};
+pub(crate) use attention::{SoftmaxRow, attention, attention_backward};
 pub(crate) use classes::{class_attention, pool_classes};
 pub(crate) use conv::{conv, conv_backward, conv_normed};
 pub(crate) use linear::{linear, linear_backward, linear_onto};

@@ -1,21 +1,18 @@
 //! Attention of narrow heads, eight numbers wide in the head's windows: products so thin that bringing their operands into
-//! panels and their results back takes most of the time. Keys and values lie turned, a number of all keys after the
-//! other, so that registers run along the keys in both products.
+//! panels and their results back takes most of the time. Each lane of a register is a query: keys and values go by one
+//! after the other where they lie, and nothing is ever summed across lanes.
 
 use pulp::{Simd, WithSimd};
 
-use super::attention::{SoftmaxRow, exponentials};
+use super::attention::{SoftmaxRow, share};
+use super::math::LANES as QUERIES;
 use super::product::Place;
-use super::{LINE, add, with_buffer};
+use super::{vectorised, with_buffer};
 
 /// The widest of narrow heads.
 pub(super) const WIDTH_MOST: usize = 16;
-/// Queries whose scores are held at once: with the keys of a window in a core's first cache.
-const QUERIES: usize = 16;
-/// Queries that meet a key while it is in a register, three registers of keys each.
-const ROWS: usize = 4;
-/// Numbers of the values that a score is multiplied with while it is in a register.
-const VALUES: usize = 8;
+/// Numbers of a head that are in registers at once.
+const NUMBERS: usize = 8;
 
 /// One head's queries, keys and values of a sequence, each `[L, d]` at a place of a slice.
 pub(super) struct Head<'a> {
@@ -23,8 +20,8 @@ pub(super) struct Head<'a> {
     pub k: (&'a [f32], Place),
     pub v: (&'a [f32], Place),
     pub scale: f32,
-    /// `[queries, keys]` from these queries on.
-    pub bias: Option<&'a [f32]>,
+    /// `[keys, ..]` from these queries on, and values from one key to the next.
+    pub bias: Option<(&'a [f32], usize)>,
 }
 
 impl Head<'_> {
@@ -32,88 +29,117 @@ impl Head<'_> {
     pub fn run(&self, (out, into): (&mut [f32], Place), mut done: impl FnMut(usize, SoftmaxRow)) {
         let [queries, depth] = self.q.1.shape;
         let [keys, width] = self.v.1.shape;
-        let (padded, wide) = (keys.next_multiple_of(LINE), width.next_multiple_of(VALUES));
-        let sizes = [
-            depth * padded,
-            wide * padded,
-            QUERIES * depth,
-            QUERIES * padded,
-            QUERIES * wide,
-        ];
+        let [deep, wide] = [depth, width].map(|numbers| numbers.next_multiple_of(NUMBERS));
+        let sizes = [deep * keys, wide * keys, deep * QUERIES, keys * QUERIES];
         let arch = pulp::Arch::new();
-        with_buffer(sizes.iter().sum(), |buffer| {
-            let (turned_keys, buffer) = buffer.split_at_mut(sizes[0]);
-            let (turned_values, buffer) = buffer.split_at_mut(sizes[1]);
-            let (scaled, buffer) = buffer.split_at_mut(sizes[2]);
+        with_buffer(sizes.iter().sum::<usize>() + wide * QUERIES, |buffer| {
+            let (k, buffer) = buffer.split_at_mut(sizes[0]);
+            let (v, buffer) = buffer.split_at_mut(sizes[1]);
+            let (q, buffer) = buffer.split_at_mut(sizes[2]);
             let (scores, mixed) = buffer.split_at_mut(sizes[3]);
-            turn(self.k, padded, turned_keys);
-            turn(self.v, padded, turned_values);
+            gather(self.k, k);
+            gather(self.v, v);
+            // What is beyond the head or the last query stays zero.
+            q.fill(0.0);
             for first in (0..queries).step_by(QUERIES) {
                 let count = QUERIES.min(queries - first);
-                for (i, row) in scaled.chunks_exact_mut(depth.max(1)).enumerate() {
-                    // Beyond the last query: its scores again.
-                    let query = first + i.min(count - 1);
-                    for (d, value) in row.iter_mut().enumerate() {
-                        *value = self.scale * self.q.0[self.q.1.at(query, d)];
+                for (d, row) in q.chunks_exact_mut(QUERIES).take(depth).enumerate() {
+                    row[count..].fill(0.0);
+                    for (i, value) in row[..count].iter_mut().enumerate() {
+                        *value = self.scale * self.q.0[self.q.1.at(first + i, d)];
                     }
                 }
-                arch.dispatch(Scores {
-                    q: scaled,
-                    keys: turned_keys,
-                    depth,
-                    padded,
-                    scores,
-                });
-                if let Some(bias) = self.bias {
-                    let bias = bias[first * keys..].chunks_exact(keys).take(count);
-                    for (row, bias) in scores.chunks_exact_mut(padded).zip(bias) {
-                        add(&mut row[..keys], bias);
-                    }
+                arch.dispatch(Scores { q, k, scores });
+                if let Some((bias, step)) = self.bias {
+                    add_bias(scores, &bias[first..], step, count);
                 }
-                let mut sums = [SoftmaxRow::EMPTY; QUERIES];
-                // What is beyond the keys stays zero: the product with keys of zeros.
-                exponentials(scores, padded, keys, &mut sums);
-                arch.dispatch(Mix {
-                    scores,
-                    values: turned_values,
-                    padded,
-                    mixed,
-                });
-                for (i, (mixed, sum)) in mixed.chunks_exact(wide).zip(sums).take(count).enumerate()
-                {
-                    let part = 1.0 / sum.total;
+                let (most, total) = softmax(scores);
+                arch.dispatch(Mix { scores, v, mixed });
+                for i in 0..count {
+                    let part = 1.0 / total[i];
                     let row = &mut out[into.at(first + i, 0)..][..width];
-                    for (value, mixed) in row.iter_mut().zip(mixed) {
-                        *value = mixed * part;
+                    for (d, value) in row.iter_mut().enumerate() {
+                        *value = mixed[d * QUERIES + i] * part;
                     }
-                    done(first + i, sum);
+                    done(first + i, SoftmaxRow::new(most[i], total[i]));
                 }
             }
         });
     }
 }
 
-/// `[L, d]` as rows of all `L`, zeros behind them and for what is wider than `d`.
-fn turn((from, at): (&[f32], Place), padded: usize, into: &mut [f32]) {
+/// `[L, d]` as `[d / 8, L, 8]`, zeros for what is wider than `d`.
+fn gather((from, at): (&[f32], Place), into: &mut [f32]) {
     let [length, width] = at.shape;
-    for (d, row) in into.chunks_exact_mut(padded.max(1)).enumerate() {
-        if d >= width {
+    let (rows, _) = into.as_chunks_mut::<NUMBERS>();
+    for (part, rows) in rows.chunks_exact_mut(length.max(1)).enumerate() {
+        let first = part * NUMBERS;
+        let count = NUMBERS.min(width - first);
+        for (l, row) in rows.iter_mut().enumerate() {
+            let start = at.at(l, first);
+            if at.step[1] == 1 && count == NUMBERS {
+                row.copy_from_slice(&from[start..][..NUMBERS]);
+                continue;
+            }
             row.fill(0.0);
-            continue;
+            for (d, value) in row[..count].iter_mut().enumerate() {
+                *value = from[start + d * at.step[1]];
+            }
         }
-        for (l, value) in row[..length].iter_mut().enumerate() {
-            *value = from[at.at(l, d)];
-        }
-        row[length..].fill(0.0);
     }
 }
 
-/// Queries `[rows, depth]` times keys `[depth, padded]`.
+/// Adds a bias `[keys, count]` to scores, from one key to the next are `step` values of it.
+fn add_bias(scores: &mut [f32], bias: &[f32], step: usize, count: usize) {
+    let (rows, _) = scores.as_chunks_mut::<QUERIES>();
+    vectorised(
+        #[inline(always)]
+        move |_| {
+            for (row, bias) in rows.iter_mut().zip(bias.chunks(step)) {
+                if let Some(bias) = bias.first_chunk::<QUERIES>()
+                    && count == QUERIES
+                {
+                    for i in 0..QUERIES {
+                        row[i] += bias[i];
+                    }
+                } else {
+                    for (score, bias) in row.iter_mut().zip(&bias[..count]) {
+                        *score += bias;
+                    }
+                }
+            }
+        },
+    );
+}
+
+/// The exponentials of each query's scores less the largest, in place; the largest of each and their sum.
+fn softmax(scores: &mut [f32]) -> ([f32; QUERIES], [f32; QUERIES]) {
+    let (rows, _) = scores.as_chunks_mut::<QUERIES>();
+    vectorised(
+        #[inline(always)]
+        move |fused| {
+            let mut most = [f32::NEG_INFINITY; QUERIES];
+            for row in rows.iter() {
+                for i in 0..QUERIES {
+                    most[i] = if row[i] > most[i] { row[i] } else { most[i] };
+                }
+            }
+            let mut total = [0.0f32; QUERIES];
+            for row in rows {
+                for i in 0..QUERIES {
+                    row[i] = share(row[i] - most[i], fused);
+                    total[i] += row[i];
+                }
+            }
+            (most, total)
+        },
+    )
+}
+
+/// Queries `[d, QUERIES]` times keys `[d / 8, L, 8]`, to `[L, QUERIES]`.
 struct Scores<'a> {
     q: &'a [f32],
-    keys: &'a [f32],
-    depth: usize,
-    padded: usize,
+    k: &'a [f32],
     scores: &'a mut [f32],
 }
 
@@ -122,60 +148,39 @@ impl WithSimd for Scores<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self {
-            q,
-            keys,
-            depth,
-            padded,
-            scores,
-        } = self;
-        let registers = padded / S::F32_LANES;
-        let rows = q.chunks_exact((ROWS * depth).max(1));
-        for (q, scores) in rows.zip(scores.chunks_exact_mut((ROWS * padded).max(1))) {
-            let mut at = 0;
-            while at + 3 <= registers {
-                meet::<S, 3>(simd, q, (keys, depth, padded), at, scores);
-                at += 3;
-            }
-            while at < registers {
-                meet::<S, 1>(simd, q, (keys, depth, padded), at, scores);
-                at += 1;
+        let (rows, _) = self.scores.as_chunks_mut::<QUERIES>();
+        let parts = self.q.chunks_exact(NUMBERS * QUERIES);
+        let keys = self.k.chunks_exact((rows.len() * NUMBERS).max(1));
+        for (part, (q, keys)) in parts.zip(keys).enumerate() {
+            let (keys, _) = keys.as_chunks::<NUMBERS>();
+            for lanes in 0..QUERIES / S::F32_LANES {
+                let mut own = [simd.splat_f32s(0.0); NUMBERS];
+                for d in 0..NUMBERS {
+                    let (row, _) = S::as_simd_f32s(&q[d * QUERIES..][..QUERIES]);
+                    own[d] = row[lanes];
+                }
+                for (row, key) in rows.iter_mut().zip(keys) {
+                    let (row, _) = S::as_mut_simd_f32s(row);
+                    // Two sums: one alone would wait for itself.
+                    let mut sums = [simd.splat_f32s(0.0); 2];
+                    if part > 0 {
+                        sums[0] = row[lanes];
+                    }
+                    for d in 0..NUMBERS {
+                        let key = simd.splat_f32s(key[d]);
+                        sums[d % 2] = simd.mul_add_e_f32s(key, own[d], sums[d % 2]);
+                    }
+                    row[lanes] = simd.add_f32s(sums[0], sums[1]);
+                }
             }
         }
     }
 }
 
-/// The scores of [`ROWS`] queries with `C` registers of keys.
-#[inline(always)]
-fn meet<S: Simd, const C: usize>(
-    simd: S,
-    q: &[f32],
-    (keys, depth, padded): (&[f32], usize, usize),
-    at: usize,
-    scores: &mut [f32],
-) {
-    let mut sums = [[simd.splat_f32s(0.0); C]; ROWS];
-    for (d, row) in keys.chunks_exact(padded).take(depth).enumerate() {
-        let (row, _) = S::as_simd_f32s(row);
-        let row = &row[at..at + C];
-        for i in 0..ROWS {
-            let left = simd.splat_f32s(q[i * depth + d]);
-            for c in 0..C {
-                sums[i][c] = simd.mul_add_e_f32s(left, row[c], sums[i][c]);
-            }
-        }
-    }
-    for i in 0..ROWS {
-        let (into, _) = S::as_mut_simd_f32s(&mut scores[i * padded..][..padded]);
-        into[at..at + C].copy_from_slice(&sums[i]);
-    }
-}
-
-/// Scores `[rows, padded]` times values `[wide, padded]`, to `[rows, wide]`.
+/// Scores `[L, QUERIES]` times values `[d / 8, L, 8]`, to `[d, QUERIES]`.
 struct Mix<'a> {
     scores: &'a [f32],
-    values: &'a [f32],
-    padded: usize,
+    v: &'a [f32],
     mixed: &'a mut [f32],
 }
 
@@ -184,28 +189,23 @@ impl WithSimd for Mix<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let padded = self.padded.max(1);
-        let registers = padded / S::F32_LANES;
-        let wide = self.values.len() / padded;
-        let rows = self.scores.chunks_exact(padded);
-        for (scores, mixed) in rows.zip(self.mixed.chunks_exact_mut(wide.max(1))) {
-            let (scores, _) = S::as_simd_f32s(scores);
-            let scores = &scores[..registers];
-            let parts = self.values.chunks_exact(VALUES * padded);
-            for (values, mixed) in parts.zip(mixed.chunks_exact_mut(VALUES)) {
-                let mut of: [&[S::f32s]; VALUES] = [&[]; VALUES];
-                for d in 0..VALUES {
-                    let (row, _) = S::as_simd_f32s(&values[d * padded..][..padded]);
-                    of[d] = &row[..registers];
-                }
-                let mut sums = [simd.splat_f32s(0.0); VALUES];
-                for (i, score) in scores.iter().enumerate() {
-                    for d in 0..VALUES {
-                        sums[d] = simd.mul_add_e_f32s(*score, of[d][i], sums[d]);
+        let (rows, _) = self.scores.as_chunks::<QUERIES>();
+        let parts = self.mixed.chunks_exact_mut(NUMBERS * QUERIES);
+        let values = self.v.chunks_exact((rows.len() * NUMBERS).max(1));
+        for (mixed, values) in parts.zip(values) {
+            let (values, _) = values.as_chunks::<NUMBERS>();
+            for lanes in 0..QUERIES / S::F32_LANES {
+                let mut sums = [simd.splat_f32s(0.0); NUMBERS];
+                for (row, value) in rows.iter().zip(values) {
+                    let (row, _) = S::as_simd_f32s(row);
+                    let score = row[lanes];
+                    for d in 0..NUMBERS {
+                        sums[d] = simd.mul_add_e_f32s(simd.splat_f32s(value[d]), score, sums[d]);
                     }
                 }
-                for d in 0..VALUES {
-                    mixed[d] = simd.reduce_sum_f32s(sums[d]);
+                for d in 0..NUMBERS {
+                    let (into, _) = S::as_mut_simd_f32s(&mut mixed[d * QUERIES..][..QUERIES]);
+                    into[lanes] = sums[d];
                 }
             }
         }
