@@ -376,7 +376,7 @@ pub fn upsample(x: Tensor<3>, [h, w]: [usize; 2], weight: Tensor<4>, bias: Tenso
     ))
 }
 
-/// `a + b`.
+/// `a + b`; `b` may be one for all along an axis of `a`.
 #[must_use]
 pub fn plus<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
     let sum = <Dispatch as Fused>::fused_plus(a.into_dispatch(), b.into_dispatch());
@@ -392,6 +392,20 @@ pub fn pool_classes(x: Tensor<3>, pairs: usize, grid: usize) -> Tensor<3> {
     Tensor::from_dispatch(<Dispatch as Fused>::fused_pool_classes(
         x.into_dispatch(),
         pairs,
+        grid,
+    ))
+}
+
+/// What `2 × 2` cells have in common, `[N·(g/2)², T, C]` by place, brought bilinearly to all of them, the corners of both
+/// grids aligned, onto `[N·T, g², C]`: the way back from [`pool_classes`] (spec §10.2).
+#[must_use]
+pub fn spread_classes(x: Tensor<3>, onto: Tensor<3>, grid: usize) -> Tensor<3> {
+    if !is_shared_by_cores(&x.device()) {
+        return plain::spread_classes(x, onto, grid);
+    }
+    Tensor::from_dispatch(<Dispatch as Fused>::fused_spread_classes(
+        x.into_dispatch(),
+        onto.into_dispatch(),
         grid,
     ))
 }

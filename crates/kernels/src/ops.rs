@@ -187,6 +187,14 @@ pub(crate) trait Fused: Backend {
     fn fused_pool_classes(_x: FloatTensor<Self>, _pairs: usize, _grid: usize) -> FloatTensor<Self> {
         untrained()
     }
+    /// `[N·(g/2)², T, C]` onto `[N·T, g², C]`.
+    fn fused_spread_classes(
+        _x: FloatTensor<Self>,
+        _onto: FloatTensor<Self>,
+        _grid: usize,
+    ) -> FloatTensor<Self> {
+        untrained()
+    }
     /// `[M, T, C]` thrice, `[1, T, C]` twice and `[1, 1, C]` twice to `[M, T, C]`.
     #[allow(
         clippy::too_many_arguments,
@@ -350,6 +358,10 @@ impl Fused for Flex {
 
     fn fused_pool_classes(x: FlexTensor, pairs: usize, grid: usize) -> FlexTensor {
         cpu::pool_classes(&x, pairs, grid)
+    }
+
+    fn fused_spread_classes(x: FlexTensor, onto: FlexTensor, grid: usize) -> FlexTensor {
+        cpu::spread_classes(&x, onto, grid)
     }
 
     fn fused_class_attention(

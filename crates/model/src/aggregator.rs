@@ -11,7 +11,6 @@ use crate::config::HeadConfig;
 use crate::dino::Mlp;
 use crate::layers::{LayerNorm, Linear, normal};
 use crate::observe::{Observer, see};
-use crate::resample::{Kernel, resample};
 
 #[derive(Module, Debug)]
 struct WindowAttention {
@@ -76,7 +75,7 @@ impl WindowBlock {
             let n = shared.dims()[0] / 4;
             let own = linear.part(own.clone(), 0);
             let own = own.reshape([n, nt / n, cells * c]);
-            let both = own + shared.reshape([n, 1, cells * c]);
+            let both = kernels::plus(own, shared.reshape([n, 1, cells * c]));
             split_heads(both.reshape([nt * 4, cells / 4, c]), heads)
         };
         let mask = match &self.mask {
@@ -324,31 +323,12 @@ impl AggregatorLayer {
         observer: &mut dyn Observer,
     ) -> Tensor<3> {
         let n = x.dims()[0] / text.dims()[1];
-        let x = kernels::plus(self.mixed(x.clone(), n, text, name, observer), x);
+        let sequences = kernels::pool_classes(x.clone(), n, self.grid);
+        let mixed = self.attention.forward(sequences, text, name, observer);
+        // What is spread holds its own residual (spec §10.2 step 5).
+        let x = kernels::spread_classes(mixed, x, self.grid);
         self.see_volume(observer, &format!("{name}.out"), &x, n);
         x
-    }
-
-    /// The class part with its pooling and upsampling; the upsampled branch holds its own
-    /// residual (spec §10.2 step 5).
-    fn mixed(
-        &self,
-        x: Tensor<3>,
-        n: usize,
-        text: Tensor<3>,
-        name: &str,
-        observer: &mut dyn Observer,
-    ) -> Tensor<3> {
-        let [nt, cells, c] = x.dims();
-        let classes = nt / n;
-        let half = self.grid / 2;
-        let sequences = kernels::pool_classes(x, n, self.grid);
-        let mixed = self.attention.forward(sequences, text, name, observer);
-        let map = mixed
-            .reshape([n, half * half, classes, c])
-            .swap_dims(1, 2)
-            .reshape([nt, half, half, c]);
-        resample(map, &Kernel::bilinear_corners(half, self.grid)).reshape([nt, cells, c])
     }
 
     /// Shows `[N·T, g², C]` as the authors keep it, `[N, C, T, g, g]`.

@@ -16,11 +16,10 @@ pub(crate) fn unit_cosine(features: Tensor<3>, text: Tensor<2>) -> Tensor<3> {
     let text = normalise(text, 1);
     let [n, cells, width] = features.dims();
     let [classes, _] = text.dims();
-    features
-        .reshape([n * cells, width])
-        .matmul(text.transpose())
-        .reshape([n, cells, classes])
-        .swap_dims(1, 2)
+    // Of each class all cells lie together, as what follows reads them.
+    kernels::linear(text, features.reshape([n * cells, width]), None)
+        .reshape([classes, n, cells])
+        .swap_dims(0, 1)
 }
 
 /// The first cost volume, `[N·T, C, g, g]`, from the two correlations `[N, T, g²]`.

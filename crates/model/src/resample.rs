@@ -38,19 +38,6 @@ impl Kernel {
         })
     }
 
-    /// Bilinear with the corners of both grids aligned (spec §10.2).
-    pub fn bilinear_corners(input: usize, output: usize) -> Self {
-        let ratio = (input - 1) as f64 / (output - 1).max(1) as f64;
-        Self::from_taps(input, output, |o| {
-            let source = o as f64 * ratio;
-            let t = source - source.floor();
-            vec![
-                (source.floor() as i64, 1.0 - t),
-                (source.floor() as i64 + 1, t),
-            ]
-        })
-    }
-
     fn from_taps(input: usize, output: usize, taps: impl Fn(usize) -> Vec<(i64, f64)>) -> Self {
         let mut weights = vec![0.0f64; input * output];
         for o in 0..output {

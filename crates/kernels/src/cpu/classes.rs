@@ -4,7 +4,8 @@
 use burn::backend::flex::FlexTensor;
 
 use super::math::exp;
-use super::{contiguous, in_parts, tensor, values, vectorised, zeros};
+use super::{contiguous, in_parts, own, tensor, values, vectorised, zeros};
+use crate::plain::corners;
 
 /// Cells `[N·T, g², C]` of `N` pairs, the means of `2 × 2` of them by place: `[N·(g/2)², T, C]`.
 pub(crate) fn pool_classes(x: &FlexTensor, pairs: usize, grid: usize) -> FlexTensor {
@@ -31,6 +32,49 @@ pub(crate) fn pool_classes(x: &FlexTensor, pairs: usize, grid: usize) -> FlexTen
         }
     });
     tensor(out, [pairs * half * half, classes, width])
+}
+
+/// The way back, bilinearly, see [`crate::spread_classes`]: in the place of `onto` where nobody else holds it.
+pub(crate) fn spread_classes(x: &FlexTensor, onto: FlexTensor, grid: usize) -> FlexTensor {
+    let (x, mut onto) = (contiguous(x), own(onto));
+    let [classes, width] = [1, 2].map(|axis| x.layout().shape()[axis]);
+    let (cells, half) = (grid * grid, grid / 2);
+    let from = values(&x);
+    let len = onto.layout().num_elements();
+    let taps: Vec<(usize, f32)> = corners(half, grid).collect();
+    in_parts(
+        &mut onto.storage_mut::<f32>()[..len],
+        width.max(1),
+        |first, part| {
+            vectorised({
+                let taps = &taps;
+                #[inline(always)]
+                move |_| {
+                    for (i, cell) in part.chunks_exact_mut(width.max(1)).enumerate() {
+                        let at = first / width + i;
+                        let (sequence, place) = (at / cells, at % cells);
+                        let (pair, class) = (sequence / classes, sequence % classes);
+                        let [(row, down), (column, right)] =
+                            [taps[place / grid], taps[place % grid]];
+                        let start = pair * half * half + row * half + column;
+                        let [beside, below] =
+                            [usize::from(right > 0.0), usize::from(down > 0.0) * half];
+                        let near = |step: usize| {
+                            &from[((start + step) * classes + class) * width..][..width]
+                        };
+                        let (a, b) = (near(0), near(beside));
+                        let (c, d) = (near(below), near(below + beside));
+                        for i in 0..width {
+                            let above = a[i] + right * (b[i] - a[i]);
+                            let under = c[i] + right * (d[i] - c[i]);
+                            cell[i] += above + down * (under - above);
+                        }
+                    }
+                }
+            });
+        },
+    );
+    onto
 }
 
 /// Linear attention, see [`crate::class_attention`]: `q`, `k`, `v` `[M, T, C]`, guidance `[1, T, C]`, pads

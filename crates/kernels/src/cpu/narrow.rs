@@ -49,10 +49,20 @@ impl Head<'_> {
                         *value = self.scale * self.q.0[self.q.1.at(first + i, d)];
                     }
                 }
-                arch.dispatch(Scores { q, k, scores });
                 if let Some((bias, step)) = self.bias {
-                    add_bias(scores, &bias[first..], step, count);
+                    let (rows, _) = scores.as_chunks_mut::<QUERIES>();
+                    for (row, bias) in rows.iter_mut().zip(bias[first..].chunks(step)) {
+                        row[count..].fill(0.0);
+                        row[..count].copy_from_slice(&bias[..count]);
+                    }
                 }
+                let is_begun = self.bias.is_some();
+                arch.dispatch(Scores {
+                    q,
+                    k,
+                    is_begun,
+                    scores,
+                });
                 let (most, total) = softmax(scores);
                 arch.dispatch(Mix { scores, v, mixed });
                 for i in 0..count {
@@ -89,29 +99,6 @@ fn gather((from, at): (&[f32], Place), into: &mut [f32]) {
     }
 }
 
-/// Adds a bias `[keys, count]` to scores, from one key to the next are `step` values of it.
-fn add_bias(scores: &mut [f32], bias: &[f32], step: usize, count: usize) {
-    let (rows, _) = scores.as_chunks_mut::<QUERIES>();
-    vectorised(
-        #[inline(always)]
-        move |_| {
-            for (row, bias) in rows.iter_mut().zip(bias.chunks(step)) {
-                if let Some(bias) = bias.first_chunk::<QUERIES>()
-                    && count == QUERIES
-                {
-                    for i in 0..QUERIES {
-                        row[i] += bias[i];
-                    }
-                } else {
-                    for (score, bias) in row.iter_mut().zip(&bias[..count]) {
-                        *score += bias;
-                    }
-                }
-            }
-        },
-    );
-}
-
 /// The exponentials of each query's scores less the largest, in place; the largest of each and their sum.
 fn softmax(scores: &mut [f32]) -> ([f32; QUERIES], [f32; QUERIES]) {
     let (rows, _) = scores.as_chunks_mut::<QUERIES>();
@@ -140,6 +127,8 @@ fn softmax(scores: &mut [f32]) -> ([f32; QUERIES], [f32; QUERIES]) {
 struct Scores<'a> {
     q: &'a [f32],
     k: &'a [f32],
+    /// Whether they are added to what is there.
+    is_begun: bool,
     scores: &'a mut [f32],
 }
 
@@ -163,7 +152,7 @@ impl WithSimd for Scores<'_> {
                     let (row, _) = S::as_mut_simd_f32s(row);
                     // Two sums: one alone would wait for itself.
                     let mut sums = [simd.splat_f32s(0.0); 2];
-                    if part > 0 {
+                    if self.is_begun || part > 0 {
                         sums[0] = row[lanes];
                     }
                     for d in 0..NUMBERS {

@@ -7,20 +7,37 @@ use burn::backend::ops::FloatTensorOps;
 use super::{add, contiguous, in_parts, own, tensor, values, zeros};
 use crate::CellOrder;
 
-/// `a + b`: in the place of one of them where their shapes are the same and nobody else holds it.
+/// `a + b`: in the place of one of them where nobody else holds it. `b` may have one of what `a` has many of along its second
+/// axis, `[N, 1, L]` beside `[N, M, L]`.
 pub(crate) fn plus(a: FlexTensor, b: FlexTensor) -> FlexTensor {
-    if a.layout().shape() != b.layout().shape() {
-        return Flex::float_add(a, b);
-    }
-    let (onto, other) = if a.is_unique() { (a, b) } else { (b, a) };
+    let (many, one) = (a.layout().shape().to_vec(), b.layout().shape().to_vec());
+    let (onto, other, repeat) = match (&many[..], &one[..]) {
+        (many, one) if many == one => {
+            let (onto, other) = if a.is_unique() { (a, b) } else { (b, a) };
+            (onto, other, 1)
+        }
+        ([n, count, len], [n_of_one, 1, len_of_one]) if (n, len) == (n_of_one, len_of_one) => {
+            (a, b, *count)
+        }
+        _ => return Flex::float_add(a, b),
+    };
     let mut onto = own(onto);
     let other = contiguous(&other);
     let other = values(&other);
-    in_parts(
-        &mut onto.storage_mut::<f32>()[..other.len()],
-        1,
-        |first, part| add(part, &other[first..][..part.len()]),
-    );
+    let len = onto.layout().num_elements();
+    let row = many.last().copied().unwrap_or(1).max(1);
+    in_parts(&mut onto.storage_mut::<f32>()[..len], 1, |first, part| {
+        if repeat == 1 {
+            return add(part, &other[first..][..part.len()]);
+        }
+        let (mut at, mut rest) = (first, part);
+        while !rest.is_empty() {
+            let (row_at, inside) = (at / row / repeat * row, at % row);
+            let (now, later) = rest.split_at_mut(rest.len().min(row - inside));
+            add(now, &other[row_at + inside..][..now.len()]);
+            (at, rest) = (at + now.len(), later);
+        }
+    });
     onto
 }
 
