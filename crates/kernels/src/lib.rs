@@ -639,3 +639,28 @@ pub fn linear_onto<const D: usize>(
         onto.into_dispatch(),
     ))
 }
+
+/// [`linear_onto`] of [`linear_activated`], each with its weight and bias. On the CPU, where nothing is trained, what is between
+/// the two stays in a near cache.
+#[must_use]
+pub fn mlp_onto<const D: usize>(
+    x: Tensor<D>,
+    (weight, bias): (Tensor<2>, Tensor<1>),
+    activation: Activation,
+    (last, last_bias): (Tensor<2>, Tensor<1>),
+    onto: Tensor<D>,
+) -> Tensor<D> {
+    if !is_shared_by_cores(&x.device()) {
+        let hidden = linear_activated(x, weight, bias, activation);
+        return linear_onto(hidden, last, last_bias, onto);
+    }
+    Tensor::from_dispatch(<Dispatch as Fused>::fused_mlp_onto(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+        bias.into_dispatch(),
+        activation,
+        last.into_dispatch(),
+        last_bias.into_dispatch(),
+        onto.into_dispatch(),
+    ))
+}

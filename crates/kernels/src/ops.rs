@@ -175,6 +175,18 @@ pub(crate) trait Fused: Backend {
     ) -> FloatTensor<Self> {
         untrained()
     }
+    /// [`Fused::fused_linear_onto`] of [`Fused::fused_linear_activated`].
+    fn fused_mlp_onto(
+        _x: FloatTensor<Self>,
+        _weight: FloatTensor<Self>,
+        _bias: FloatTensor<Self>,
+        _activation: Activation,
+        _last: FloatTensor<Self>,
+        _last_bias: FloatTensor<Self>,
+        _onto: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        untrained()
+    }
     /// Each value by itself.
     fn fused_activation(_x: FloatTensor<Self>, _activation: Activation) -> FloatTensor<Self> {
         untrained()
@@ -346,6 +358,18 @@ impl Fused for Flex {
     ) -> FlexTensor {
         let norm = Norm::new(&gamma, &beta, groups, eps, Some(activation));
         cpu::conv_upsampled_normed(&x, height, [&up, &bias], &weight, &onto, &norm)
+    }
+
+    fn fused_mlp_onto(
+        x: FlexTensor,
+        weight: FlexTensor,
+        bias: FlexTensor,
+        activation: Activation,
+        last: FlexTensor,
+        last_bias: FlexTensor,
+        onto: FlexTensor,
+    ) -> FlexTensor {
+        cpu::mlp_onto(&x, [&weight, &bias], activation, [&last, &last_bias], onto)
     }
 
     fn fused_activation(x: FlexTensor, activation: Activation) -> FlexTensor {

@@ -217,6 +217,26 @@ proptest! {
         compare(&ours, &twins, 2e-3);
     }
 
+    /// Of few rows and many, and of weights too wide for it to be done row by row.
+    #[test]
+    fn two_layers_in_one_agree_with_their_twins(
+        rows in 1usize..200, depth in 1usize..40, width in 1usize..200, output in 1usize..40, is_wide in any::<bool>(),
+        which in 0usize..4,
+    ) {
+        let cpu = Device::flex();
+        let random = |shape: [usize; 2]| Tensor::<2>::random(shape, Distribution::Normal(0.0, 1.0), &cpu);
+        let flat = |len: usize| random([1, len]).reshape([len]);
+        let depth = if is_wide { depth + (1 << 18) / width } else { depth };
+        let activation = Activation::ALL[which];
+        let (x, onto) = (random([rows, depth]), random([rows, output]));
+        let first = (random([width, depth]) / (depth as f32).sqrt(), flat(width));
+        let last = (random([output, width]), flat(output));
+        let ours = kernels::mlp_onto(x.clone(), first.clone(), activation, last.clone(), onto.clone());
+        let hidden = plain::activate(plain::linear(x, first.0, Some(first.1)), activation);
+        let twin = onto + plain::linear(hidden, last.0, Some(last.1));
+        compare(&[ours.into_data()], &[twin.into_data()], 1e-3);
+    }
+
     /// Of many images and few, by fewer products than their parts take and by those parts, and with sums that are the same
     /// in every run.
     #[test]
@@ -386,8 +406,12 @@ fn classes_at_each_place_agree_with_their_twins() {
         let grid = 6;
         let cells = random([pairs * classes, grid * grid, 32]);
         let ours = kernels::pool_classes(cells.clone(), pairs, grid).into_data();
-        let twin = plain::pool_classes(cells, pairs, grid).into_data();
+        let twin = plain::pool_classes(cells.clone(), pairs, grid).into_data();
         ours.assert_approx_eq::<f32>(&twin, Tolerance::absolute(1e-6));
+        let common = random([pairs * 9, classes, 32]);
+        let ours = kernels::spread_classes(common.clone(), cells.clone(), grid).into_data();
+        let twin = plain::spread_classes(common, cells, grid).into_data();
+        ours.assert_approx_eq::<f32>(&twin, Tolerance::absolute(1e-5));
         let (places, heads, pads) = (pairs * 9, 4, 256usize.saturating_sub(classes));
         let qkv = [(); 3].map(|()| random([places, classes, 32]));
         let guidance = [(); 2].map(|()| random([1, classes, 32]));

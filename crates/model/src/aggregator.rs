@@ -269,8 +269,7 @@ impl ClassAttention {
         see(observer, &format!("{name}.class_attn_valid"), &out);
         let s = kernels::plus(out, s);
         let n = self.norm2.forward(s.clone());
-        let hidden = self.mlp_in.activated(n, Activation::Relu);
-        self.mlp_out.onto(hidden, s)
+        self.mlp_in.then_onto(n, Activation::Relu, &self.mlp_out, s)
     }
 }
 

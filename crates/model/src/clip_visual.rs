@@ -103,8 +103,8 @@ impl ClipBlock {
 
     fn feed_forward(&self, x: Tensor<3>) -> Tensor<3> {
         let n = self.ln_2.forward(x.clone());
-        let hidden = self.mlp.c_fc.activated(n, Activation::QuickGelu);
-        self.mlp.c_proj.onto(hidden, x)
+        let first = &self.mlp.c_fc;
+        first.then_onto(n, Activation::QuickGelu, &self.mlp.c_proj, x)
     }
 }
 

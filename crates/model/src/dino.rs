@@ -55,7 +55,7 @@ impl Mlp {
 
     /// `onto` plus the same.
     pub fn onto(&self, x: Tensor<3>, onto: Tensor<3>) -> Tensor<3> {
-        self.fc2.onto(self.fc1.activated(x, Activation::Gelu), onto)
+        self.fc1.then_onto(x, Activation::Gelu, &self.fc2, onto)
     }
 }
 

@@ -52,6 +52,19 @@ impl Linear {
         kernels::linear_onto(x, self.weight.val(), self.bias.val(), onto)
     }
 
+    /// `onto + last(f(y))`.
+    pub fn then_onto<const D: usize>(
+        &self,
+        x: Tensor<D>,
+        activation: Activation,
+        last: &Self,
+        onto: Tensor<D>,
+    ) -> Tensor<D> {
+        let own = (self.weight.val(), self.bias.val());
+        let last = (last.weight.val(), last.bias.val());
+        kernels::mlp_onto(x, own, activation, last, onto)
+    }
+
     /// What the inputs from `first` on add to the result, without the bias. A part of the input that is
     /// the same for many rows is multiplied once for all of them.
     pub fn part<const D: usize>(&self, x: Tensor<D>, first: usize) -> Tensor<D> {

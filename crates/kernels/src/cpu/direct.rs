@@ -4,7 +4,7 @@
 use pulp::{Simd, WithSimd};
 
 use super::conv::Sizes;
-use super::{PAIR_MAX, pair, with_buffer};
+use super::{PAIR_MAX, PARALLEL_ELEMENTS, each_of, pair, with_buffer};
 
 /// The most of [`channels`].
 const CHANNELS_MAX: usize = 12;
@@ -40,15 +40,21 @@ impl Packed {
         let groups = groups(output);
         let mut values = vec![0.0f32; weight.len()];
         let (mut rest, mut from) = (&mut values[..], weight);
+        let mut jobs = Vec::with_capacity(groups.len());
         for &group in &groups {
             let (into, others) = rest.split_at_mut(group * taps);
             let (these, more) = from.split_at(group * taps);
-            for (member, channel) in these.chunks_exact(taps.max(1)).enumerate() {
-                let into = into[member..].iter_mut().step_by(group);
-                into.zip(channel).for_each(|(to, weight)| *to = *weight);
-            }
+            jobs.push((group, these, into));
             (rest, from) = (others, more);
         }
+        let is_much = weight.len() >= PARALLEL_ELEMENTS;
+        each_of(jobs, is_much, |(group, these, into)| {
+            for (tap, into) in into.chunks_exact_mut(group).enumerate() {
+                for (to, channel) in into.iter_mut().zip(these.chunks_exact(taps)) {
+                    *to = channel[tap];
+                }
+            }
+        });
         Self { groups, values }
     }
 

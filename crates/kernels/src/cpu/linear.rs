@@ -7,7 +7,7 @@ use super::few::Few;
 use super::product::{Panels, Place, depth_of, panels_of, product};
 use super::{
     PARALLEL_ELEMENTS, PARALLEL_PRODUCTS, add, contiguous, each, each_of, forward_strides,
-    in_parts, own, pair, repeated, tensor, threads, values, zeros,
+    in_parts, own, pair, repeated, tensor, threads, values, with_buffer, zeros,
 };
 use crate::Activation;
 
@@ -160,6 +160,63 @@ pub(crate) fn linear_onto(
         &mut onto.storage_mut::<f32>()[..len],
         &ends,
     );
+    onto
+}
+
+/// Hidden values that lie in a core's first cache between the two layers of [`mlp_onto`].
+const HIDDEN: usize = 1 << 13;
+/// Rows of a tile of products, or two.
+const TILE: usize = 12;
+
+/// `onto + W₂ f(W₁ x + b₁) + b₂` over the last axis of `x`, for layers of weight `[out, in]` and bias, in the place of `onto`
+/// where nobody else holds it: a few rows at a time, so that what is between the layers stays in a near cache.
+pub(crate) fn mlp_onto(
+    x: &FlexTensor,
+    [weight, bias]: [&FlexTensor; 2],
+    activation: Activation,
+    [last, last_bias]: [&FlexTensor; 2],
+    onto: FlexTensor,
+) -> FlexTensor {
+    let output = last.layout().shape()[0];
+    let len = onto.layout().num_elements();
+    let [first_len, last_len] = [weight, last].map(|weight| weight.layout().num_elements());
+    if first_len.max(last_len) >= WIDE || len <= FEW * output {
+        let hidden = linear(x, weight, Some(bias), Some(activation));
+        return linear_onto(&hidden, last, last_bias, onto);
+    }
+    let (bias, last_bias) = (contiguous(bias), contiguous(last_bias));
+    let (bias, last_bias) = (values(&bias), values(&last_bias));
+    let ((weight, at), (last, last_at)) = (matrix(weight), matrix(last));
+    let (weight, last) = (weight.storage::<f32>(), last.storage::<f32>());
+    let x = Rows::new(x);
+    let mut onto = own(onto);
+    let out = &mut onto.storage_mut::<f32>()[..len];
+    let width = bias.len();
+    let block = (HIDDEN / width.max(1)).next_multiple_of(TILE).max(TILE);
+    Panels::with(weight, at.transposed(), true, |weight| {
+        Panels::with(last, last_at.transposed(), true, |last| {
+            x.by_parts(out, output, |rows, part| {
+                with_buffer(block * width, |hidden| {
+                    for (i, part) in part.chunks_mut(block * output).enumerate() {
+                        let count = part.len() / output;
+                        let rows = rows.cut(i * block, count);
+                        let hidden = &mut hidden[..count * width];
+                        for row in hidden.chunks_exact_mut(width) {
+                            row.copy_from_slice(bias);
+                        }
+                        let between = Place::rows(count, width);
+                        weight.product((&mut *hidden, between), true, (x.values(), rows), 1.0);
+                        activate_all(hidden, activation);
+                        for row in part.chunks_exact_mut(output) {
+                            add(row, last_bias);
+                        }
+                        let into = Place::rows(count, output);
+                        last.product((part, into), true, (hidden, between), 1.0);
+                    }
+                });
+            });
+        });
+    });
     onto
 }
 

@@ -21,7 +21,7 @@ pub(crate) use activation::{activate, activate_all, activate_backward};
 pub(crate) use attention::{SoftmaxRow, attention, attention_backward};
 pub(crate) use classes::{class_attention, pool_classes, spread_classes};
 pub(crate) use conv::{conv, conv_backward, conv_normed};
-pub(crate) use linear::{linear, linear_backward, linear_onto};
+pub(crate) use linear::{linear, linear_backward, linear_onto, mlp_onto};
 pub(crate) use norm::{Norm, group_norm, group_norm_backward, layer_norm, layer_norm_backward};
 pub(crate) use patch::{Cells, patches, patches_backward, upsample, upsample_backward};
 pub(crate) use rearrange::{plus, reorder};
