@@ -82,8 +82,8 @@ fn is_much([n, heads, length, width]: [usize; 4], keys: usize) -> bool {
 /// into its own order once more.
 const SHARED_QUERIES_MIN: usize = 64;
 
-/// `softmax(scale · q kᵀ + bias) v`, `[N, heads, L, d]`, and the XX
-/// exponentials, `[N · L · heads]`.
+/// `softmax(scale · q kᵀ + bias) v`, `[N, heads, L, d]`, and what the softmax of each row knows in the end,
+/// `[N · L · heads]`.
 ///
 /// The cores share sequences, or the queries of one: never heads, of which there may be three for two cores.
 pub(crate) fn attention(
