@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use burn::tensor::{DType, Device, Distribution, Tensor, TensorData};
-use mmovseg_kernels::{self as kernels, Activation, WindowBias, plain};
+use mmovseg_kernels::{self as kernels, Activation, Norm, WindowBias, plain};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -83,6 +83,7 @@ pub async fn check_kernels(device: Device, seed: u64, cases: usize) {
         linear(&mut dice).await;
         attention(&mut dice).await;
         conv(&mut dice).await;
+        normed(&mut dice).await;
         norms(&mut dice).await;
         patches(&mut dice).await;
         activations(&mut dice).await;
@@ -226,9 +227,22 @@ async fn linear(dice: &mut Dice) {
     let activation = dice.activation();
     compare(
         &format!("{what}, then {activation:?}"),
-        kernels::linear_activated(x0, kept, b0, activation),
-        plain::activate(twin, activation),
+        kernels::linear_activated(x0.clone(), kept.clone(), b0.clone(), activation),
+        plain::activate(twin.clone(), activation),
         1e-3,
+    )
+    .await;
+    let output = dice.below(40);
+    let [w0, w1] = dice.random([output, width]);
+    let [c0, c1] = dice.random([output]);
+    let [onto0, onto1] = dice.random([2, rows, output]);
+    let last = (kernels::keep(w0), c0);
+    compare(
+        &format!("{what}, then {activation:?}, then to {output}, onto"),
+        kernels::mlp_onto(x0, (kept, b0), activation, last, onto0),
+        onto1 + plain::linear(plain::activate(twin, activation), w1, Some(c1)),
+        // Sums of so many sums.
+        1e-2,
     )
     .await;
 }
@@ -292,6 +306,55 @@ async fn conv(dice: &mut Dice) {
         kernels::conv_onto(x0, kept, onto0),
         plain::onto(plain::conv(x1, w1, None), onto1),
         2e-3,
+    )
+    .await;
+}
+
+/// Convolutions that end in a norm: of a map, and of one that is enlarged first.
+async fn normed(dice: &mut Dice) {
+    let [n, input, between, h, w] = [
+        dice.below(3),
+        dice.below(20),
+        dice.below(20),
+        dice.below(20),
+        dice.below(20),
+    ];
+    let [groups, per] = [dice.below(3), dice.below(8)];
+    let output = groups * per;
+    let activation = dice.activation();
+    let what = format!(
+        "{n} x {input} x {h} x {w} enlarged to {between}, to {output} in {groups}, then {activation:?}"
+    );
+    // Tokens of a map: a view.
+    let [x0, x1] = dice.random([n, input, h * w]).map(|x| x.swap_dims(1, 2));
+    let [u0, u1] = dice.random([input, between, 2, 2]);
+    let [b0, b1] = dice.random([between]);
+    let [w0, w1] = dice.random([output, between, 3, 3]);
+    let maps = if dice.coin() { 1 } else { n };
+    let [onto0, onto1] = dice.random([maps, output, 2 * h, 2 * w]);
+    let [gamma0, gamma1] = dice.random([output]);
+    let [beta0, beta1] = dice.random([output]);
+    let norm = Norm {
+        gamma: gamma0,
+        beta: beta0,
+        groups,
+        eps: 1e-5,
+        activation,
+    };
+    let twin = |x: Tensor<4>| {
+        let x = plain::group_norm(x, gamma1.clone(), beta1.clone(), groups, 1e-5);
+        plain::activate(x, activation)
+    };
+    let kept = kernels::keep(w0);
+    let map = kernels::upsample(x0.clone(), [h, w], u0.clone(), b0.clone());
+    let ours = kernels::conv_normed(map, kept.clone(), norm.clone());
+    let apart = plain::conv(plain::upsample(x1, [h, w], u1, b1), w1, None);
+    compare(&what, ours, twin(apart.clone()), 5e-3).await;
+    compare(
+        &format!("{what}, onto"),
+        kernels::conv_upsampled_normed(x0, [h, w], (u0, b0), kept, onto0, norm),
+        twin(plain::onto(apart, onto1)),
+        5e-3,
     )
     .await;
 }
@@ -390,10 +453,14 @@ async fn classes(dice: &mut Dice) {
     let (grid, width) = (2 * half, heads * dice.below(12));
     let what = format!("{pairs} x {classes} classes of {width} on {grid} x {grid}");
     let [x0, x1] = dice.random([pairs * classes, grid * grid, width]);
-    let ours = kernels::pool_classes(x0, pairs, grid);
-    let twin = plain::pool_classes(x1, pairs, grid);
+    let ours = kernels::pool_classes(x0.clone(), pairs, grid);
+    let twin = plain::pool_classes(x1.clone(), pairs, grid);
     compare(&format!("pooled {what}"), ours, twin, 1e-5).await;
     let places = pairs * half * half;
+    let [common0, common1] = dice.random([places, classes, width]);
+    let ours = kernels::spread_classes(common0, x0, grid);
+    let twin = plain::spread_classes(common1, x1, grid);
+    compare(&format!("spread {what}"), ours, twin, 1e-4).await;
     let turned = |operands: [Both<3>; 3]| {
         let [[a0, a1], [b0, b1], [c0, c1]] = operands;
         [[a0, b0, c0], [a1, b1, c1]]
@@ -414,6 +481,14 @@ async fn moves(dice: &mut Dice) {
     let [y0, y1] = dice.random([n, length, width]);
     compare(
         &format!("sums of {what}"),
+        kernels::plus(x0.clone(), y0),
+        x1.clone() + y1,
+        1e-6,
+    )
+    .await;
+    let [y0, y1] = dice.random([n, 1, width]);
+    compare(
+        &format!("sums of {what} and one for all"),
         kernels::plus(x0.clone(), y0),
         x1.clone() + y1,
         1e-6,
