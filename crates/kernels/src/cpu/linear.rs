@@ -6,8 +6,8 @@ use super::activation::activate_all;
 use super::few::Few;
 use super::product::{Panels, Place, depth_of, panels_of, product};
 use super::{
-    PARALLEL_ELEMENTS, PARALLEL_PRODUCTS, add, contiguous, each, each_of, forward_strides,
-    in_parts, own, pair, repeated, tensor, threads, values, with_buffer, zeros,
+    PARALLEL_ELEMENTS, PARALLEL_PRODUCTS, add, by_bands, contiguous, each, each_of,
+    forward_strides, in_parts, own, pair, repeated, tensor, threads, values, with_buffer, zeros,
 };
 use crate::Activation;
 
@@ -331,19 +331,12 @@ fn by_columns(out: &mut [f32], columns: usize) -> Vec<(usize, Vec<&mut [f32]>)> 
     let firsts: Vec<usize> = (0..=parts)
         .map(|part| (part * panels / parts * pair()).min(columns))
         .collect();
+    let counts: Vec<usize> = firsts.windows(2).map(|ends| ends[1] - ends[0]).collect();
     let rows = out.len() / columns;
-    let mut jobs: Vec<(usize, Vec<&mut [f32]>)> = firsts[..parts]
-        .iter()
-        .map(|&first| (first, Vec::with_capacity(rows)))
-        .collect();
-    for mut rest in out.chunks_exact_mut(columns) {
-        for (job, ends) in jobs.iter_mut().zip(firsts.windows(2)) {
-            let (part, others) = rest.split_at_mut(ends[1] - ends[0]);
-            job.1.push(part);
-            rest = others;
-        }
-    }
-    jobs
+    by_bands(out, [rows, columns], &counts)
+        .into_iter()
+        .map(|(part, rows)| (firsts[part], rows))
+        .collect()
 }
 
 /// Gradients of x, weight and bias, in that order.
