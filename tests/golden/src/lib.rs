@@ -149,6 +149,16 @@ pub async fn check(case: &Case, device: Device, precision: Precision) {
     let dino = optical.plus(radar);
     let logits = model.head(&clip, &dino, text.clone(), &mut trace);
 
+    // Unwatched, stages go on with what follows them: the same logits come out.
+    let alone = model.head(&clip, &dino, text.clone(), &mut Silent);
+    let apart = values((alone - logits.clone()).abs().max().reshape([1])).await[0];
+    let largest = values(logits.clone().abs().max().reshape([1])).await[0];
+    assert!(
+        apart <= tolerance(precision, largest),
+        "{}: unwatched, the logits are off by {apart:e} (largest value {largest})",
+        case.name
+    );
+
     // What ends at the end mark must not depend on the padding after it.
     let cut: Vec<Vec<u32>> = tokens
         .iter()
