@@ -65,9 +65,9 @@ pub(crate) fn spread_classes(x: &FlexTensor, onto: FlexTensor, grid: usize) -> F
                         let (a, b) = (near(0), near(beside));
                         let (c, d) = (near(below), near(below + beside));
                         for i in 0..width {
-                            let above = a[i] + right * (b[i] - a[i]);
-                            let under = c[i] + right * (d[i] - c[i]);
-                            cell[i] += above + down * (under - above);
+                            let above = (1.0 - right) * a[i] + right * b[i];
+                            let under = (1.0 - right) * c[i] + right * d[i];
+                            cell[i] += (1.0 - down) * above + down * under;
                         }
                     }
                 }

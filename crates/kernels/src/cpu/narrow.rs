@@ -13,6 +13,9 @@ use super::{vectorised, with_buffer};
 pub(super) const WIDTH_MOST: usize = 16;
 /// Numbers of a head that are in registers at once.
 const NUMBERS: usize = 8;
+/// Keys whose terms are added to one another before they are added to a sum: one key after the other, a sum would lose twice
+/// as much to rounding.
+const TOGETHER: usize = 16;
 
 /// One head's queries, keys and values of a sequence, each `[L, d]` at a place of a slice.
 pub(super) struct Head<'a> {
@@ -112,10 +115,16 @@ fn softmax(scores: &mut [f32]) -> ([f32; QUERIES], [f32; QUERIES]) {
                 }
             }
             let mut total = [0.0f32; QUERIES];
-            for row in rows {
+            for rows in rows.chunks_mut(TOGETHER) {
+                let mut part = [0.0f32; QUERIES];
+                for row in rows {
+                    for i in 0..QUERIES {
+                        row[i] = share(row[i] - most[i], fused);
+                        part[i] += row[i];
+                    }
+                }
                 for i in 0..QUERIES {
-                    row[i] = share(row[i] - most[i], fused);
-                    total[i] += row[i];
+                    total[i] += part[i];
                 }
             }
             (most, total)
@@ -185,11 +194,18 @@ impl WithSimd for Mix<'_> {
             let (values, _) = values.as_chunks::<NUMBERS>();
             for lanes in 0..QUERIES / S::F32_LANES {
                 let mut sums = [simd.splat_f32s(0.0); NUMBERS];
-                for (row, value) in rows.iter().zip(values) {
-                    let (row, _) = S::as_simd_f32s(row);
-                    let score = row[lanes];
+                for (rows, values) in rows.chunks(TOGETHER).zip(values.chunks(TOGETHER)) {
+                    let mut part = [simd.splat_f32s(0.0); NUMBERS];
+                    for (row, value) in rows.iter().zip(values) {
+                        let (row, _) = S::as_simd_f32s(row);
+                        let score = row[lanes];
+                        for d in 0..NUMBERS {
+                            let value = simd.splat_f32s(value[d]);
+                            part[d] = simd.mul_add_e_f32s(value, score, part[d]);
+                        }
+                    }
                     for d in 0..NUMBERS {
-                        sums[d] = simd.mul_add_e_f32s(simd.splat_f32s(value[d]), score, sums[d]);
+                        sums[d] = simd.add_f32s(sums[d], part[d]);
                     }
                 }
                 for d in 0..NUMBERS {
