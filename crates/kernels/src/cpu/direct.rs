@@ -102,19 +102,10 @@ pub(super) fn convolve(
         for &group in &weight.groups {
             let (these, others) = weights.split_at(group * taps);
             weights = others;
-            for (i, (offsets, weights)) in parts(&offsets, these, group).enumerate() {
-                Job {
-                    padded,
-                    offsets,
-                    weights,
-                    bias: bias.map(|bias| &bias[channel..channel + group]),
-                    goes_on: i > 0,
-                    sums: &mut sums[..group * len],
-                    len,
-                }
-                .run(group);
-            }
-            for from in sums[..group * len].chunks_exact(len) {
+            let bias = bias.map(|bias| &bias[channel..channel + group]);
+            let sums = &mut sums[..group * len];
+            add_up(padded, (&offsets, these), bias, sums, group);
+            for from in sums.chunks_exact(len) {
                 let to = out[channel].chunks_exact_mut(width);
                 for (to, from) in to.zip(from.chunks_exact(stride)) {
                     to.copy_from_slice(&from[..width]);
@@ -151,9 +142,33 @@ fn fill(image: &[f32], sizes: Sizes, first: usize, rows: usize, padded: &mut [f3
     padded[filled..].fill(0.0);
 }
 
+/// The sums `[group, len]` of a group of channels over all taps: where each lies from a position on, and `[tap, channel]`
+/// weights for them. `len` is a multiple of [`pair`], and sums begin at the bias.
+pub(super) fn add_up(
+    padded: &[f32],
+    (offsets, weights): (&[usize], &[f32]),
+    bias: Option<&[f32]>,
+    sums: &mut [f32],
+    group: usize,
+) {
+    let len = sums.len() / group.max(1);
+    for (i, (offsets, weights)) in parts(offsets, weights, group).enumerate() {
+        Job {
+            padded,
+            offsets,
+            weights,
+            bias,
+            goes_on: i > 0,
+            sums: &mut *sums,
+            len,
+        }
+        .run(group);
+    }
+}
+
 /// Taps and the weights of a group for them, in parts of about one size that go by together; the sums wait in memory
 /// between them.
-pub(super) fn parts<'a>(
+fn parts<'a>(
     offsets: &'a [usize],
     weights: &'a [f32],
     group: usize,
@@ -164,24 +179,24 @@ pub(super) fn parts<'a>(
 }
 
 /// One group of channels over all positions of a band.
-pub(super) struct Job<'a> {
-    pub padded: &'a [f32],
+struct Job<'a> {
+    padded: &'a [f32],
     /// Where each tap's value lies, from the position's own.
-    pub offsets: &'a [usize],
+    offsets: &'a [usize],
     /// `[tap, channel]`.
-    pub weights: &'a [f32],
-    pub bias: Option<&'a [f32]>,
+    weights: &'a [f32],
+    bias: Option<&'a [f32]>,
     /// Whether the sums hold those of earlier taps; else they begin at the bias.
-    pub goes_on: bool,
+    goes_on: bool,
     /// `[channel, len]`.
-    pub sums: &'a mut [f32],
-    /// A multiple of [`pixels`].
-    pub len: usize,
+    sums: &'a mut [f32],
+    /// A multiple of [`pair`].
+    len: usize,
 }
 
 impl Job<'_> {
     /// For a group of this many channels, [`channels`] at most.
-    pub fn run(self, group: usize) {
+    fn run(self, group: usize) {
         match group {
             1 => self.of::<1>(),
             2 => self.of::<2>(),

@@ -6,7 +6,7 @@
 use burn::backend::flex::FlexTensor;
 
 use super::conv::conv_normed;
-use super::direct::{Job, Packed, channels, parts};
+use super::direct::{Packed, add_up, channels};
 use super::linear::Rows;
 use super::norm::{Norm, in_bands_normed};
 use super::patch::upsample;
@@ -171,7 +171,8 @@ impl Kernels {
 
 /// Whether a tap is inside the map for a pixel that is its first, its last or another one.
 fn is_inside(pixel: usize, tap: usize) -> bool {
-    pixel == 1 || pixel + tap != if pixel == 0 { 0 } else { TAPS + 1 }
+    let last = TAPS - 1;
+    [pixel, tap] != [0, 0] && [pixel, tap] != [last, last]
 }
 
 /// `onto [M, O, 2h, 2w]` plus the convolution with `weight [O, U, 3, 3]` of what `up [C, U, 2, 2]` and `bias [U]` make of
@@ -201,7 +202,7 @@ pub(crate) fn conv_upsampled_normed(
     let kernels = Kernels::new(values(&up), values(&bias), values(&weight), sizes);
     let onto = values(&onto);
     let Cells { output, width, .. } = sizes;
-    let (bottom, line) = (TILE * height - 1, TILE * width);
+    let (bottom, line) = ((TILE * height).saturating_sub(1), TILE * width);
     let area = TILE * height * line;
     let repeat = (images * output * area / onto.len().max(1)).max(1);
     let out = in_bands_normed(
@@ -224,25 +225,11 @@ pub(crate) fn conv_upsampled_normed(
                     let offsets = [0, 1].map(|dx| sizes.offsets(rows[1], [dy, dx]));
                     let mut channel = 0;
                     for (group, &members) in pixels[0].groups.iter().enumerate() {
-                        for (sums, (packed, offsets)) in [&mut *left, &mut *right]
-                            .into_iter()
-                            .zip(pixels.iter().zip(&offsets))
-                        {
+                        let halves = [&mut *left, &mut *right].into_iter();
+                        for ((sums, packed), offsets) in halves.zip(pixels).zip(&offsets) {
                             let weights = packed.of_group(group, offsets.len());
-                            for (i, (offsets, weights)) in
-                                parts(offsets, weights, members).enumerate()
-                            {
-                                Job {
-                                    padded,
-                                    offsets,
-                                    weights,
-                                    bias: None,
-                                    goes_on: i > 0,
-                                    sums: &mut sums[..members * len],
-                                    len,
-                                }
-                                .run(members);
-                            }
+                            let sums = &mut sums[..members * len];
+                            add_up(padded, (offsets, weights), None, sums, members);
                         }
                         for member in 0..members {
                             let starts = &kernels.starts[channel];

@@ -6,7 +6,7 @@
 use pulp::{Simd, WithSimd};
 
 use super::conv::Sizes;
-use super::direct::{Job, channels, groups, parts};
+use super::direct::{add_up, channels, groups};
 use super::{PAIR_MAX, PARALLEL_ELEMENTS, each_of, pair, with_buffer, zeros};
 
 /// The kernel's side.
@@ -141,18 +141,8 @@ pub(super) fn convolve(
                 .zip(sums.chunks_exact_mut(most * band.len))
             {
                 let weights = &weights[from..from + group * taps];
-                for (i, (offsets, weights)) in parts(&offsets, weights, group).enumerate() {
-                    Job {
-                        padded: seen,
-                        offsets,
-                        weights,
-                        bias: None,
-                        goes_on: i > 0,
-                        sums: &mut sums[..group * band.len],
-                        len: band.len,
-                    }
-                    .run(group);
-                }
+                let sums = &mut sums[..group * band.len];
+                add_up(seen, (&offsets, weights), None, sums, group);
             }
             for member in 0..group {
                 arch.dispatch(Results {
