@@ -98,10 +98,9 @@ pub(super) fn convolve(
                 channel * plane + tap / kernel * stride + tap % kernel
             })
             .collect();
-        let (mut channel, mut weights) = (0, &weight.values[..]);
-        for &group in &weight.groups {
-            let (these, others) = weights.split_at(group * taps);
-            weights = others;
+        let mut channel = 0;
+        for (index, &group) in weight.groups.iter().enumerate() {
+            let these = weight.of_group(index, taps);
             let bias = bias.map(|bias| &bias[channel..channel + group]);
             let sums = &mut sums[..group * len];
             add_up(padded, (&offsets, these), bias, sums, group);

@@ -250,41 +250,18 @@ const FEW: usize = 16;
 /// Values of a weight above which a core's second cache does not hold it.
 const WIDE: usize = 1 << 18;
 
-/// `x Wᵀ` to rows of results. The cores share the columns where there are enough for each: the weights of a few of them come
-/// into panels and are used up while they are in that core's second cache. Else the cores share the rows.
+/// `x Wᵀ` to rows of results. The cores share the columns where weights are brought for few rows, or are so many that a few of
+/// them at a time come into panels and are used up while they are in a core's second cache. Else the cores share the rows.
 fn products(x: &Rows, weight: &FlexTensor, out: &mut [f32], ends: &Ends) {
     let (weight, at) = matrix(weight);
     let weight = weight.storage::<f32>();
     let [output, input] = at.shape;
     debug_assert_eq!(x.first.shape[1], input);
-    let are_rows = x.first.step[1] == 1 && at.step[1] == 1;
-    if are_rows && (1..=FEW * output).contains(&out.len()) {
-        let rows: Vec<&[f32]> = (0..x.groups)
-            .flat_map(|group| (0..x.rows()).map(move |row| x.group(group).at(row, 0)))
-            .map(|start| &x.values()[start..][..input])
-            .collect();
-        // Weights that are used so few times come from far: all cores bring them.
-        let is_much = input * output >= PARALLEL_ELEMENTS;
-        each_of(by_columns(out, output), is_much, |(first, mut into)| {
-            let count = into.first().map_or(0, |row| row.len());
-            for row in &mut into {
-                ends.start(first, row);
-            }
-            pulp::Arch::new().dispatch(Few {
-                x: &rows,
-                weight,
-                at: at.cut(first, count),
-                into: &mut into,
-                add: ends.onto,
-            });
-            for row in into {
-                ends.finish(row);
-            }
-        });
-        return;
-    }
-    let is_wide = input * output >= WIDE && output >= threads() * panels_of(pair()) * pair();
-    if x.first.step[1] != 1 || !is_wide {
+    let are_rows = x.first.step[1] == 1;
+    let is_few = are_rows && at.step[1] == 1 && (1..=FEW * output).contains(&out.len());
+    let is_wide =
+        are_rows && input * output >= WIDE && output >= threads() * panels_of(pair()) * pair();
+    if !is_few && !is_wide {
         Panels::with(weight, at.transposed(), true, |weight| {
             x.by_parts(out, output, |rows, part| {
                 for row in part.chunks_exact_mut(output.max(1)) {
@@ -297,28 +274,57 @@ fn products(x: &Rows, weight: &FlexTensor, out: &mut [f32], ends: &Ends) {
         });
         return;
     }
-    let depth = depth_of(pair());
-    let is_much = out.len() * input >= PARALLEL_PRODUCTS;
-    each_of(by_columns(out, output), is_much, |(first, mut rows)| {
-        for row in &mut rows {
+    // Weights that are used a few times only come from far: all cores bring them.
+    let is_much = if is_few {
+        input * output >= PARALLEL_ELEMENTS
+    } else {
+        out.len() * input >= PARALLEL_PRODUCTS
+    };
+    each_of(by_columns(out, output), is_much, |(first, mut into)| {
+        for row in &mut into {
             ends.start(first, row);
         }
-        let count = rows.first().map_or(0, |row| row.len());
-        let at = at.cut(first, count).transposed();
-        for term in (0..input).step_by(depth) {
-            let onto = ends.onto || term > 0;
-            let depth = depth.min(input - term);
-            Panels::with(weight, at.cut(term, depth), false, |weight| {
-                for (group, rows) in rows.chunks_mut(x.rows().max(1)).enumerate() {
-                    let x_at = x.group(group).cut_columns(term, depth);
-                    weight.product_of_rows(rows, onto, (x.values(), x_at));
-                }
-            });
+        let count = into.first().map_or(0, |row| row.len());
+        let at = at.cut(first, count);
+        if is_few {
+            by_few(x, (weight, at), &mut into, ends.onto);
+        } else {
+            by_depths(x, (weight, at), &mut into, ends.onto);
         }
-        for row in rows {
+        for row in into {
             ends.finish(row);
         }
     });
+}
+
+/// `into = [into +] x Wᵀ` for few rows, of the rows of the weight at a place.
+fn by_few(x: &Rows, (weight, at): (&[f32], Place), into: &mut [&mut [f32]], add: bool) {
+    let rows: Vec<&[f32]> = (0..x.groups)
+        .flat_map(|group| (0..x.rows()).map(move |row| x.group(group).at(row, 0)))
+        .map(|start| &x.values()[start..][..at.shape[1]])
+        .collect();
+    pulp::Arch::new().dispatch(Few {
+        x: &rows,
+        weight,
+        at,
+        into,
+        add,
+    });
+}
+
+/// The same for many rows: the weights come into panels a depth of terms at a time.
+fn by_depths(x: &Rows, (weight, at): (&[f32], Place), into: &mut [&mut [f32]], add: bool) {
+    let (input, most) = (at.shape[1], depth_of(pair()));
+    for term in (0..input).step_by(most) {
+        let depth = most.min(input - term);
+        let at = at.transposed().cut(term, depth);
+        Panels::with(weight, at, false, |weight| {
+            for (group, rows) in into.chunks_mut(x.rows().max(1)).enumerate() {
+                let x_at = x.group(group).cut_columns(term, depth);
+                weight.product_of_rows(rows, add || term > 0, (x.values(), x_at));
+            }
+        });
+    }
 }
 
 /// Rows of so many columns cut into as many parts for each core, of [`panels_of`] panels at most: the first column of each

@@ -20,7 +20,7 @@ use super::{
 const TILE: usize = 2;
 /// Taps of the convolution along an axis.
 const TAPS: usize = 3;
-/// Values of a band of cells that are held at once: half of a core's first cache, where all that reads them finds them.
+/// Values of a band of cells that are held at once: a sixteenth of a megabyte, well inside a core's second cache.
 const BAND: usize = 1 << 14;
 
 /// Along one axis, for a pixel of a tile: which of the two cells that it sees a tap of the convolution falls into, and
