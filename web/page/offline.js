@@ -22,6 +22,17 @@ self.addEventListener("activate", (event) => {
   })());
 });
 
+// Where the server sends no such headers, pages from here are isolated from other origins all the same: only then
+// may the engine's threads share memory.
+const isolated = (answer) => {
+  const policy = "Cross-Origin-Embedder-Policy";
+  if (answer?.type !== "basic" || answer.headers.has(policy)) return answer;
+  const headers = new Headers(answer.headers);
+  headers.set(policy, "require-corp");
+  headers.set("Cross-Origin-Opener-Policy", "same-origin");
+  return new Response(answer.body, { status: answer.status, statusText: answer.statusText, headers });
+};
+
 // How long the server may be silent before what is kept is shown, and for how long it then is shown at
 // once, in milliseconds: a connection that is there in name only answers nothing.
 const PATIENCE = 3000;
@@ -44,13 +55,13 @@ self.addEventListener("fetch", (event) => {
       setTimeout(() => fail(new Error("no answer")), patience);
     })).then((answer) => answer ?? asked);
     try {
-      return await Promise.race([asked, late]);
+      return isolated(await Promise.race([asked, late]));
     } catch (error) {
       const answer = await kept;
       if (!answer) throw error;
       // Not prolonged by what is served meanwhile: the server is asked in earnest again.
       if (Date.now() >= silentUntil) silentUntil = Date.now() + REST;
-      return answer;
+      return isolated(answer);
     }
   })());
 });

@@ -4,7 +4,7 @@
 use std::env;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -45,11 +45,52 @@ pub fn wasm_cargo(toolchain: &Toolchain) -> Command {
     command
 }
 
+/// Like [`wasm_cargo`], for programs whose threads share memory: with a standard library compiled for that, which
+/// asks the compiler for what it holds to be unstable. In a folder of its own, since that switch is one that build
+/// scripts of half the dependencies look at.
+pub fn threads_cargo(toolchain: &Toolchain) -> Command {
+    let features = "-Ctarget-feature=+simd128,+atomics,+bulk-memory";
+    // What wasm-bindgen needs of the linker. A browser reserves addresses for the largest memory, not memory.
+    let linked = [
+        "--shared-memory",
+        "--import-memory",
+        "--max-memory=4294967296",
+        "--export=__wasm_init_tls",
+        "--export=__tls_size",
+        "--export=__tls_align",
+        "--export=__tls_base",
+    ];
+    let linked: String = linked
+        .iter()
+        .map(|arg| format!(" -Clink-arg={arg}"))
+        .collect();
+    let mut command = wasm_cargo(toolchain);
+    command
+        .env("CARGO_TARGET_DIR", threads_target())
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env(
+            "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS",
+            features.to_owned() + &linked,
+        );
+    command
+}
+
+fn threads_target() -> PathBuf {
+    paths::target().join("threads")
+}
+
 /// The folder of wasm files after a release build.
 pub fn wasm_output() -> PathBuf {
-    paths::target()
-        .join("wasm32-unknown-unknown")
-        .join("release")
+    release_of(&paths::target())
+}
+
+/// The same after one for threads.
+pub fn threads_output() -> PathBuf {
+    release_of(&threads_target())
+}
+
+fn release_of(target: &Path) -> PathBuf {
+    target.join("wasm32-unknown-unknown").join("release")
 }
 
 /// Runs to the end with this terminal's input and output.

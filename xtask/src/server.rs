@@ -57,7 +57,23 @@ impl StaticServer {
     ///
     /// # Errors
     /// When a folder is missing or the port is taken.
-    pub fn with_mounts(mut mounts: Vec<Mount>, port: u16) -> Result<Self> {
+    pub fn with_mounts(mounts: Vec<Mount>, port: u16) -> Result<Self> {
+        Self::serving(mounts, port, true)
+    }
+
+    /// Serves `folder` as hosts do whose headers nobody can set: types, and nothing that isolates the page.
+    ///
+    /// # Errors
+    /// When the folder is missing or no port is free.
+    pub fn without_isolation(folder: &Path) -> Result<Self> {
+        let mount = Mount {
+            prefix: "/".into(),
+            folder: folder.to_path_buf(),
+        };
+        Self::serving(vec![mount], 0, false)
+    }
+
+    fn serving(mut mounts: Vec<Mount>, port: u16, is_isolating: bool) -> Result<Self> {
         for mount in &mut mounts {
             mount.folder = mount
                 .folder
@@ -81,7 +97,7 @@ impl StaticServer {
                 thread::spawn(move || {
                     while let Ok(request) = server.recv() {
                         // A visitor who leaves in the middle of a download is no error of ours.
-                        let _gone = answer(&mounts, request);
+                        let _gone = answer(&mounts, request, is_isolating);
                     }
                 })
             })
@@ -116,7 +132,7 @@ impl Drop for StaticServer {
     }
 }
 
-fn answer(mounts: &[Mount], request: Request) -> std::io::Result<()> {
+fn answer(mounts: &[Mount], request: Request, is_isolating: bool) -> std::io::Result<()> {
     if !matches!(request.method(), Method::Get | Method::Head) {
         return request.respond(plain(405, "only GET and HEAD are served"));
     }
@@ -145,7 +161,11 @@ fn answer(mounts: &[Mount], request: Request) -> std::io::Result<()> {
     if packed.is_some() {
         response.add_header(header("Content-Encoding", "br"));
     }
-    request.respond(with_headers(response, tag.as_deref()))
+    if is_isolating {
+        request.respond(with_headers(response, tag.as_deref()))
+    } else {
+        request.respond(response)
+    }
 }
 
 /// The compressed twin of a file, which the build puts beside it.

@@ -32,6 +32,8 @@ const DEBIAN_TOOLCHAIN: &str = "debian";
 pub struct WebTools {
     /// The cargo that has a standard library for wasm32.
     pub toolchain: Toolchain,
+    /// The cargo that has the standard library's sources, for memory that threads share.
+    pub threads_toolchain: Toolchain,
     /// A wasm-bindgen of the very version in `Cargo.lock`.
     pub wasm_bindgen: PathBuf,
     /// Shrinks the release wasm; the page also works without.
@@ -56,8 +58,10 @@ fn say(text: &str) {
 /// # Errors
 /// Names the first tool that is missing and cannot be installed, with the way to get it.
 pub fn web_tools() -> Result<WebTools> {
+    let toolchain = wasm_toolchain()?;
     Ok(WebTools {
-        toolchain: wasm_toolchain()?,
+        threads_toolchain: with_sources(&toolchain)?,
+        toolchain,
         wasm_bindgen: wasm_bindgen()?,
         wasm_opt: wasm_opt(),
     })
@@ -112,10 +116,46 @@ fn wasm_toolchain() -> Result<Toolchain> {
     Ok(debian)
 }
 
-/// Whether a tiny program compiles and links: more than a look at folders, since a library left
-/// by another compiler version, or a missing linker, fails only then.
-fn builds_wasm(toolchain: &Toolchain) -> bool {
-    let mut command = match toolchain {
+/// Finds or installs a cargo with the sources of the standard library: Rust ships none for wasm32 that was compiled
+/// for memory shared by threads.
+fn with_sources(toolchain: &Toolchain) -> Result<Toolchain> {
+    if has_sources(toolchain) {
+        return Ok(toolchain.clone());
+    }
+    say("the sources of Rust's standard library are missing");
+    let mut add = Command::new("rustup");
+    add.args(["component", "add", "rust-src"]);
+    if let Toolchain::Named(name) = toolchain {
+        add.args(["--toolchain", name]);
+    }
+    add.env("RUSTUP_MAX_RETRIES", "1")
+        .env_remove("RUST_BACKTRACE");
+    if run(&mut add).is_ok() && has_sources(toolchain) {
+        return Ok(toolchain.clone());
+    }
+    say("rustup cannot fetch them; taking Debian's");
+    let debian = debian_toolchain().and_then(|debian| {
+        ensure!(has_sources(&debian), "Debian's packages hold none");
+        Ok(debian)
+    });
+    debian.context(
+        "The sources of Rust's standard library are missing. Run `rustup component add rust-src` where rustup has a \
+         network, or on Debian as root `apt-get install rustc-web cargo-web rust-web-src rust-web-llvm lld-22`, \
+         then try again",
+    )
+}
+
+fn has_sources(toolchain: &Toolchain) -> bool {
+    output(rustc(toolchain).args(["--print", "sysroot"])).is_some_and(|sysroot| {
+        Path::new(&sysroot)
+            .join("lib/rustlib/src/rust/library/std/Cargo.toml")
+            .is_file()
+    })
+}
+
+/// The compiler of a toolchain.
+fn rustc(toolchain: &Toolchain) -> Command {
+    match toolchain {
         Toolchain::Active => Command::new("rustc"),
         Toolchain::Named(name) => {
             let mut command = Command::new("rustup");
@@ -123,7 +163,13 @@ fn builds_wasm(toolchain: &Toolchain) -> bool {
             command.env_remove("RUSTUP_TOOLCHAIN");
             command
         }
-    };
+    }
+}
+
+/// Whether a tiny program compiles and links: more than a look at folders, since a library left
+/// by another compiler version, or a missing linker, fails only then.
+fn builds_wasm(toolchain: &Toolchain) -> bool {
+    let mut command = rustc(toolchain);
     let Ok(folder) = scratch("probe") else {
         return false;
     };
@@ -152,14 +198,19 @@ fn scratch(name: &str) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// Debian ships the sources of std but no std for wasm32: build it once, next to the native one.
-fn debian_wasm_std() -> Result<()> {
-    let library = Path::new("/usr/lib/rustlib").join(WASM).join("lib");
+/// Debian's compiler as a toolchain that rustup knows.
+fn debian_toolchain() -> Result<Toolchain> {
     apt_install(DEBIAN_RUST)?;
-    let toolchain = Toolchain::Named(DEBIAN_TOOLCHAIN.into());
     if !succeeds(Command::new("rustup").args(["run", DEBIAN_TOOLCHAIN, "rustc", "--version"])) {
         run(Command::new("rustup").args(["toolchain", "link", DEBIAN_TOOLCHAIN, "/usr"]))?;
     }
+    Ok(Toolchain::Named(DEBIAN_TOOLCHAIN.into()))
+}
+
+/// Debian ships the sources of std but no std for wasm32: build it once, next to the native one.
+fn debian_wasm_std() -> Result<()> {
+    let library = Path::new("/usr/lib/rustlib").join(WASM).join("lib");
+    let toolchain = debian_toolchain()?;
     say("building std for wasm32 (about a minute)");
     let folder = scratch("wasm-std")?;
     fs::create_dir(folder.join("src"))?;

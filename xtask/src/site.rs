@@ -4,7 +4,9 @@
 use std::collections::hash_map::DefaultHasher;
 use std::fs;
 use std::hash::{Hash, Hasher};
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use anyhow::{Context, Result};
 use xtask::paths;
@@ -57,31 +59,47 @@ pub fn keep_offline(folder: &Path) -> Result<()> {
 pub fn compress(folder: &Path) -> Result<()> {
     let kept = paths::cache().join("brotli");
     fs::create_dir_all(&kept)?;
-    for path in files(folder)? {
+    let files = files(folder)?.into_iter().filter(|path| {
         let ending = path.extension().and_then(|text| text.to_str());
-        if !matches!(ending, Some("wasm" | "js" | "css" | "html" | "svg")) {
-            continue;
+        matches!(ending, Some("wasm" | "js" | "css" | "html" | "svg"))
+    });
+    thread::scope(|scope| {
+        // The engines take all the time, and there are two.
+        let twins: Vec<_> = files
+            .map(|path| {
+                let kept = &kept;
+                scope.spawn(move || twin(&path, kept))
+            })
+            .collect();
+        for twin in twins {
+            // A panic there is a fault of this program's.
+            twin.join().unwrap_or_else(|panic| resume_unwind(panic))?;
         }
-        let bytes = fs::read(&path)?;
-        let mut hasher = DefaultHasher::new();
-        (&bytes, QUALITY, WINDOW_BITS).hash(&mut hasher);
-        let ready = kept.join(format!("{:016x}-{}.br", hasher.finish(), bytes.len()));
-        if !ready.is_file() {
-            let settings = brotli::enc::BrotliEncoderParams {
-                quality: QUALITY,
-                lgwin: WINDOW_BITS,
-                ..Default::default()
-            };
-            let mut packed = Vec::new();
-            brotli::BrotliCompress(&mut bytes.as_slice(), &mut packed, &settings)?;
-            let fresh = ready.with_extension(std::process::id().to_string());
-            fs::write(&fresh, packed)?;
-            fs::rename(fresh, &ready)?;
-        }
-        let mut twin = path.clone().into_os_string();
-        twin.push(".br");
-        fs::copy(&ready, PathBuf::from(twin))?;
+        Ok(())
+    })
+}
+
+/// `NAME.br` beside `path`.
+fn twin(path: &Path, kept: &Path) -> Result<()> {
+    let bytes = fs::read(path)?;
+    let mut hasher = DefaultHasher::new();
+    (&bytes, QUALITY, WINDOW_BITS).hash(&mut hasher);
+    let ready = kept.join(format!("{:016x}-{}.br", hasher.finish(), bytes.len()));
+    if !ready.is_file() {
+        let settings = brotli::enc::BrotliEncoderParams {
+            quality: QUALITY,
+            lgwin: WINDOW_BITS,
+            ..Default::default()
+        };
+        let mut packed = Vec::new();
+        brotli::BrotliCompress(&mut bytes.as_slice(), &mut packed, &settings)?;
+        let fresh = ready.with_extension(std::process::id().to_string());
+        fs::write(&fresh, packed)?;
+        fs::rename(fresh, &ready)?;
     }
+    let mut twin = path.as_os_str().to_owned();
+    twin.push(".br");
+    fs::copy(&ready, PathBuf::from(twin))?;
     Ok(())
 }
 

@@ -1,21 +1,24 @@
-//! Building the page: two wasm programs (the small page and the engine's Worker), their bindings,
-//! and the files that `web/page/index.html` asks for, all in one folder of static files.
+//! Building the page: three wasm programs (the small page, the engine, and the engine for several threads), their
+//! bindings, and the files that `web/page/index.html` asks for, all in one folder of static files.
 
 use std::collections::hash_map::DefaultHasher;
 use std::fs;
 use std::hash::{Hash, Hasher};
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 
 use anyhow::{Context, Result, bail};
 use xtask::paths;
 use xtask::server::POLICY;
 
-use crate::run::{run, wasm_cargo, wasm_output};
+use crate::run::{run, threads_cargo, threads_output, wasm_cargo, wasm_output};
 use crate::setup::WebTools;
 use crate::site;
 
 const WORKER: &str = include_str!("../../web/worker/worker.js");
+const HELPER: &str = include_str!("../../web/worker/helper.js");
 
 /// Starts the page: a file of its own, since the policy allows no scripts within the page.
 const START: &str =
@@ -56,7 +59,8 @@ pub fn build(tools: &WebTools, folder: &Path) -> Result<()> {
     }
     fs::create_dir_all(folder)?;
     engine(tools, folder)?;
-    bind(tools, "mmovseg-page", "page", folder, "-Oz")?;
+    let page = wasm_output().join("mmovseg-page.wasm");
+    bind(tools, &page, "page", folder, &["-Oz"])?;
     let source = paths::project().join("web/page");
     let html =
         fs::read_to_string(source.join("index.html")).context("cannot read web/page/index.html")?;
@@ -95,7 +99,8 @@ pub fn build_engine(tools: &WebTools, folder: &Path) -> Result<()> {
 pub fn build_bench(tools: &WebTools, folder: &Path) -> Result<()> {
     compile_with(tools, &["mmovseg-bench"])?;
     paths::copy_tree(&paths::project().join("tests/bench/page"), folder)?;
-    bind(tools, "mmovseg_bench", "mmovseg_bench", folder, "-O2")
+    let bench = wasm_output().join("mmovseg_bench.wasm");
+    bind(tools, &bench, "mmovseg_bench", folder, &["-O2"])
 }
 
 fn compile(tools: &WebTools) -> Result<()> {
@@ -110,10 +115,44 @@ fn compile_with(tools: &WebTools, more: &[&str]) -> Result<()> {
     run(&mut command)
 }
 
+/// The engine once more, for the CPU alone: the GPU layer does not compile for memory that threads share.
+fn compile_for_threads(tools: &WebTools) -> Result<()> {
+    run(threads_cargo(&tools.threads_toolchain)
+        .args(["build", "--release", "--target", "wasm32-unknown-unknown"])
+        .arg("-Zbuild-std=std,panic_abort")
+        .args(["-p", "mmovseg-worker", "--no-default-features"])
+        .args(["--features", "threads"]))
+}
+
+/// Both engines, once the first is compiled, and the models.
 fn engine(tools: &WebTools, folder: &Path) -> Result<()> {
+    const PROGRAM: &str = "mmovseg_worker";
     let engine = folder.join("engine");
-    bind(tools, "mmovseg_worker", "mmovseg_worker", &engine, "-O2")?;
+    let wasm = format!("{PROGRAM}.wasm");
+    // wasm-opt keeps one core busy for minutes; what is left to compile takes the others.
+    thread::scope(|scope| {
+        let first = scope.spawn(|| {
+            bind(
+                tools,
+                &wasm_output().join(&wasm),
+                PROGRAM,
+                &engine,
+                &["-O2"],
+            )
+        });
+        compile_for_threads(tools)?;
+        bind(
+            tools,
+            &threads_output().join(&wasm),
+            PROGRAM,
+            &engine.join("threads"),
+            &["-O2", "--enable-threads"],
+        )?;
+        // A panic there is a fault of this program's.
+        first.join().unwrap_or_else(|panic| resume_unwind(panic))
+    })?;
     fs::write(engine.join("worker.js"), WORKER)?;
+    fs::write(engine.join("helper.js"), HELPER)?;
     let models = paths::project().join("models");
     let mut found = false;
     for entry in fs::read_dir(&models).context("cannot read models/")? {
@@ -130,25 +169,29 @@ fn engine(tools: &WebTools, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Runs wasm-bindgen on `program`.wasm, then wasm-opt at `level`: `name.js` and `name_bg.wasm` in
-/// `folder`.
-fn bind(tools: &WebTools, program: &str, name: &str, folder: &Path, level: &str) -> Result<()> {
-    let input = wasm_output().join(format!("{program}.wasm"));
+/// Runs wasm-bindgen on a wasm file, then wasm-opt: `name.js` and `name_bg.wasm` in `folder`.
+fn bind(
+    tools: &WebTools,
+    input: &Path,
+    name: &str,
+    folder: &Path,
+    optimisation: &[&str],
+) -> Result<()> {
     run(Command::new(&tools.wasm_bindgen)
         .args(["--target", "web", "--no-typescript"])
         .args(["--remove-name-section", "--remove-producers-section"])
         .args(["--out-name", name, "--out-dir"])
         .arg(folder)
-        .arg(&input))?;
+        .arg(input))?;
     let wasm = folder.join(format!("{name}_bg.wasm"));
     if let Some(wasm_opt) = &tools.wasm_opt {
-        optimise(wasm_opt, &wasm, level)?;
+        optimise(wasm_opt, &wasm, optimisation)?;
     }
     Ok(())
 }
 
 /// wasm-opt on a file in place. It takes minutes on the engine, so results are kept by content.
-fn optimise(wasm_opt: &Path, wasm: &Path, level: &str) -> Result<()> {
+fn optimise(wasm_opt: &Path, wasm: &Path, optimisation: &[&str]) -> Result<()> {
     const ARGS: &[&str] = &[
         "--strip-debug",
         "--enable-simd",
@@ -163,7 +206,7 @@ fn optimise(wasm_opt: &Path, wasm: &Path, level: &str) -> Result<()> {
     ];
     let bytes = fs::read(wasm)?;
     let mut hasher = DefaultHasher::new();
-    (&bytes, ARGS, level).hash(&mut hasher);
+    (&bytes, ARGS, optimisation).hash(&mut hasher);
     let folder = paths::cache().join("wasm-opt");
     let kept = folder.join(format!("{:016x}-{}.wasm", hasher.finish(), bytes.len()));
     if !kept.is_file() {
@@ -175,7 +218,7 @@ fn optimise(wasm_opt: &Path, wasm: &Path, level: &str) -> Result<()> {
         fs::create_dir_all(&folder)?;
         let fresh = kept.with_extension(format!("{}", std::process::id()));
         run(Command::new(wasm_opt)
-            .arg(level)
+            .args(optimisation)
             .args(ARGS)
             .arg(wasm)
             .arg("-o")

@@ -1,5 +1,6 @@
 //! Opening a device and saying honestly what it is.
 
+#[cfg(feature = "gpu")]
 use std::sync::Mutex;
 
 use burn::tensor::{DType, Device};
@@ -82,6 +83,7 @@ pub fn half_precision(device: &Device, info: &DeviceInfo) -> Result<Precision, E
 
 /// Burn keeps one GPU runtime a process and refuses to start it twice, so the first one opened
 /// serves all sessions.
+#[cfg(feature = "gpu")]
 static GPU: Mutex<Option<(Device, DeviceInfo)>> = Mutex::new(None);
 
 /// Opens a device.
@@ -117,6 +119,14 @@ fn cpu() -> (Device, DeviceInfo) {
     )
 }
 
+#[cfg(not(feature = "gpu"))]
+async fn gpu() -> Result<(Device, DeviceInfo), EngineError> {
+    Err(EngineError::NoGpu(
+        "this program was built without GPU code".into(),
+    ))
+}
+
+#[cfg(feature = "gpu")]
 async fn gpu() -> Result<(Device, DeviceInfo), EngineError> {
     // A poisoned lock only means that another thread panicked while opening; the value is whole.
     let known = GPU

@@ -1,6 +1,6 @@
 //! From logits on the model's grid to one class index a pixel of the optical tile (spec §12).
 
-use mmovseg_kernels::{Activation, activate_values};
+use mmovseg_kernels::{Activation, activate_values, threads};
 
 /// Sigmoid, half-pixel bilinear resize to `width_px × height_px`, argmax with the first class on
 /// ties. `logits` is `[T, h, w]`, row-major, at most 255 classes; gives `height_px · width_px`
@@ -41,14 +41,12 @@ fn in_strips<R: Sync>(
     is_much: bool,
     f: impl Fn(&[R]) -> Vec<u8> + Send + Sync,
 ) -> Vec<u8> {
-    #[cfg(not(target_arch = "wasm32"))]
-    if is_much && rayon::current_num_threads() > 1 {
+    if is_much && threads() > 1 {
         use rayon::prelude::*;
-        let strip = rows.len().div_ceil(rayon::current_num_threads());
+        let strip = rows.len().div_ceil(threads());
         let strips: Vec<Vec<u8>> = rows.par_chunks(strip.max(1)).map(f).collect();
         return strips.concat();
     }
-    let _ = is_much;
     f(rows)
 }
 

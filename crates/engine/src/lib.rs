@@ -35,6 +35,7 @@ pub use session::{
 
 pub use windows::Tiling;
 
+pub use mmovseg_kernels::threads;
 pub use mmovseg_model::{Modality, Precision};
 pub use mmovseg_raster::{Preprocess, TilePair};
 pub use mmovseg_weights::MANIFEST_FILE;

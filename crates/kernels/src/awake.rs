@@ -16,12 +16,12 @@ pub struct Awake {
 }
 
 impl Awake {
-    /// For operations on `device`: of no effect on a graphics card, in a browser, and for a thread that
-    /// takes no part in the work itself, which would lose its core to those that wait.
+    /// For operations on `device`: of no effect on a graphics card, and for a thread that takes no part in the work
+    /// itself, which would lose its core to those that wait.
     pub fn on(device: &Device) -> Self {
         let is_over = Arc::new(AtomicBool::new(false));
-        #[cfg(not(target_arch = "wasm32"))]
-        if crate::is_cpu(device)
+        if crate::threads() > 1
+            && crate::is_cpu(device)
             && let Some(asker) = rayon::current_thread_index()
         {
             let is_over = Arc::clone(&is_over);
@@ -31,8 +31,6 @@ impl Awake {
                 }
             });
         }
-        #[cfg(target_arch = "wasm32")]
-        let _ = device;
         Self { is_over }
     }
 }
@@ -44,11 +42,9 @@ impl Drop for Awake {
 }
 
 /// Does whatever work there is until it is over, or until there has been none for a while.
-#[cfg(not(target_arch = "wasm32"))]
 fn wait(is_over: &AtomicBool) {
-    use std::time::{Duration, Instant};
-
     use rayon::Yield;
+    use web_time::{Duration, Instant};
 
     /// Longer than what one core does alone between two operations that are shared.
     const IDLE_MOST: Duration = Duration::from_millis(2);

@@ -18,6 +18,7 @@ mod awake;
     )
 )]
 mod cpu;
+#[cfg(feature = "gpu")]
 mod gpu;
 mod ops;
 pub mod plain;
@@ -28,6 +29,7 @@ use burn::backend::{Dispatch, DispatchDevice};
 use burn::tensor::{Device, Tensor, TensorData};
 
 pub use crate::awake::Awake;
+pub use crate::cpu::threads;
 use crate::ops::Fused;
 
 /// A fixed bias on attention scores: sequence `n` takes entry `n mod period`.
@@ -101,6 +103,7 @@ impl WindowBias {
     }
 
     /// [`WindowBias::by_key`] for a device.
+    #[cfg(feature = "gpu")]
     pub(crate) fn by_key_data(&self) -> TensorData {
         TensorData::new(
             self.by_key().to_vec(),
@@ -154,6 +157,7 @@ fn is_cpu(device: &Device) -> bool {
         DispatchDevice::Flex(_) => true,
         #[cfg(not(target_arch = "wasm32"))]
         DispatchDevice::Autodiff(_) => is_cpu(&device.clone().inner()),
+        #[cfg(feature = "gpu")]
         DispatchDevice::Cube(_) => false,
     }
 }
@@ -161,19 +165,23 @@ fn is_cpu(device: &Device) -> bool {
 /// Whether the operations of this crate run on this device themselves. On a graphics card they have no
 /// gradients: what is trained there runs the twins.
 fn has_kernels(device: &Device) -> bool {
-    match device.as_dispatch() {
-        DispatchDevice::Flex(_) | DispatchDevice::Cube(_) => true,
-        #[cfg(not(target_arch = "wasm32"))]
-        DispatchDevice::Autodiff(_) => is_cpu(device),
-    }
+    goes_on(device) || is_cpu(device)
 }
 
 /// Whether operations on this device go on with what follows them, which has no gradients.
 fn goes_on(device: &Device) -> bool {
-    matches!(
-        device.as_dispatch(),
-        DispatchDevice::Flex(_) | DispatchDevice::Cube(_)
-    )
+    matches!(device.as_dispatch(), DispatchDevice::Flex(_)) || is_graphics_card(device)
+}
+
+/// Whether this is a graphics card, without gradients.
+fn is_graphics_card(device: &Device) -> bool {
+    #[cfg(feature = "gpu")]
+    return matches!(device.as_dispatch(), DispatchDevice::Cube(_));
+    #[cfg(not(feature = "gpu"))]
+    {
+        let _ = device;
+        false
+    }
 }
 
 /// Whether what this device is asked for is shared among the cores of the CPU, without gradients.
@@ -191,7 +199,11 @@ pub fn attention(
     v: &Tensor<4>,
     bias: Option<&Arc<WindowBias>>,
 ) -> Option<Tensor<4>> {
-    if !has_kernels(&q.device()) || !is_cpu(&q.device()) && !gpu::fits(q.dims()[3]) {
+    if !has_kernels(&q.device()) {
+        return None;
+    }
+    #[cfg(feature = "gpu")]
+    if !is_cpu(&q.device()) && !gpu::fits(q.dims()[3]) {
         return None;
     }
     let scale = (q.dims()[3] as f32).powf(-0.5);
@@ -205,7 +217,7 @@ pub fn attention(
 /// and no kernel has to copy it first.
 #[must_use]
 pub fn keep<const D: usize>(weight: Tensor<D>) -> Tensor<D> {
-    if !matches!(weight.device().as_dispatch(), DispatchDevice::Cube(_)) {
+    if !is_graphics_card(&weight.device()) {
         return weight;
     }
     let (order, back): (&[isize], &[isize]) = match D {
@@ -232,7 +244,7 @@ pub fn keep<const D: usize>(weight: Tensor<D>) -> Tensor<D> {
 pub fn table_device(device: &Device, bytes: usize) -> Device {
     /// What WebGPU promises to bind.
     const BINDING_BYTES: usize = 128 << 20;
-    if bytes > BINDING_BYTES && matches!(device.as_dispatch(), DispatchDevice::Cube(_)) {
+    if bytes > BINDING_BYTES && is_graphics_card(device) {
         Device::flex()
     } else {
         device.clone()

@@ -4,14 +4,10 @@
 use std::sync::Arc;
 
 use burn::backend::flex::FlexTensor;
-use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Flex, backend_extension};
-use burn_cubecl::CubeBackend;
-use burn_cubecl::tensor::CubeTensor;
 
 use crate::cpu::{self, Cells, Norm};
-use crate::gpu::{self, End};
 use crate::{Activation, CellOrder, WindowBias};
 
 /// What a device without the operation says: a graphics card under automatic differentiation, which the public
@@ -23,7 +19,7 @@ fn untrained() -> ! {
 }
 
 /// What is dispatched by the device of the operands.
-#[backend_extension(Flex, Cube, Autodiff: cfg(not(target_arch = "wasm32")))]
+#[backend_extension(Flex, Cube: cfg(feature = "gpu"), Autodiff: cfg(not(target_arch = "wasm32")))]
 pub(crate) trait Fused: Backend {
     /// `[N, heads, L, d]` thrice to `[N, heads, L, d]`.
     fn fused_attention(
@@ -405,111 +401,6 @@ impl Fused for Flex {
 
     fn fused_reorder(x: FlexTensor, order: CellOrder) -> FlexTensor {
         cpu::reorder(&x, &order)
-    }
-}
-
-impl Fused for CubeBackend {
-    fn fused_attention(
-        q: CubeTensor,
-        k: CubeTensor,
-        v: CubeTensor,
-        scale: f32,
-        bias: Option<Arc<WindowBias>>,
-    ) -> CubeTensor {
-        let bias = bias.map(|bias| Self::float_from_data(bias.by_key_data(), &q.device));
-        gpu::attention(q, k, v, scale, bias)
-    }
-
-    fn fused_layer_norm(
-        x: CubeTensor,
-        gamma: CubeTensor,
-        beta: CubeTensor,
-        eps: f32,
-    ) -> CubeTensor {
-        gpu::layer_norm(x, gamma, beta, eps)
-    }
-
-    fn fused_group_norm(
-        x: CubeTensor,
-        gamma: CubeTensor,
-        beta: CubeTensor,
-        groups: usize,
-        eps: f32,
-        activation: Option<Activation>,
-    ) -> CubeTensor {
-        gpu::group_norm(x, gamma, beta, groups, eps, activation)
-    }
-
-    fn fused_conv(x: CubeTensor, weight: CubeTensor) -> CubeTensor {
-        gpu::conv(x, weight, None, (End::Plain, None))
-    }
-
-    fn fused_conv_onto(x: CubeTensor, weight: CubeTensor, onto: CubeTensor) -> CubeTensor {
-        gpu::conv(x, weight, None, (End::Onto, Some(onto)))
-    }
-
-    fn fused_conv_bias(x: CubeTensor, weight: CubeTensor, bias: CubeTensor) -> CubeTensor {
-        gpu::conv(x, weight, Some(bias), (End::Plain, None))
-    }
-
-    fn fused_conv_activated(
-        x: CubeTensor,
-        weight: CubeTensor,
-        bias: CubeTensor,
-        activation: Activation,
-    ) -> CubeTensor {
-        gpu::conv(x, weight, Some(bias), (End::Activated(activation), None))
-    }
-
-    fn fused_linear(x: CubeTensor, weight: CubeTensor) -> CubeTensor {
-        gpu::linear(x, weight, None, (End::Plain, None))
-    }
-
-    fn fused_linear_bias(x: CubeTensor, weight: CubeTensor, bias: CubeTensor) -> CubeTensor {
-        gpu::linear(x, weight, Some(bias), (End::Plain, None))
-    }
-
-    fn fused_linear_activated(
-        x: CubeTensor,
-        weight: CubeTensor,
-        bias: CubeTensor,
-        activation: Activation,
-    ) -> CubeTensor {
-        gpu::linear(x, weight, Some(bias), (End::Activated(activation), None))
-    }
-
-    fn fused_linear_onto(
-        x: CubeTensor,
-        weight: CubeTensor,
-        bias: CubeTensor,
-        onto: CubeTensor,
-    ) -> CubeTensor {
-        gpu::linear(x, weight, Some(bias), (End::Onto, Some(onto)))
-    }
-
-    fn fused_patches(x: CubeTensor, weight: CubeTensor) -> CubeTensor {
-        gpu::patches(x, weight, None)
-    }
-
-    fn fused_patches_bias(x: CubeTensor, weight: CubeTensor, bias: CubeTensor) -> CubeTensor {
-        gpu::patches(x, weight, Some(bias))
-    }
-
-    fn fused_patch_map(x: CubeTensor, weight: CubeTensor, bias: CubeTensor) -> CubeTensor {
-        gpu::patch_map(x, weight, bias)
-    }
-
-    fn fused_upsample(
-        x: CubeTensor,
-        height: usize,
-        weight: CubeTensor,
-        bias: CubeTensor,
-    ) -> CubeTensor {
-        gpu::upsample(x, height, weight, bias)
-    }
-
-    fn fused_activation(x: CubeTensor, activation: Activation) -> CubeTensor {
-        gpu::activate(x, activation)
     }
 }
 

@@ -5,13 +5,14 @@ use std::cell::{Cell, RefCell};
 
 use js_sys::{Array, Function, Object, Promise, Reflect};
 use leptos::prelude::*;
-use mmovseg_protocol::{DeviceChoice, Event, ModelPlace, Request, Tier};
+use mmovseg_protocol::{DeviceChoice, Event, ModelPlace, Probe, Request, Tier, plan};
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
-use web_sys::{ErrorEvent, MessageEvent, Url, Worker, WorkerOptions, WorkerType};
+use web_sys::{BroadcastChannel, ErrorEvent, MessageEvent, Url, Worker, WorkerOptions, WorkerType};
 
 use crate::actions::send_tiles;
+use crate::adapter;
 use crate::events;
 use crate::state::{Engine, Package, State};
 
@@ -22,6 +23,8 @@ const MAX_FAILURES: u32 = 3;
 /// A running Worker and the listeners that must live as long as it.
 struct Running {
     worker: Worker,
+    /// Of the Worker's name: what its threads say, for whom it waits and could pass nothing on.
+    threads: BroadcastChannel,
     _on_message: Closure<dyn Fn(MessageEvent)>,
     _on_error: Closure<dyn Fn(ErrorEvent)>,
 }
@@ -50,6 +53,7 @@ pub fn restart(state: State) {
 pub fn end(state: State) {
     if let Some(old) = RUNNING.take() {
         old.worker.terminate();
+        old.threads.close();
     }
     GENERATION.set(GENERATION.get() + 1);
     state.engine.set(Engine::Stopped);
@@ -86,19 +90,33 @@ fn launch(state: State, device: DeviceChoice) {
             return;
         }
     }
+    spawn_local(open(state, device, GENERATION.get()));
+    if state.source.with_untracked(Option::is_some) {
+        send_tiles(state);
+    }
+}
+
+/// Looks what there is to run on and has the Worker open it. The Worker keeps what else it is told meanwhile.
+async fn open(state: State, device: DeviceChoice, generation: u32) {
+    let found = if device == DeviceChoice::Cpu {
+        Probe::NoWebGpu
+    } else {
+        adapter::probe().await
+    };
+    if GENERATION.get() != generation {
+        return;
+    }
+    let plan = plan(device, &found, adapter::threads());
     match state.package.get_untracked() {
         Package::Url(url) => {
             let model = ModelPlace::Url(url);
-            send(state, &Request::Open { device, model }, &[]);
+            send(state, &Request::Open { plan, model }, &[]);
         }
         Package::Files(files) => {
             let model = ModelPlace::Files(files.iter().map(web_sys::File::name).collect());
             let files: Vec<JsValue> = files.into_iter().map(Into::into).collect();
-            send(state, &Request::Open { device, model }, &files);
+            send(state, &Request::Open { plan, model }, &files);
         }
-    }
-    if state.source.with_untracked(Option::is_some) {
-        send_tiles(state);
     }
 }
 
@@ -109,6 +127,7 @@ fn spawn(state: State) -> Result<Running, JsValue> {
     let name = format!("mmovseg-engine-{}", js_sys::Math::random());
     options.set_name(&name);
     let worker = Worker::new_with_options(&address("engine/worker.js")?, &options)?;
+    let threads = BroadcastChannel::new(&name)?;
     let generation = GENERATION.get();
     let heard = Cell::new(false);
     let on_message = Closure::<dyn Fn(MessageEvent)>::new(move |event: MessageEvent| {
@@ -138,9 +157,11 @@ fn spawn(state: State) -> Result<Running, JsValue> {
         );
     });
     worker.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
+    threads.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
     worker.set_onerror(Some(on_error.as_ref().unchecked_ref()));
     Ok(Running {
         worker,
+        threads,
         _on_message: on_message,
         _on_error: on_error,
     })

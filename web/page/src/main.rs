@@ -5,6 +5,7 @@
 //! `words`; the rest are the parts of the screen, which `app` lays out.
 
 mod actions;
+mod adapter;
 mod alike;
 mod app;
 mod canvas;

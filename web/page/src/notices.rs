@@ -37,7 +37,7 @@ pub fn Badges(state: State) -> impl IntoView {
                 <dd>
                     <strong class="badge" data-testid="tier" data-tier=kind>{tier}</strong>
                     " "
-                    <span class="fine">{about}</span>
+                    <span class="fine" data-testid="device">{about}</span>
                 </dd>
             </div>
             <div>

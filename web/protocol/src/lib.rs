@@ -13,7 +13,7 @@ mod tier;
 
 pub use event::*;
 pub use request::*;
-pub use tier::{Plan, Probe, plan};
+pub use tier::{Plan, Probe, plan, threads};
 
 use serde::{Deserialize, Serialize};
 
@@ -67,7 +67,7 @@ pub enum Tier {
     Gpu,
     /// WebGPU emulated on the CPU: correct, but slower than [`Tier::Cpu`].
     SoftwareGpu,
-    /// WebAssembly with SIMD on one core.
+    /// WebAssembly with SIMD, on several threads where the page is isolated from other origins.
     Cpu,
 }
 

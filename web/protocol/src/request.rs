@@ -2,17 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Cloud, DeviceChoice, Modality};
+use crate::{Cloud, Modality, Plan};
 
 /// What the page asks for. A new request of the same kind replaces one that has not begun.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Request {
-    /// Choose a device and load the model; the first message to a fresh Worker. Answered by
+    /// Open the planned device and load the model; the first message to a fresh Worker. Answered by
     /// [`Event::Opened`](crate::Event::Opened) and [`Event::SelfTest`](crate::Event::SelfTest), or
     /// [`Event::Failed`](crate::Event::Failed).
     Open {
-        /// Wanted device.
-        device: DeviceChoice,
+        /// What to run on.
+        plan: Plan,
         /// Where the package is.
         model: ModelPlace,
     },

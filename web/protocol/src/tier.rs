@@ -1,5 +1,7 @@
 //! Which tier serves, for what the user wishes and what the browser has.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{DeviceChoice, Tier};
 
 /// What the browser says about its GPU.
@@ -21,24 +23,49 @@ pub enum Probe {
 }
 
 /// What to run on, and why when it is not what was asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// The tier to open.
     pub tier: Tier,
+    /// Threads that share the CPU's work.
+    pub threads: u32,
+    /// What the browser calls the adapter, if that is what serves and it says so.
+    pub adapter: Option<String>,
     /// A sentence for the user.
     pub note: Option<String>,
 }
 
-/// The tier for a wish and an adapter.
+/// The most threads that share the CPU's work in a browser: more were not measured to gain anything there, and each
+/// is a Worker.
+const MAX_THREADS: u32 = 8;
+
+/// Threads that may share the CPU's work: one unless the page is isolated from other origins, for else they may not
+/// share memory.
 #[must_use]
-pub fn plan(choice: DeviceChoice, probe: &Probe) -> Plan {
+pub fn threads(is_isolated: bool, processors: u32) -> u32 {
+    if is_isolated {
+        processors.clamp(1, MAX_THREADS)
+    } else {
+        1
+    }
+}
+
+/// The tier for a wish and an adapter, with [`threads`] where that is the CPU.
+#[must_use]
+pub fn plan(choice: DeviceChoice, probe: &Probe, threads: u32) -> Plan {
     let cpu = |note: Option<&str>| Plan {
         tier: Tier::Cpu,
+        threads,
+        adapter: None,
         note: note.map(str::to_owned),
     };
     if choice == DeviceChoice::Cpu {
         return cpu(None);
     }
+    let adapter = match probe {
+        Probe::Adapter { name, .. } if !name.is_empty() => Some(name.clone()),
+        _ => None,
+    };
     match probe {
         Probe::NoWebGpu => cpu(Some(
             "This browser has no WebGPU, so the model runs on the CPU, which is slower. A current Chrome, Edge or Safari has it.",
@@ -56,10 +83,14 @@ pub fn plan(choice: DeviceChoice, probe: &Probe) -> Plan {
         )),
         Probe::Adapter { software: true, .. } => Plan {
             tier: Tier::SoftwareGpu,
+            threads: 1,
+            adapter,
             note: Some("This GPU is emulated on the CPU: right, but slow.".into()),
         },
         Probe::Adapter { .. } => Plan {
             tier: Tier::Gpu,
+            threads: 1,
+            adapter,
             note: None,
         },
     }
@@ -80,15 +111,26 @@ mod tests {
     #[test]
     fn the_fastest_tier_that_works_is_chosen_and_a_lower_one_explained() {
         use DeviceChoice::{Auto, Cpu, Gpu};
-        let tier = |choice, probe: Probe| plan(choice, &probe).tier;
+        let tier = |choice, probe: Probe| plan(choice, &probe, 4).tier;
         assert_eq!(tier(Auto, adapter(false, true)), Tier::Gpu);
         assert_eq!(tier(Auto, adapter(true, true)), Tier::Cpu);
         assert_eq!(tier(Gpu, adapter(true, true)), Tier::SoftwareGpu);
         assert_eq!(tier(Cpu, adapter(false, true)), Tier::Cpu);
         for missing in [Probe::NoWebGpu, Probe::NoAdapter, adapter(false, false)] {
-            let plan = plan(Gpu, &missing);
-            assert_eq!(plan.tier, Tier::Cpu, "{missing:?}");
+            let plan = plan(Gpu, &missing, 4);
+            assert_eq!((plan.tier, plan.adapter), (Tier::Cpu, None), "{missing:?}");
             assert!(plan.note.is_some(), "{missing:?}");
         }
+    }
+
+    #[test]
+    fn threads_are_for_the_cpu_of_an_isolated_page() {
+        assert_eq!(threads(true, 4), 4);
+        assert_eq!(threads(true, 64), MAX_THREADS);
+        assert_eq!(threads(true, 0), 1);
+        assert_eq!(threads(false, 4), 1);
+        let of = |probe: Probe| plan(DeviceChoice::Auto, &probe, 4).threads;
+        assert_eq!(of(Probe::NoWebGpu), 4);
+        assert_eq!(of(adapter(false, true)), 1);
     }
 }

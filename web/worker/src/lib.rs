@@ -1,13 +1,12 @@
 //! The Worker's thin boundary around the engine: messages in, events out, nothing computed here.
 //!
 //! `worker.js` loads this program and calls [`start`]. `link` speaks to the page; `room` keeps the state
-//! and hands each request to its part: `open` (with `device` and `source`) loads the model, `pair` (with
+//! and hands each request to its part: `open` (with `source`) loads the model, `pair` (with
 //! `tiles` and `sensor`) opens tiles, `run` segments (with `score` for ground truth), `teach` explains,
 //! `export` and `batch` write files. `watch` turns
-//! silent device errors into visible ones.
+//! silent device errors into visible ones, `threads` shares the CPU's work among several.
 
 mod batch;
-mod device;
 mod export;
 mod link;
 mod open;
@@ -17,6 +16,7 @@ mod run;
 mod sensor;
 mod source;
 mod teach;
+mod threads;
 mod tiles;
 mod watch;
 

@@ -1,9 +1,11 @@
 //! Opening a device and loading the model onto it.
 
-use mmovseg_engine::{Event as EngineEvent, PackageSource, PrecisionChoice, Session, open_device};
-use mmovseg_protocol::{Activity, DeviceChoice, Event, Opened, Probe, SelfTest, Step, Tier, plan};
+use mmovseg_engine::{
+    DeviceChoice, Event as EngineEvent, PackageSource, PrecisionChoice, Session, open_device,
+    threads,
+};
+use mmovseg_protocol::{Activity, Event, Opened, Plan, SelfTest, Step, Tier};
 
-use crate::device::probe;
 use crate::export;
 use crate::link::post;
 use crate::room::{failed, gpu_failed, progress, relay, with, work};
@@ -14,19 +16,12 @@ fn memory_bytes() -> u64 {
     core::arch::wasm32::memory_size::<0>() as u64 * PAGE_BYTES
 }
 
-/// Chooses a device, loads the package, tests it and begins with the jobs that wait.
-pub async fn open(choice: DeviceChoice, source: impl PackageSource) {
-    progress(Step::Device, 0, 2);
-    let found = if choice == DeviceChoice::Cpu {
-        Probe::NoWebGpu
-    } else {
-        probe().await
-    };
-    let plan = plan(choice, &found);
-    progress(Step::Device, 1, 2);
+/// Opens the planned device, loads the package, tests it and begins with the jobs that wait.
+pub async fn open(plan: Plan, source: impl PackageSource) {
+    progress(Step::Device, 0, 1);
     let wanted = match plan.tier {
-        Tier::Cpu => mmovseg_engine::DeviceChoice::Cpu,
-        Tier::Gpu | Tier::SoftwareGpu => mmovseg_engine::DeviceChoice::Gpu,
+        Tier::Cpu => DeviceChoice::Cpu,
+        Tier::Gpu | Tier::SoftwareGpu => DeviceChoice::Gpu,
     };
     let (mut tier, mut note) = (plan.tier, plan.note);
     let opened = match open_device(wanted).await {
@@ -36,18 +31,20 @@ pub async fn open(choice: DeviceChoice, source: impl PackageSource) {
                 Tier::Cpu,
                 Some(format!("The model runs on the CPU: {error}.")),
             );
-            open_device(mmovseg_engine::DeviceChoice::Cpu).await
+            open_device(DeviceChoice::Cpu).await
         }
     };
     let mut opened = match opened {
         Ok(opened) => opened,
         Err(error) => return failed(Activity::Open, error),
     };
-    progress(Step::Device, 2, 2);
-    if let (Probe::Adapter { name, .. }, true) = (&found, tier != Tier::Cpu)
-        && !name.is_empty()
-    {
-        opened.1.name.clone_from(name);
+    progress(Step::Device, 1, 1);
+    if tier == Tier::Cpu {
+        let threads = threads();
+        let plural = if threads == 1 { "" } else { "s" };
+        opened.1.name = format!("{threads} thread{plural}");
+    } else if let Some(adapter) = plan.adapter {
+        opened.1.name = adapter;
     }
 
     let mut before = None;

@@ -95,11 +95,11 @@ pub fn listen() -> Result<(), JsValue> {
 
 fn answer(request: Request, buffers: Array) {
     match request {
-        Request::Open { device, model } => spawn_local(async move {
+        Request::Open { plan, model } => spawn_local(async move {
             match model {
-                ModelPlace::Url(url) => open::open(device, UrlSource::new(url)).await,
+                ModelPlace::Url(url) => open::open(plan, UrlSource::new(url)).await,
                 ModelPlace::Files(names) => {
-                    open::open(device, FileSource::new(&names, &buffers)).await;
+                    open::open(plan, FileSource::new(&names, &buffers)).await;
                 }
             }
         }),

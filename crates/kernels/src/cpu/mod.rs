@@ -105,7 +105,6 @@ fn zeros(len: usize) -> Vec<f32> {
 /// A row of values `count` times, which all cores write where there are many: cleared by one, the results of nano's head
 /// alone are a tenth of the time that a changed word takes.
 fn repeated(row: &[f32], count: usize) -> Vec<f32> {
-    #[cfg(not(target_arch = "wasm32"))]
     if row.len() * count >= PARALLEL_ELEMENTS && threads() > 1 {
         use rayon::prelude::*;
         let len = row.len() * count;
@@ -142,7 +141,6 @@ fn repeated(row: &[f32], count: usize) -> Vec<f32> {
 /// `f(first, part)` for parts of `values`, side by side where that pays; parts are multiples of
 /// `unit` elements and `first` is the index of the first one.
 fn in_parts(values: &mut [f32], unit: usize, f: impl Fn(usize, &mut [f32]) + Sync) {
-    #[cfg(not(target_arch = "wasm32"))]
     if values.len() >= PARALLEL_ELEMENTS && threads() > 1 {
         use rayon::prelude::*;
         let part = values.len().div_ceil(threads()).div_ceil(unit) * unit;
@@ -152,18 +150,15 @@ fn in_parts(values: &mut [f32], unit: usize, f: impl Fn(usize, &mut [f32]) + Syn
             .for_each(|(i, chunk)| f(i * part, chunk));
         return;
     }
-    let _ = unit;
     f(0, values);
 }
 
 /// `f(i)` for `0..count`, side by side where `is_much`.
 fn each<T: Send>(count: usize, is_much: bool, f: impl Fn(usize) -> T + Send + Sync) -> Vec<T> {
-    #[cfg(not(target_arch = "wasm32"))]
     if is_much && count > 1 && threads() > 1 {
         use rayon::prelude::*;
         return (0..count).into_par_iter().map(f).collect();
     }
-    let _ = is_much;
     (0..count).map(f).collect()
 }
 
@@ -173,12 +168,10 @@ fn each_of<J: Send, T: Send>(
     is_much: bool,
     f: impl Fn(J) -> T + Send + Sync,
 ) -> Vec<T> {
-    #[cfg(not(target_arch = "wasm32"))]
     if is_much && jobs.len() > 1 && threads() > 1 {
         use rayon::prelude::*;
         return jobs.into_par_iter().map(f).collect();
     }
-    let _ = is_much;
     jobs.into_iter().map(f).collect()
 }
 
@@ -190,13 +183,11 @@ fn each_chunk(
     f: impl Fn(usize, &mut [f32]) + Send + Sync,
 ) {
     let size = size.max(1);
-    #[cfg(not(target_arch = "wasm32"))]
     if is_much && values.len() > size && threads() > 1 {
         use rayon::prelude::*;
         let chunks = values.par_chunks_exact_mut(size).enumerate();
         return chunks.for_each(|(i, chunk)| f(i, chunk));
     }
-    let _ = is_much;
     for (i, chunk) in values.chunks_exact_mut(size).enumerate() {
         f(i, chunk);
     }
@@ -221,12 +212,14 @@ fn vectorised<R>(f: impl FnOnce(bool) -> R) -> R {
     )
 }
 
-/// Threads that [`each`] shares work among.
-fn threads() -> usize {
-    #[cfg(not(target_arch = "wasm32"))]
-    return rayon::current_num_threads();
-    #[cfg(target_arch = "wasm32")]
-    return 1;
+/// Threads that share the CPU's work: one in a browser, unless the program was built for memory that threads share.
+#[must_use]
+pub fn threads() -> usize {
+    if cfg!(all(target_arch = "wasm32", not(target_feature = "atomics"))) {
+        1
+    } else {
+        rayon::current_num_threads()
+    }
 }
 
 thread_local! {

@@ -14,17 +14,19 @@
 
 mod activation;
 mod attention;
+mod backend;
 mod block;
 mod conv;
 mod matmul;
 mod norm;
 
-pub(crate) use activation::activate;
-pub(crate) use attention::{attention, fits};
-pub(crate) use block::End;
-pub(crate) use conv::conv;
-pub(crate) use matmul::{linear, patch_map, patches, upsample};
-pub(crate) use norm::{group_norm, layer_norm};
+pub(crate) use attention::fits;
+
+use activation::activate;
+use attention::attention;
+use conv::conv;
+use matmul::{linear, patch_map, patches, upsample};
+use norm::{group_norm, layer_norm};
 
 use std::fmt::Write;
 

@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use mmovseg_browser_tests::{Page, dist, test_id, with_page};
 use mmovseg_raster::{default_palette, read_label_png};
 use serde_json::json;
-use xtask::paths;
+use xtask::paths::{self, copy_tree};
 
 use crate::common::*;
 
@@ -93,18 +93,29 @@ async fn compare_with_native(
     Ok(())
 }
 
+/// What a page on a device says about it.
+struct Told {
+    device: &'static str,
+    tier: &'static str,
+    /// Threads that share the CPU's work, for what the browser calls its processors.
+    threads: Option<fn(u64) -> u64>,
+}
+
 /// The self-test, then a real pair where there is one; a generated scene where not, or in any case.
-fn same_as_native(device: &str, tier: &str, always_generated: bool) -> Result<()> {
+fn same_as_native(name: &str, site: &Path, told: &Told, always_generated: bool) -> Result<()> {
     let Some(model) = model()? else {
         return Ok(());
     };
-    let folder = Folder::new(device);
+    let folder = Folder::new(name);
     let generated = scene_files(&folder.0, 11);
-    with_page(&format!("page-{device}"), &dist()?, async |page| {
-        page.goto(&format!("?device={device}")).await?;
+    with_page(name, site, async |page| {
+        page.goto(&format!("?device={}", told.device)).await?;
         page.wait_for("[data-testid=self-test][data-state=passed]", LONG)
             .await?;
-        assert_eq!(page.text(&test_id("tier")).await?, tier);
+        assert_eq!(page.text(&test_id("tier")).await?, told.tier);
+        if let Some(threads) = told.threads {
+            assert_eq!(threads_told(page).await?, threads(processors(page).await?));
+        }
         let real = real_files(&folder.0)?;
         if always_generated || real.is_none() {
             compare_with_native(page, &model, &generated, &folder.0).await?;
@@ -119,15 +130,39 @@ fn same_as_native(device: &str, tier: &str, always_generated: bool) -> Result<()
 }
 
 #[test]
-fn the_cpu_tier_labels_as_the_native_engine_does() -> Result<()> {
-    same_as_native("cpu", "CPU", true)
+fn the_cpu_tier_shares_its_work_and_labels_as_the_native_engine_does() -> Result<()> {
+    let told = Told {
+        device: "cpu",
+        tier: "CPU",
+        threads: Some(|processors| processors.clamp(1, 8)),
+    };
+    same_as_native("page-cpu", &dist()?, &told, true)
+}
+
+#[test]
+fn one_thread_serves_where_several_cannot_be_had() -> Result<()> {
+    let site = Folder::new("page-one-thread-site");
+    copy_tree(&dist()?, &site.0)?;
+    fs::remove_file(site.0.join("engine/helper.js"))?;
+    fs::remove_file(site.0.join("engine/helper.js.br"))?;
+    let told = Told {
+        device: "cpu",
+        tier: "CPU",
+        threads: Some(|_| 1),
+    };
+    same_as_native("page-one-thread", &site.0, &told, true)
 }
 
 #[test]
 fn webgpu_labels_as_the_native_engine_does() -> Result<()> {
     // The test browser's adapter is SwiftShader; on a machine with a GPU this name differs.
     // A pass there takes a minute and more; its self-test has seen a generated scene.
-    same_as_native("gpu", "WebGPU, software", false)
+    let told = Told {
+        device: "gpu",
+        tier: "WebGPU, software",
+        threads: None,
+    };
+    same_as_native("page-gpu", &dist()?, &told, false)
 }
 
 #[test]

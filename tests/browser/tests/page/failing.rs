@@ -146,6 +146,37 @@ fn a_worker_that_the_browser_ended_is_replaced_and_the_inputs_stay() -> Result<(
     })
 }
 
+/// A thread that falls over before it has begun, the first time: the Worker then waits for it and hears nothing more.
+#[test]
+fn a_thread_that_fails_is_told_past_the_worker_that_waits_for_it() -> Result<()> {
+    if model()?.is_none() {
+        return Ok(());
+    }
+    const FIRST_FAILS: &str = "if (!(await caches.has('fell'))) {
+      await caches.open('fell');
+      throw new Error('a thread fell over');
+    }
+    help();";
+    let site = Folder::new("failing-thread-site");
+    copy_tree(&dist()?, &site.0)?;
+    let script = site.0.join("engine/helper.js");
+    let own = fs::read_to_string(&script)?;
+    let faulty = own.replace("help();", FIRST_FAILS);
+    assert_ne!(own, faulty);
+    fs::write(&script, faulty)?;
+    fs::remove_file(site.0.join("engine/helper.js.br"))?;
+    with_page("failing-thread", &site.0, async |page| {
+        page.goto("?device=cpu&scene=7").await?;
+        if processors(page).await? == 1 {
+            return Ok(());
+        }
+        recovered(page, "CPU").await?;
+        let shown = value(page, ERROR).await?.to_string();
+        assert!(shown.contains("a thread fell over"), "{shown}");
+        run_again(page).await
+    })
+}
+
 #[test]
 fn a_worker_without_memory_is_replaced_and_the_inputs_stay() -> Result<()> {
     with_faults("failing-wasm-memory", FULL_MEMORY, async |page| {

@@ -6,8 +6,18 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use mmovseg_browser_tests::{dist, test_id, with_page};
 use serde_json::json;
+use xtask::server::StaticServer;
 
 use crate::common::*;
+
+/// Waits until the service worker has the page's files and answers for it.
+const UNTIL_KEPT: &str = "await navigator.serviceWorker.ready;\
+    for (let i = 0; i < 600; i++) {\
+      const kept = (await caches.keys()).filter((name) => name.startsWith('mmovseg-page-'));\
+      if (kept.length && navigator.serviceWorker.controller) return;\
+      await new Promise((done) => setTimeout(done, 100));\
+    }\
+    throw new Error('the page was not kept');";
 
 #[test]
 fn after_the_first_visit_the_page_segments_without_a_server() -> Result<()> {
@@ -16,21 +26,34 @@ fn after_the_first_visit_the_page_segments_without_a_server() -> Result<()> {
     }
     with_page("keep-offline", &dist()?, async |page| {
         ready_scene(page, "scene=7").await?;
-        page.execute_async(
-            "await navigator.serviceWorker.ready;\
-             for (let i = 0; i < 600; i++) {\
-               const kept = (await caches.keys()).filter((name) => name.startsWith('mmovseg-page-'));\
-               if (kept.length && navigator.serviceWorker.controller) return;\
-               await new Promise((done) => setTimeout(done, 100));\
-             }\
-             throw new Error('the page was not kept');",
-        )
-        .await?;
+        page.execute_async(UNTIL_KEPT).await?;
         page.stop_server();
         page.goto("?device=cpu&scene=8").await?;
         page.wait_for("[data-testid=rgb-canvas][data-ready=true]", SOON)
             .await?;
         run_to_mask(page).await
+    })
+}
+
+#[test]
+fn a_host_whose_headers_nobody_sets_gives_threads_from_the_second_visit_on() -> Result<()> {
+    if model()?.is_none() {
+        return Ok(());
+    }
+    let host = StaticServer::without_isolation(&dist()?)?;
+    with_page("keep-bare-host", &dist()?, async |page| {
+        let visit = async || {
+            let address = format!("{}?device=cpu&scene=7", host.url());
+            page.client().goto(&address).await?;
+            page.wait_for("[data-testid=self-test][data-state=passed]", LONG)
+                .await?;
+            threads_told(page).await
+        };
+        assert_eq!(visit().await?, 1);
+        page.execute_async(UNTIL_KEPT).await?;
+        assert_eq!(visit().await?, processors(page).await?.clamp(1, 8));
+        run_to_mask(page).await?;
+        page.expect_clean_console().await
     })
 }
 

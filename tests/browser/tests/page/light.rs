@@ -12,6 +12,9 @@ const PAGE_BYTES: u64 = 400_000;
 /// Most for the engine.
 const ENGINE_BYTES: u64 = 4_000_000;
 
+/// Most for the engine for several threads, which knows the CPU only.
+const THREADS_BYTES: u64 = 2_000_000;
+
 /// What files weigh on the wire: their compressed twins where there are any.
 fn weight(folder: &Path, names: &[&str]) -> Result<u64> {
     let mut sum = 0;
@@ -53,6 +56,16 @@ fn page_and_engine_keep_to_their_budgets() -> Result<()> {
     assert!(
         engine <= ENGINE_BYTES,
         "the engine has {engine} bytes, allowed {ENGINE_BYTES}"
+    );
+    let threads = [
+        "helper.js",
+        "threads/mmovseg_worker.js",
+        "threads/mmovseg_worker_bg.wasm",
+    ];
+    let threads = weight(&folder.join("engine"), &threads)?;
+    assert!(
+        threads <= THREADS_BYTES,
+        "the engine for several threads has {threads} bytes, allowed {THREADS_BYTES}"
     );
     Ok(())
 }

@@ -1,7 +1,8 @@
-//! Asking the browser for its GPU before the runtime starts: that cannot be started twice, and it panics on
-//! an adapter without timestamps.
+//! Asking the browser for its GPU before an engine is started: on the CPU it is another program that serves, and the
+//! GPU's runtime, which cannot be started twice, panics on an adapter without timestamps.
 
 use js_sys::{Promise, Reflect};
+use leptos::prelude::window;
 use mmovseg_protocol::Probe;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
@@ -28,9 +29,7 @@ extern "C" {
 
 /// Asks the browser.
 pub async fn probe() -> Probe {
-    let gpu = crate::link::scope()
-        .map(|scope| scope.navigator())
-        .and_then(|navigator| Reflect::get(&navigator, &"gpu".into()));
+    let gpu = Reflect::get(&window().navigator(), &"gpu".into());
     let gpu: Gpu = match gpu {
         Ok(value) if !value.is_undefined() && !value.is_null() => value.unchecked_into(),
         _ => return Probe::NoWebGpu,
@@ -68,4 +67,12 @@ pub async fn probe() -> Probe {
         timestamps: adapter.features().has("timestamp-query"),
         name,
     }
+}
+
+/// Threads that the CPU's work may be shared among.
+pub fn threads() -> u32 {
+    let isolated = Reflect::get(&window(), &"crossOriginIsolated".into());
+    let isolated = isolated.is_ok_and(|value| value.is_truthy());
+    let processors = window().navigator().hardware_concurrency();
+    mmovseg_protocol::threads(isolated, processors as u32)
 }

@@ -1,0 +1,119 @@
+//! Which kernel each fused operation is on a graphics card.
+
+use std::sync::Arc;
+
+use burn::backend::ops::FloatTensorOps;
+use burn_cubecl::CubeBackend;
+use burn_cubecl::tensor::CubeTensor;
+
+use super::block::End;
+use super::{
+    activate, attention, conv, group_norm, layer_norm, linear, patch_map, patches, upsample,
+};
+use crate::ops::Fused;
+use crate::{Activation, WindowBias};
+
+impl Fused for CubeBackend {
+    fn fused_attention(
+        q: CubeTensor,
+        k: CubeTensor,
+        v: CubeTensor,
+        scale: f32,
+        bias: Option<Arc<WindowBias>>,
+    ) -> CubeTensor {
+        let bias = bias.map(|bias| Self::float_from_data(bias.by_key_data(), &q.device));
+        attention(q, k, v, scale, bias)
+    }
+
+    fn fused_layer_norm(
+        x: CubeTensor,
+        gamma: CubeTensor,
+        beta: CubeTensor,
+        eps: f32,
+    ) -> CubeTensor {
+        layer_norm(x, gamma, beta, eps)
+    }
+
+    fn fused_group_norm(
+        x: CubeTensor,
+        gamma: CubeTensor,
+        beta: CubeTensor,
+        groups: usize,
+        eps: f32,
+        activation: Option<Activation>,
+    ) -> CubeTensor {
+        group_norm(x, gamma, beta, groups, eps, activation)
+    }
+
+    fn fused_conv(x: CubeTensor, weight: CubeTensor) -> CubeTensor {
+        conv(x, weight, None, (End::Plain, None))
+    }
+
+    fn fused_conv_onto(x: CubeTensor, weight: CubeTensor, onto: CubeTensor) -> CubeTensor {
+        conv(x, weight, None, (End::Onto, Some(onto)))
+    }
+
+    fn fused_conv_bias(x: CubeTensor, weight: CubeTensor, bias: CubeTensor) -> CubeTensor {
+        conv(x, weight, Some(bias), (End::Plain, None))
+    }
+
+    fn fused_conv_activated(
+        x: CubeTensor,
+        weight: CubeTensor,
+        bias: CubeTensor,
+        activation: Activation,
+    ) -> CubeTensor {
+        conv(x, weight, Some(bias), (End::Activated(activation), None))
+    }
+
+    fn fused_linear(x: CubeTensor, weight: CubeTensor) -> CubeTensor {
+        linear(x, weight, None, (End::Plain, None))
+    }
+
+    fn fused_linear_bias(x: CubeTensor, weight: CubeTensor, bias: CubeTensor) -> CubeTensor {
+        linear(x, weight, Some(bias), (End::Plain, None))
+    }
+
+    fn fused_linear_activated(
+        x: CubeTensor,
+        weight: CubeTensor,
+        bias: CubeTensor,
+        activation: Activation,
+    ) -> CubeTensor {
+        linear(x, weight, Some(bias), (End::Activated(activation), None))
+    }
+
+    fn fused_linear_onto(
+        x: CubeTensor,
+        weight: CubeTensor,
+        bias: CubeTensor,
+        onto: CubeTensor,
+    ) -> CubeTensor {
+        linear(x, weight, Some(bias), (End::Onto, Some(onto)))
+    }
+
+    fn fused_patches(x: CubeTensor, weight: CubeTensor) -> CubeTensor {
+        patches(x, weight, None)
+    }
+
+    fn fused_patches_bias(x: CubeTensor, weight: CubeTensor, bias: CubeTensor) -> CubeTensor {
+        patches(x, weight, Some(bias))
+    }
+
+    fn fused_patch_map(x: CubeTensor, weight: CubeTensor, bias: CubeTensor) -> CubeTensor {
+        patch_map(x, weight, bias)
+    }
+
+    fn fused_upsample(
+        x: CubeTensor,
+        height: usize,
+        weight: CubeTensor,
+        bias: CubeTensor,
+    ) -> CubeTensor {
+        upsample(x, height, weight, bias)
+    }
+
+    fn fused_activation(x: CubeTensor, activation: Activation) -> CubeTensor {
+        activate(x, activation)
+    }
+}
