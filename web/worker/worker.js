@@ -1,8 +1,9 @@
 // The engine's Worker starts here: it loads the wasm and hands over.
 //
 // A page may post requests before the wasm has arrived. Such messages are kept and handed on in order once the
-// engine listens, so that the page need not wait. One of them says which engine is wanted: the one for several
-// threads knows the CPU only (web/worker/src/threads.rs).
+// engine listens, so that the page need not wait. One of them says on what the engine is to run.
+import { share } from "./threads.js";
+
 const crashed = (reason) => {
   const message = String(reason?.message ?? reason);
   self.postMessage({ msg: { Crashed: { message } }, buffers: [] });
@@ -20,33 +21,27 @@ const plan = new Promise((planned) => {
 });
 self.addEventListener("message", keep);
 
-const instance = async (engine) => {
+const started = async (script) => {
+  const engine = await import(script);
   const wasm = await engine.default();
   // Once, and not before each call from here (build.rs).
   wasm.__wasm_call_ctors();
   return engine;
 };
 
-const forOneThread = async () => instance(await import("./mmovseg_worker.js"));
-
-// This Worker is one of the threads, and the only one that the page and the browser's events reach.
-const forThreads = async (count) => {
-  const engine = await instance(await import("./threads/mmovseg_worker.js"));
-  const helpers = [];
-  try {
-    await Promise.all(Array.from({ length: count - 1 }, () => new Promise((ready, failed) => {
-      const helper = new Worker(new URL("helper.js", import.meta.url), { type: "module", name: self.name });
-      helpers.push(helper);
-      helper.onmessage = ({ data }) => (data === "ready" ? ready() : failed(new Error(data)));
-      helper.onerror = (event) => failed(new Error(event.message ?? "engine/helper.js could not be loaded"));
-      helper.postMessage(engine.program());
-    })));
-    engine.share_work(count);
-  } catch (error) {
-    for (const helper of helpers) helper.terminate();
-    throw error;
+// On the CPU a smaller engine serves, whose threads share memory; where that cannot be had, the one for the GPU.
+const engineFor = async ({ tier, threads }) => {
+  if (tier === "Cpu") {
+    try {
+      const script = new URL("cpu/mmovseg_worker.js", import.meta.url).href;
+      const engine = await started(script);
+      await share(engine, script, threads);
+      return engine;
+    } catch (error) {
+      console.warn("The engine for the CPU does not start here; the other one serves.", error);
+    }
   }
-  return engine;
+  return started(new URL("mmovseg_worker.js", import.meta.url).href);
 };
 
 try {
@@ -60,16 +55,7 @@ try {
       });
     });
   }
-  const { threads } = await plan;
-  let engine;
-  if (threads > 1) {
-    try {
-      engine = await forThreads(threads);
-    } catch (error) {
-      console.warn("The engine for several threads does not start here; one thread serves.", error);
-    }
-  }
-  engine ??= await forOneThread();
+  const engine = await engineFor(await plan);
   engine.start();
   self.removeEventListener("message", keep);
   for (const data of early) {

@@ -30,7 +30,7 @@ pub struct Options {
     #[arg(long, default_value_t = 3, value_name = "N")]
     warm_ups: usize,
     /// Where to measure
-    #[arg(long, default_value = "native,cpu,gpu", value_delimiter = ',')]
+    #[arg(long, default_value = "native,cpu,threads,gpu", value_delimiter = ',')]
     on: Vec<Place>,
     /// What WebGPU runs on in the browser: SwiftShader on the CPU, or the machine's own graphics card
     #[arg(long, default_value = "software", value_name = "software|hardware", value_parser = Adapter::of)]
@@ -47,6 +47,8 @@ enum Place {
     Native,
     /// In Chromium, one thread.
     Cpu,
+    /// In Chromium, as many threads as the page takes.
+    Threads,
     /// In Chromium, WebGPU.
     Gpu,
 }
@@ -68,7 +70,7 @@ const PYTHON_PACKAGES: [&str; 5] = [
 
 /// One line of the table: an engine's median beside ours.
 struct Row {
-    place: &'static str,
+    place: String,
     graph: String,
     ours_ms: f64,
     theirs: Vec<(&'static str, f64)>,
@@ -104,7 +106,7 @@ pub fn bench(options: &Options) -> Result<()> {
         for graph in names {
             let report = native(options, &graph, &graphs, &ours, (&python, &reference))?;
             rows.push(Row {
-                place: "native",
+                place: "native".into(),
                 graph,
                 ours_ms: median(&report["ours"])?,
                 theirs: NATIVE
@@ -122,9 +124,12 @@ pub fn bench(options: &Options) -> Result<()> {
         for report in in_browser(options.adapter, &site, &jobs)? {
             if let Some(graph) = report["graph"].as_str() {
                 same(&report)?;
-                let gpu = report["gpu"] == true;
                 rows.push(Row {
-                    place: if gpu { "WebGPU" } else { "browser's CPU" },
+                    place: match report["threads"].as_u64() {
+                        Some(0) | None => "WebGPU".into(),
+                        Some(1) => "browser's CPU".into(),
+                        Some(threads) => format!("browser's CPU, {threads} threads"),
+                    },
                     graph: graph.to_owned(),
                     ours_ms: median(&report["ours"])?,
                     theirs: vec![("onnxruntime-web", median(&report["ort"])?)],
@@ -158,7 +163,11 @@ impl Options {
     /// in minutes.
     fn jobs(&self, known: &Value, folder: &Path) -> Result<Vec<Value>> {
         let mut jobs = Vec::new();
-        for (place, gpu) in [(Place::Cpu, false), (Place::Gpu, true)] {
+        let processors = std::thread::available_parallelism()?;
+        let threads = mmovseg_protocol::threads(true, processors.get().try_into()?);
+        // A graphics card has an engine of its own, with one thread.
+        let places = [(Place::Cpu, 1), (Place::Threads, threads), (Place::Gpu, 0)];
+        for (place, threads) in places {
             if !self.on.contains(&place) {
                 continue;
             }
@@ -170,7 +179,7 @@ impl Options {
                 let text = fs::metadata(folder.join(format!("{graph}.text.f32")))?.len();
                 let embed = config["clip"]["embed"].as_u64().context("no `embed`")?;
                 jobs.push(json!({
-                    "graph": graph, "gpu": gpu, "side": config["input_px"], "embed": embed,
+                    "graph": graph, "gpu": place == Place::Gpu, "threads": threads, "side": config["input_px"], "embed": embed,
                     "classes": text / 4 / embed, "warmUps": self.warm_ups, "runs": self.runs,
                 }));
             }

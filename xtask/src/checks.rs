@@ -34,6 +34,8 @@ pub const HEAVY: &[&str] = &[
     "--exclude",
     "mmovseg-worker",
     "--exclude",
+    "mmovseg-threads",
+    "--exclude",
     BROWSER_TESTS,
     "--exclude",
     "xtask",

@@ -18,7 +18,6 @@ use crate::setup::WebTools;
 use crate::site;
 
 const WORKER: &str = include_str!("../../web/worker/worker.js");
-const HELPER: &str = include_str!("../../web/worker/helper.js");
 
 /// Starts the page: a file of its own, since the policy allows no scripts within the page.
 const START: &str =
@@ -99,8 +98,18 @@ pub fn build_engine(tools: &WebTools, folder: &Path) -> Result<()> {
 pub fn build_bench(tools: &WebTools, folder: &Path) -> Result<()> {
     compile_with(tools, &["mmovseg-bench"])?;
     paths::copy_tree(&paths::project().join("tests/bench/page"), folder)?;
-    let bench = wasm_output().join("mmovseg_bench.wasm");
-    bind(tools, &bench, "mmovseg_bench", folder, &["-O2"])
+    compile_for_threads(tools, "mmovseg-bench")?;
+    let program = "mmovseg_bench";
+    let wasm = format!("{program}.wasm");
+    bind(tools, &wasm_output().join(&wasm), program, folder, &["-O2"])?;
+    bind(
+        tools,
+        &threads_output().join(&wasm),
+        program,
+        &folder.join("cpu"),
+        &["-O2", "--enable-threads"],
+    )?;
+    thread_scripts(folder)
 }
 
 fn compile(tools: &WebTools) -> Result<()> {
@@ -115,13 +124,22 @@ fn compile_with(tools: &WebTools, more: &[&str]) -> Result<()> {
     run(&mut command)
 }
 
-/// The engine once more, for the CPU alone: the GPU layer does not compile for memory that threads share.
-fn compile_for_threads(tools: &WebTools) -> Result<()> {
+/// A package once more, for the CPU alone: the GPU layer does not compile for memory that threads share.
+fn compile_for_threads(tools: &WebTools, package: &str) -> Result<()> {
     run(threads_cargo(&tools.threads_toolchain)
         .args(["build", "--release", "--target", "wasm32-unknown-unknown"])
         .arg("-Zbuild-std=std,panic_abort")
-        .args(["-p", "mmovseg-worker", "--no-default-features"])
+        .args(["-p", package, "--no-default-features"])
         .args(["--features", "threads"]))
+}
+
+/// What starts threads, beside the program whose they are.
+fn thread_scripts(folder: &Path) -> Result<()> {
+    let source = paths::project().join("web/threads");
+    for script in ["threads.js", "helper.js"] {
+        fs::copy(source.join(script), folder.join(script))?;
+    }
+    Ok(())
 }
 
 /// Both engines, once the first is compiled, and the models.
@@ -140,19 +158,19 @@ fn engine(tools: &WebTools, folder: &Path) -> Result<()> {
                 &["-O2"],
             )
         });
-        compile_for_threads(tools)?;
+        compile_for_threads(tools, "mmovseg-worker")?;
         bind(
             tools,
             &threads_output().join(&wasm),
             PROGRAM,
-            &engine.join("threads"),
+            &engine.join("cpu"),
             &["-O2", "--enable-threads"],
         )?;
         // A panic there is a fault of this program's.
         first.join().unwrap_or_else(|panic| resume_unwind(panic))
     })?;
     fs::write(engine.join("worker.js"), WORKER)?;
-    fs::write(engine.join("helper.js"), HELPER)?;
+    thread_scripts(&engine)?;
     let models = paths::project().join("models");
     let mut found = false;
     for entry in fs::read_dir(&models).context("cannot read models/")? {

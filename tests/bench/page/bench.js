@@ -1,68 +1,16 @@
-// Both engines on one page and one adapter: the same graph, the same inputs, runs in turn, each ended by
-// reading the whole output back. `window.measure` is what the driver calls.
-
-import * as ort from "./ort/ort.webgpu.bundle.min.mjs";
-import init, { Bench } from "./mmovseg_bench.js";
-
+// `window.measure` is what the driver calls: each job has a Worker of its own, with nothing left from the one before.
 const out = document.querySelector("[data-testid=out]");
-ort.env.wasm.wasmPaths = new URL("./ort/", location.href).href;
-// One thread, as the page's own CPU tier has.
-ort.env.wasm.numThreads = 1;
 
-const bytes = async (path) => {
-  const answer = await fetch(path);
-  if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
-  return new Uint8Array(await answer.arrayBuffer());
-};
-
-const timed = async (work) => {
-  const started = performance.now();
-  const value = await work();
-  return [performance.now() - started, value];
-};
-
-// The largest difference as a share of the largest value.
-const difference = (a, b) => {
-  if (a.length !== b.length) throw new Error(`${a.length} values against ${b.length}`);
-  let most = 0;
-  let apart = 0;
-  for (let i = 0; i < a.length; i += 1) {
-    most = Math.max(most, Math.abs(b[i]));
-    apart = Math.max(apart, Math.abs(a[i] - b[i]));
-  }
-  return apart / most;
-};
-
-window.measure = async ({ graph, side, classes, embed, gpu, warmUps, runs }) => {
-  out.textContent = `${graph} on ${gpu ? "WebGPU" : "the CPU"}`;
-  const wasm = await init({ module_or_path: "./mmovseg_bench_bg.wasm" });
-  // Once, and not before each call from here (build.rs).
-  wasm.__wasm_call_ctors();
-  const ours = await Bench.open(graph, await bytes(`./graphs/${graph}.safetensors`), gpu);
-  const session = await ort.InferenceSession.create(await bytes(`./graphs/${graph}.onnx`), {
-    executionProviders: [gpu ? "webgpu" : "wasm"],
-  });
-  const shapes = { optical: [1, 3, side, side], sar: [1, 3, side, side], text: [classes, embed] };
-  const feed = {};
-  for (const name of session.inputNames) {
-    const raw = await bytes(`./graphs/${graph}.${name}.f32`);
-    feed[name] = new ort.Tensor("float32", new Float32Array(raw.buffer), shapes[name]);
-  }
-  const engines = {
-    ours: () => ours.run(),
-    ort: async () => (await session.run(feed)).out.data,
+window.measure = (job) => new Promise((done, failed) => {
+  out.textContent = `${job.graph} on ${job.gpu ? "WebGPU" : "the CPU"}`;
+  const worker = new Worker("./measure.js", { type: "module", name: "bench" });
+  worker.onmessage = ({ data: { report, error } }) => {
+    worker.terminate();
+    out.textContent = error ?? "done";
+    if (report) done(report);
+    else failed(new Error(error));
   };
-  const report = { graph, gpu, device: ours.device(), cold: {}, ours: [], ort: [] };
-  const values = {};
-  for (const [name, run] of Object.entries(engines)) [report.cold[name], values[name]] = await timed(run);
-  report.difference = difference(values.ours, values.ort);
-  for (let i = 0; i < warmUps; i += 1) for (const run of Object.values(engines)) await run();
-  for (let i = 0; i < runs; i += 1) {
-    for (const [name, run] of Object.entries(engines)) report[name].push((await timed(run))[0]);
-  }
-  await session.release();
-  ours.free();
-  out.textContent = "done";
-  return report;
-};
+  worker.onerror = (event) => failed(new Error(event.message ?? "measure.js could not be loaded"));
+  worker.postMessage(job);
+});
 out.dataset.ready = "yes";

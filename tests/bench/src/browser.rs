@@ -1,7 +1,9 @@
 //! What the bench's page calls.
 
 use burn::tensor::Device;
-use mmovseg_engine::{DeviceChoice, open_device};
+use mmovseg_engine::{DeviceChoice, open_device, threads};
+// What it exports to JavaScript starts the threads.
+use mmovseg_threads as _;
 use wasm_bindgen::prelude::{JsError, wasm_bindgen};
 
 use crate::graphs::{Graph, Runner};
@@ -27,7 +29,7 @@ impl Bench {
                 .map_err(|e| JsError::new(&e.to_string()))?;
             (device, info.name)
         } else {
-            (Device::flex(), "CPU".into())
+            (Device::flex(), format!("CPU, threads: {}", threads()))
         };
         Ok(Self {
             runner: Runner::new(graph, file, &device).map_err(|e| JsError::new(&e))?,

@@ -4,7 +4,7 @@
 //! and hands each request to its part: `open` (with `source`) loads the model, `pair` (with
 //! `tiles` and `sensor`) opens tiles, `run` segments (with `score` for ground truth), `teach` explains,
 //! `export` and `batch` write files. `watch` turns
-//! silent device errors into visible ones, `threads` shares the CPU's work among several.
+//! silent device errors into visible ones.
 
 mod batch;
 mod export;
@@ -16,7 +16,6 @@ mod run;
 mod sensor;
 mod source;
 mod teach;
-mod threads;
 mod tiles;
 mod watch;
 

@@ -44,7 +44,7 @@ fn try_post(event: &Event, parts: Vec<ArrayBuffer>) -> Result<(), JsValue> {
     let plain = event.serialize(&serde_wasm_bindgen::Serializer::json_compatible())?;
     Reflect::set(&message, &"msg".into(), &plain)?;
     Reflect::set(&message, &"buffers".into(), &buffers)?;
-    if let Some(sent) = crate::threads::send_past_the_worker(&message) {
+    if let Some(sent) = mmovseg_threads::send_past_the_worker(&message) {
         return sent;
     }
     scope()?.post_message_with_transfer(&message, &buffers)

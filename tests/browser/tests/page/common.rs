@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use mmovseg_browser_tests::{Page, dist, test_id};
+use mmovseg_browser_tests::{Page, dist, test_id, with_page};
 use mmovseg_raster::{OpticalOptions, Rgb8, SarOptions, open_pair, write_rgb_png};
 use serde_json::{Value, json};
-use xtask::paths;
+use xtask::paths::{self, copy_tree};
 
 pub const SOON: Duration = Duration::from_secs(60);
 /// For loading and running the model on one core or on an emulated GPU.
@@ -205,4 +205,41 @@ pub async fn threads_told(page: &Page) -> Result<u64> {
     let (count, rest) = told.split_once(' ').context("no words about threads")?;
     anyhow::ensure!(rest.starts_with("thread"), "{told} names no threads");
     Ok(count.parse()?)
+}
+
+/// For [`with_worker_script`]: keeps hold of the memory of the engine that is started.
+pub const CATCH_MEMORY: &str = "
+let memory;
+const instantiate = WebAssembly.instantiateStreaming;
+WebAssembly.instantiateStreaming = async function (...given) {
+  const made = await instantiate.apply(this, given);
+  memory = made.instance.exports.memory;
+  return made;
+};
+";
+
+/// Runs `test` on the built page with a Worker that runs `script` ahead of its own, where there is a model.
+pub fn with_worker_script(
+    name: &str,
+    script: &str,
+    test: impl AsyncFnOnce(&Page) -> Result<()>,
+) -> Result<()> {
+    if model()?.is_none() {
+        return Ok(());
+    }
+    let site = Folder::new(name);
+    copy_tree(&dist()?, &site.0)?;
+    rewrite(&site.0.join("engine/worker.js"), |own| {
+        format!("{script}{own}")
+    })?;
+    with_page(name, &site.0, test)
+}
+
+/// Changes a file of a copied site, and takes away its compressed twin, which the server would rather send.
+pub fn rewrite(file: &Path, change: impl FnOnce(String) -> String) -> Result<()> {
+    fs::write(file, change(fs::read_to_string(file)?))?;
+    let mut twin = file.as_os_str().to_owned();
+    twin.push(".br");
+    fs::remove_file(twin)?;
+    Ok(())
 }

@@ -1,8 +1,6 @@
 //! When the ground gives way: a lost device, a refused shader, memory that is not there, a Worker that the
 //! browser ends, another tab. The page says what happened, starts a fresh engine and keeps what it was given.
 
-use std::fs;
-
 use anyhow::Result;
 use mmovseg_browser_tests::{Page, dist, test_id, with_page};
 use serde_json::json;
@@ -47,15 +45,8 @@ GPUDevice.prototype.createBuffer = function (given) {
 };
 ";
 
-/// The same, where the Worker's memory can be filled: it then has what it already took and no byte more.
+/// The same after [`CATCH_MEMORY`], where the Worker's memory can be filled: it then has what it already took and no byte more.
 const FULL_MEMORY: &str = "
-let memory;
-const instantiate = WebAssembly.instantiateStreaming;
-WebAssembly.instantiateStreaming = async function (...given) {
-  const made = await instantiate.apply(this, given);
-  memory = made.instance.exports.memory;
-  return made;
-};
 const faults = new BroadcastChannel('faults');
 faults.onmessage = ({ data }) => {
   if (data !== 'fill') return;
@@ -65,25 +56,6 @@ faults.onmessage = ({ data }) => {
   faults.postMessage('full');
 };
 ";
-
-/// Runs `test` on the built page with a Worker that has `faults`, where there is a model.
-fn with_faults(
-    name: &str,
-    faults: &str,
-    test: impl AsyncFnOnce(&Page) -> Result<()>,
-) -> Result<()> {
-    if model()?.is_none() {
-        return Ok(());
-    }
-    let site = Folder::new(name);
-    copy_tree(&dist()?, &site.0)?;
-    let script = site.0.join("engine/worker.js");
-    let own = fs::read_to_string(&script)?;
-    fs::write(&script, format!("{faults}{own}"))?;
-    // The server would rather send this one.
-    fs::remove_file(site.0.join("engine/worker.js.br"))?;
-    with_page(name, &site.0, test)
-}
 
 async fn fail(page: &Page, how: &str) -> Result<()> {
     let script = format!(
@@ -135,7 +107,7 @@ async fn run_again(page: &Page) -> Result<()> {
 
 #[test]
 fn a_worker_that_the_browser_ended_is_replaced_and_the_inputs_stay() -> Result<()> {
-    with_faults("failing-worker", FAULTS, async |page| {
+    with_worker_script("failing-worker", FAULTS, async |page| {
         ready_scene(page, "scene=7").await?;
         type_classes(page, "lake, woods, town").await?;
         let before = (inputs(page).await?, mask(page).await?);
@@ -156,15 +128,14 @@ fn a_thread_that_fails_is_told_past_the_worker_that_waits_for_it() -> Result<()>
       await caches.open('fell');
       throw new Error('a thread fell over');
     }
-    help();";
+    program.help();";
     let site = Folder::new("failing-thread-site");
     copy_tree(&dist()?, &site.0)?;
-    let script = site.0.join("engine/helper.js");
-    let own = fs::read_to_string(&script)?;
-    let faulty = own.replace("help();", FIRST_FAILS);
-    assert_ne!(own, faulty);
-    fs::write(&script, faulty)?;
-    fs::remove_file(site.0.join("engine/helper.js.br"))?;
+    rewrite(&site.0.join("engine/helper.js"), |own| {
+        let faulty = own.replace("program.help();", FIRST_FAILS);
+        assert_ne!(own, faulty);
+        faulty
+    })?;
     with_page("failing-thread", &site.0, async |page| {
         page.goto("?device=cpu&scene=7").await?;
         if processors(page).await? == 1 {
@@ -179,7 +150,8 @@ fn a_thread_that_fails_is_told_past_the_worker_that_waits_for_it() -> Result<()>
 
 #[test]
 fn a_worker_without_memory_is_replaced_and_the_inputs_stay() -> Result<()> {
-    with_faults("failing-wasm-memory", FULL_MEMORY, async |page| {
+    let faults = format!("{CATCH_MEMORY}{FULL_MEMORY}");
+    with_worker_script("failing-wasm-memory", &faults, async |page| {
         ready_scene(page, "scene=7").await?;
         // Far more classes than the engine has computed with: what it holds does not do for them.
         let words: Vec<String> = (1..=60).map(|i| format!("c{i}")).collect();
@@ -199,7 +171,7 @@ fn a_worker_without_memory_is_replaced_and_the_inputs_stay() -> Result<()> {
 
 #[test]
 fn webgpu_lost_in_the_middle_starts_again_and_the_inputs_stay() -> Result<()> {
-    with_faults("failing-device", FAULTS, async |page| {
+    with_worker_script("failing-device", FAULTS, async |page| {
         page.goto("?device=gpu&scene=7").await?;
         page.wait_for("[data-testid=self-test][data-state=passed]", LONG)
             .await?;
@@ -223,7 +195,7 @@ fn webgpu_lost_in_the_middle_starts_again_and_the_inputs_stay() -> Result<()> {
 
 /// On the GPU the first load fails with `faults`; the page must say so and go on with the CPU.
 fn falls_back(name: &str, faults: &str) -> Result<()> {
-    with_faults(name, faults, async |page| {
+    with_worker_script(name, faults, async |page| {
         page.goto("?device=gpu&scene=7").await?;
         recovered(page, "CPU").await?;
         run_again(page).await

@@ -1,9 +1,9 @@
-//! Several threads on the CPU: Workers of the engine's own Worker, which share its memory and wait for work.
+//! Several threads in a browser: Workers of the engine's own Worker, which share its memory and wait for work.
 //!
-//! Of use only in a build for memory that threads share (`xtask/src/web.rs`). There `worker.js` starts as many
-//! `helper.js` as it is told and calls [`share_work`] once all of them are on their way to [`help`]. The engine's Worker takes part itself, so
-//! `n` threads are `n - 1` helpers. A thread that fails speaks to the page over a channel of the Worker's own name:
-//! the Worker waits for it meanwhile and could pass nothing on.
+//! Of use only in a build for memory that threads share (`xtask/src/run.rs`). There `threads.js` starts `helper.js`
+//! as often as it is told and calls [`share_work`] once all of them are on their way to [`help`]. The Worker takes part
+//! itself, so `n` threads are `n - 1` helpers. A thread that fails speaks to the page over a channel of the Worker's
+//! own name: the Worker waits for it meanwhile and could pass nothing on.
 
 use std::cell::OnceCell;
 use std::collections::VecDeque;
@@ -12,9 +12,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use js_sys::Array;
 use rayon::{ThreadBuilder, ThreadPoolBuilder};
 use wasm_bindgen::prelude::*;
-use web_sys::BroadcastChannel;
-
-use crate::link::scope;
+use web_sys::{BroadcastChannel, DedicatedWorkerGlobalScope};
 
 /// Threads of the pool that no helper runs yet.
 static WAITING: Mutex<VecDeque<ThreadBuilder>> = Mutex::new(VecDeque::new());
@@ -27,12 +25,14 @@ thread_local! {
 }
 
 /// The program and its memory, as `helper.js` needs them.
+#[must_use]
 #[wasm_bindgen]
 pub fn program() -> Array {
     Array::of2(&wasm_bindgen::module(), &wasm_bindgen::memory())
 }
 
-/// Shares the CPU's work among `threads` of them, of which this is one; the others must be on their way to [`help`], for it waits until they have begun.
+/// Shares the CPU's work among `threads` of them, of which this is one. It waits until the others, on their way to
+/// [`help`], have begun.
 ///
 /// # Errors
 /// When this is done twice.
@@ -59,7 +59,8 @@ pub fn share_work(threads: usize) -> Result<(), JsError> {
 /// Outside of a Worker.
 #[wasm_bindgen]
 pub fn help() -> Result<(), JsValue> {
-    let page = BroadcastChannel::new(&scope()?.name())?;
+    let worker: DedicatedWorkerGlobalScope = js_sys::global().dyn_into()?;
+    let page = BroadcastChannel::new(&worker.name())?;
     PAGE.with(|kept| kept.set(page).ok());
     let mut waiting = WAITING.lock().unwrap_or_else(PoisonError::into_inner);
     let thread = loop {
@@ -75,7 +76,11 @@ pub fn help() -> Result<(), JsValue> {
     Ok(())
 }
 
-/// Sends a message past the Worker where this is a helper, or tells that it is none.
+/// Sends a message to the page where this is a helper; `None` in the Worker itself.
+///
+/// # Errors
+/// As `BroadcastChannel.postMessage`.
+#[must_use]
 pub fn send_past_the_worker(message: &JsValue) -> Option<Result<(), JsValue>> {
     PAGE.with(|page| Some(page.get()?.post_message(message)))
 }

@@ -1,0 +1,75 @@
+// Both engines in one Worker and on one adapter, as the page's engine is: the same graph, the same inputs, runs in turn,
+// each ended by reading the whole output back.
+
+import * as ort from "./ort/ort.webgpu.bundle.min.mjs";
+import { share } from "./threads.js";
+
+ort.env.wasm.wasmPaths = new URL("./ort/", location.href).href;
+
+const bytes = async (path) => {
+  const answer = await fetch(path);
+  if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
+  return new Uint8Array(await answer.arrayBuffer());
+};
+
+const timed = async (work) => {
+  const started = performance.now();
+  const value = await work();
+  return [performance.now() - started, value];
+};
+
+// The largest difference as a share of the largest value.
+const difference = (a, b) => {
+  if (a.length !== b.length) throw new Error(`${a.length} values against ${b.length}`);
+  let most = 0;
+  let apart = 0;
+  for (let i = 0; i < a.length; i += 1) {
+    most = Math.max(most, Math.abs(b[i]));
+    apart = Math.max(apart, Math.abs(a[i] - b[i]));
+  }
+  return apart / most;
+};
+
+// `threads` is 0 for the engine that knows both devices, which has one.
+const measure = async ({ graph, side, classes, embed, gpu, threads, warmUps, runs }) => {
+  const script = new URL(threads ? "./cpu/mmovseg_bench.js" : "./mmovseg_bench.js", location.href).href;
+  const program = await import(script);
+  const wasm = await program.default();
+  // Once, and not before each call from here (build.rs).
+  wasm.__wasm_call_ctors();
+  if (threads) await share(program, script, threads);
+  ort.env.wasm.numThreads = threads || 1;
+  const ours = await program.Bench.open(graph, await bytes(`./graphs/${graph}.safetensors`), gpu);
+  const session = await ort.InferenceSession.create(await bytes(`./graphs/${graph}.onnx`), {
+    executionProviders: [gpu ? "webgpu" : "wasm"],
+  });
+  const shapes = { optical: [1, 3, side, side], sar: [1, 3, side, side], text: [classes, embed] };
+  const feed = {};
+  for (const name of session.inputNames) {
+    const raw = await bytes(`./graphs/${graph}.${name}.f32`);
+    feed[name] = new ort.Tensor("float32", new Float32Array(raw.buffer), shapes[name]);
+  }
+  const engines = {
+    ours: () => ours.run(),
+    ort: async () => (await session.run(feed)).out.data,
+  };
+  const report = { graph, gpu, threads, device: ours.device(), cold: {}, ours: [], ort: [] };
+  const values = {};
+  for (const [name, run] of Object.entries(engines)) [report.cold[name], values[name]] = await timed(run);
+  report.difference = difference(values.ours, values.ort);
+  for (let i = 0; i < warmUps; i += 1) for (const run of Object.values(engines)) await run();
+  for (let i = 0; i < runs; i += 1) {
+    for (const [name, run] of Object.entries(engines)) report[name].push((await timed(run))[0]);
+  }
+  await session.release();
+  ours.free();
+  return report;
+};
+
+self.onmessage = async ({ data }) => {
+  try {
+    self.postMessage({ report: await measure(data) });
+  } catch (error) {
+    self.postMessage({ error: String(error?.stack ?? error) });
+  }
+};
