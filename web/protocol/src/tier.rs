@@ -35,19 +35,22 @@ pub struct Plan {
     pub note: Option<String>,
 }
 
-/// The most threads that share the CPU's work in a browser: more were not measured to gain anything there, and each
-/// is a Worker.
+/// Processors up to which each gets a thread. Of more, half do: the others are often halves of the same cores, or small
+/// cores for whose share the large ones would wait.
+const EACH_UP_TO: u32 = 4;
+
+/// The most threads that share the CPU's work in a browser: each is a Worker.
 const MAX_THREADS: u32 = 8;
 
 /// Threads that may share the CPU's work: one unless the page is isolated from other origins, for else they may not
 /// share memory.
 #[must_use]
 pub fn threads(is_isolated: bool, processors: u32) -> u32 {
-    if is_isolated {
-        processors.clamp(1, MAX_THREADS)
-    } else {
-        1
+    if !is_isolated {
+        return 1;
     }
+    let half = processors.div_ceil(2).max(EACH_UP_TO);
+    processors.clamp(1, half).min(MAX_THREADS)
 }
 
 /// The tier for a wish and an adapter, with [`threads`] where that is the CPU.
@@ -125,7 +128,8 @@ mod tests {
 
     #[test]
     fn threads_are_for_the_cpu_of_an_isolated_page() {
-        assert_eq!(threads(true, 4), 4);
+        let counts = [1, 2, 4, 6, 8, 12].map(|processors| threads(true, processors));
+        assert_eq!(counts, [1, 2, 4, 4, 4, 6]);
         assert_eq!(threads(true, 64), MAX_THREADS);
         assert_eq!(threads(true, 0), 1);
         assert_eq!(threads(false, 4), 1);

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use mmovseg_browser_tests::with_page_on;
+use mmovseg_browser_tests::{Page, with_page_on};
 use serde_json::Value;
 use std::time::Duration;
 use xtask::chrome::Adapter;
@@ -23,29 +23,35 @@ fn main() -> Result<()> {
     };
     let adapter = Adapter::of(adapter)?;
     let jobs: Vec<Value> = serde_json::from_str(jobs).context("JOBS is a JSON list")?;
-    with_page_on(adapter, "bench", Path::new(site), async |page| {
-        page.goto("").await?;
-        page.wait_for("[data-ready=yes]", Duration::from_secs(60))
-            .await?;
-        let browser = page.execute("return navigator.userAgent", vec![]).await?;
-        let card = page.execute_async(CARD).await?;
-        // Chromium falls back to SwiftShader without a word.
-        if adapter == Adapter::Hardware && card["fallback"] != false {
-            bail!(
-                "WebGPU has no graphics card but {card}: see that its Vulkan driver is installed, \
-                 and that VK_ICD_FILENAMES, where set, names it"
-            );
-        }
-        println!(
-            "{}",
-            serde_json::json!({ "browser": browser, "adapter": card })
-        );
-        for job in &jobs {
+    for (index, job) in jobs.iter().enumerate() {
+        // A browser for each: memory that one job leaves in pieces has slowed the first seconds of the next.
+        with_page_on(adapter, "bench", Path::new(site), async |page| {
+            page.goto("").await?;
+            page.wait_for("[data-ready=yes]", Duration::from_secs(60))
+                .await?;
+            if index == 0 {
+                println!("{}", told(page, adapter).await?);
+            }
             let report = page
                 .execute_async(&format!("return window.measure({job})"))
                 .await?;
             println!("{report}");
-        }
-        Ok(())
-    })
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// Browser and card.
+async fn told(page: &Page, adapter: Adapter) -> Result<Value> {
+    let browser = page.execute("return navigator.userAgent", vec![]).await?;
+    let card = page.execute_async(CARD).await?;
+    // Chromium falls back to SwiftShader without a word.
+    if adapter == Adapter::Hardware && card["fallback"] != false {
+        bail!(
+            "WebGPU has no graphics card but {card}: see that its Vulkan driver is installed, \
+             and that VK_ICD_FILENAMES, where set, names it"
+        );
+    }
+    Ok(serde_json::json!({ "browser": browser, "adapter": card }))
 }

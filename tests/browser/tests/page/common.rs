@@ -194,13 +194,14 @@ pub async fn ready_scene(page: &Page, query: &str) -> Result<()> {
 }
 
 /// Processors as the browser counts them.
-pub async fn processors(page: &Page) -> Result<u64> {
+pub async fn processors(page: &Page) -> Result<u32> {
     let told = value(page, "navigator.hardwareConcurrency").await?;
-    told.as_u64().context("the browser counts no processors")
+    let told = told.as_u64().context("the browser counts no processors")?;
+    Ok(told.try_into()?)
 }
 
 /// Threads that a page on the CPU says it has.
-pub async fn threads_told(page: &Page) -> Result<u64> {
+pub async fn threads_told(page: &Page) -> Result<u32> {
     let told = page.text(&test_id("device")).await?;
     let (count, rest) = told.split_once(' ').context("no words about threads")?;
     anyhow::ensure!(rest.starts_with("thread"), "{told} names no threads");

@@ -98,7 +98,7 @@ struct Told {
     device: &'static str,
     tier: &'static str,
     /// Threads that share the CPU's work, for what the browser calls its processors.
-    threads: Option<fn(u64) -> u64>,
+    threads: Option<fn(u32) -> u32>,
 }
 
 /// The self-test, then a real pair where there is one; a generated scene where not, or in any case.
@@ -134,7 +134,7 @@ fn the_cpu_tier_shares_its_work_and_labels_as_the_native_engine_does() -> Result
     let told = Told {
         device: "cpu",
         tier: "CPU",
-        threads: Some(|processors| processors.clamp(1, 8)),
+        threads: Some(|processors| mmovseg_protocol::threads(true, processors)),
     };
     same_as_native("page-cpu", &dist()?, &told, true)
 }
