@@ -1,6 +1,6 @@
 //! `cargo xtask bench`: the network's parts timed beside PyTorch and onnxruntime on the same cores, and
 //! beside onnxruntime-web on the same page and adapter. All run the same graphs with the same weights and
-//! inputs; outputs are compared before anything is timed.
+//! inputs; outputs are compared before anything is timed. The page's own engine is timed by stage.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -30,7 +30,11 @@ pub struct Options {
     #[arg(long, default_value_t = 3, value_name = "N")]
     warm_ups: usize,
     /// Where to measure
-    #[arg(long, default_value = "native,cpu,threads,gpu", value_delimiter = ',')]
+    #[arg(
+        long,
+        default_value = "native,cpu,threads,gpu,page",
+        value_delimiter = ','
+    )]
     on: Vec<Place>,
     /// What WebGPU runs on in the browser: SwiftShader on the CPU, or the machine's own graphics card
     #[arg(long, default_value = "software", value_name = "software|hardware", value_parser = Adapter::of)]
@@ -51,6 +55,8 @@ enum Place {
     Threads,
     /// In Chromium, WebGPU.
     Gpu,
+    /// The page's engine by stage, on the CPU and on a graphics card.
+    Page,
 }
 
 /// Rounds in which the native engines take turns: each runs in a process of its own.
@@ -82,6 +88,26 @@ struct Row {
 /// When a tool is missing, or outputs differ.
 pub fn bench(options: &Options) -> Result<()> {
     let folder = paths::cache().join("bench");
+    let mut raw = Vec::new();
+    if options.on.iter().any(|place| *place != Place::Page) {
+        raw.extend(beside_others(options, &folder)?);
+    }
+    if options.on.contains(&Place::Page) {
+        let dist = folder.join("page");
+        web::build(&setup::web_tools()?, &dist)?;
+        let reports = in_browser(options.adapter, &dist, &options.stages()?)?;
+        tell_stages(&reports)?;
+        raw.extend(reports);
+    }
+    if let Some(path) = &options.json {
+        fs::write(path, serde_json::to_vec_pretty(&raw)?)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// The graphs in all engines: prints the table and gives what each told.
+fn beside_others(options: &Options, folder: &Path) -> Result<Vec<Value>> {
     let graphs = folder.join("graphs");
     run(cargo(&Toolchain::Active)
         .args(["build", "--release"])
@@ -90,7 +116,7 @@ pub fn bench(options: &Options) -> Result<()> {
     let known = read(Command::new(&ours).arg("list"))?;
     let names = options.graphs(&known, |_| true);
     run(Command::new(&ours).arg("write").arg(&graphs).args(&names))?;
-    let python = python(&folder)?;
+    let python = python(folder)?;
     let reference = paths::project().join("tests/bench/reference.py");
     run(Command::new(&python)
         .arg("-W")
@@ -120,7 +146,7 @@ pub fn bench(options: &Options) -> Result<()> {
     }
     let jobs = options.jobs(&known, &graphs)?;
     if !jobs.is_empty() {
-        let site = site(&setup::web_tools()?, &folder, &graphs)?;
+        let site = site(&setup::web_tools()?, folder, &graphs)?;
         for report in in_browser(options.adapter, &site, &jobs)? {
             if let Some(graph) = report["graph"].as_str() {
                 same(&report)?;
@@ -139,11 +165,7 @@ pub fn bench(options: &Options) -> Result<()> {
         }
     }
     tell(&rows);
-    if let Some(path) = &options.json {
-        fs::write(path, serde_json::to_vec_pretty(&raw)?)
-            .with_context(|| format!("cannot write {}", path.display()))?;
-    }
-    Ok(())
+    Ok(raw)
 }
 
 impl Options {
@@ -159,12 +181,30 @@ impl Options {
             .collect()
     }
 
+    /// What the page's engine is asked for: one thread and as many as it takes, and the graphics card.
+    fn stages(&self) -> Result<Vec<Value>> {
+        let threads = threads()?;
+        let mut plans = vec![("Cpu", 1)];
+        if threads > 1 {
+            plans.push(("Cpu", threads));
+        }
+        if self.adapter == Adapter::Hardware {
+            plans.push(("Gpu", 1));
+        }
+        let job = |(tier, threads)| {
+            json!({
+                "stages": true, "model": "nano", "scenes": self.runs,
+                "plan": { "tier": tier, "threads": threads, "adapter": null, "note": null },
+            })
+        };
+        Ok(plans.into_iter().map(job).collect())
+    }
+
     /// What the page is asked for: of all graphs the default model's, which an emulated GPU gets through
     /// in minutes.
     fn jobs(&self, known: &Value, folder: &Path) -> Result<Vec<Value>> {
         let mut jobs = Vec::new();
-        let processors = std::thread::available_parallelism()?;
-        let threads = mmovseg_protocol::threads(true, processors.get().try_into()?);
+        let threads = threads()?;
         // A graphics card has an engine of its own, with one thread.
         let places = [(Place::Cpu, 1), (Place::Threads, threads), (Place::Gpu, 0)];
         for (place, threads) in places {
@@ -186,6 +226,15 @@ impl Options {
         }
         Ok(jobs)
     }
+}
+
+/// Threads that the page takes on this machine.
+fn threads() -> Result<u32> {
+    let processors = std::thread::available_parallelism()?;
+    Ok(mmovseg_protocol::threads(
+        true,
+        processors.get().try_into()?,
+    ))
 }
 
 /// The other engines on the same cores, by the names that they have in `tests/bench/reference.py` and in the table.
@@ -360,6 +409,39 @@ fn tell(rows: &[Row]) {
             );
         }
     }
+}
+
+/// A line for each kind of pass on each device: medians of the stages and of the whole.
+fn tell_stages(reports: &[Value]) -> Result<()> {
+    const STAGES: [&str; 8] = [
+        "preprocess",
+        "text",
+        "clip",
+        "dino-optical",
+        "dino-sar",
+        "head",
+        "labels",
+        "total",
+    ];
+    println!("| the page's engine, ms | pass | {} |", STAGES.join(" | "));
+    println!("|---|---|{}", "---|".repeat(STAGES.len()));
+    for report in reports.iter().filter(|report| report["stages"] == true) {
+        for (pass, name) in [("full", "a new scene"), ("word", "a changed word")] {
+            let runs = report[pass].as_array().context("no passes")?;
+            let cells = STAGES.map(|stage| {
+                let times: Value = runs
+                    .iter()
+                    .filter_map(|run| run.get(stage))
+                    .cloned()
+                    .collect();
+                // What a pass leaves out has no time.
+                median(&times).map_or_else(|_| "–".into(), |ms| format!("{ms:.1}"))
+            });
+            let device = report["device"].as_str().unwrap_or_default();
+            println!("| {device} | {name} | {} |", cells.join(" | "));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

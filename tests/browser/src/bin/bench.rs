@@ -1,6 +1,6 @@
 //! Runs the bench's page in Chromium: `bench ADAPTER SITE JOBS` measures each job of a JSON list in turn
 //! and prints the reports as JSON lines as they come. ADAPTER is what WebGPU runs on: `software` or
-//! `hardware`.
+//! `hardware`. A job with `stages` times the engine of the finished page, which SITE then is (`stages.js`).
 
 use std::path::Path;
 
@@ -16,6 +16,9 @@ const CARD: &str = "const adapter = await navigator.gpu?.requestAdapter();\
     const { vendor, architecture, device, description, isFallbackAdapter } = adapter.info;\
     return { vendor, architecture, device, description, fallback: isFallbackAdapter };";
 
+/// What times the page's engine.
+const STAGES: &str = include_str!("stages.js");
+
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [adapter, site, jobs] = &arguments[..] else {
@@ -26,16 +29,20 @@ fn main() -> Result<()> {
     for (index, job) in jobs.iter().enumerate() {
         // A browser for each: memory that one job leaves in pieces has slowed the first seconds of the next.
         with_page_on(adapter, "bench", Path::new(site), async |page| {
-            page.goto("").await?;
-            page.wait_for("[data-ready=yes]", Duration::from_secs(60))
-                .await?;
+            let script = if job["stages"] == true {
+                // Of the same server, and without the page.
+                page.goto("icon.svg").await?;
+                format!("const job = {job};\n{STAGES}")
+            } else {
+                page.goto("").await?;
+                page.wait_for("[data-ready=yes]", Duration::from_secs(60))
+                    .await?;
+                format!("return window.measure({job})")
+            };
             if index == 0 {
                 println!("{}", told(page, adapter).await?);
             }
-            let report = page
-                .execute_async(&format!("return window.measure({job})"))
-                .await?;
-            println!("{report}");
+            println!("{}", page.execute_async(&script).await?);
             Ok(())
         })?;
     }
