@@ -1,7 +1,9 @@
 //! The checks, cheapest first, and the table at the end.
 
 use std::fs;
+use std::panic::resume_unwind;
 use std::process::Command;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -133,7 +135,8 @@ impl Report {
 /// When one fails.
 pub fn check() -> Result<()> {
     let mut report = Report::default();
-    lints(&mut report);
+    quick_lints(&mut report);
+    native_lints(&mut report);
     report.finish()
 }
 
@@ -145,38 +148,49 @@ pub fn check() -> Result<()> {
 pub fn test(native_only: bool) -> Result<()> {
     let mut report = Report::default();
     setup::vulkan();
-    lints(&mut report);
-    native(&mut report);
+    quick_lints(&mut report);
     if native_only {
+        native(&mut report);
         return report.finish();
     }
 
     let mut tools = None;
-    let mut found = None;
     report.gate("set up wasm and the browser", || {
-        tools = Some(setup::web_tools()?);
-        found = Some(setup::browser()?);
+        tools = Some((setup::web_tools()?, setup::browser()?));
         Ok(())
     });
-    if let (Some(tools), Some(browser)) = (&tools, &found) {
-        if matches!(tools.toolchain, Toolchain::Active) {
-            report.gate("clippy, wasm32", || wasm_lints(tools));
-        } else {
-            eprintln!(
-                "the toolchain that builds for wasm32 has no clippy: lints for it are left out"
-            );
-        }
-        let built = report.gate("build the page", || web::build(tools, &paths::dist()));
-        if has_golden_tests() {
-            report.tests("golden tests in Chromium", || golden(tools, browser));
-        }
-        if built {
-            report.tests("page in Chromium", || Ok(in_browser(browser)));
-        } else {
-            report.skip("page in Chromium", "there is no page to test");
-        }
+    let Some((tools, browser)) = tools else {
+        native(&mut report);
+        return report.finish();
+    };
+    // Beside one another: each leaves a core idle for much of its time.
+    let (page, built) = thread::scope(|scope| {
+        let page = scope.spawn(|| page(&tools));
+        native(&mut report);
+        page.join().unwrap_or_else(|panic| resume_unwind(panic))
+    });
+    report.steps.extend(page.steps);
+    if has_golden_tests() {
+        report.tests("golden tests in Chromium", || golden(&tools, &browser));
+    }
+    if built {
+        report.tests("page in Chromium", || Ok(in_browser(&browser)));
+    } else {
+        report.skip("page in Chromium", "there is no page to test");
     }
     report.finish()
+}
+
+/// Lints for the browser's target and the built page, and whether there is one.
+fn page(tools: &WebTools) -> (Report, bool) {
+    let mut report = Report::default();
+    if matches!(tools.toolchain, Toolchain::Active) {
+        report.gate("clippy, wasm32", || wasm_lints(tools));
+    } else {
+        eprintln!("the toolchain that builds for wasm32 has no clippy: lints for it are left out");
+    }
+    let built = report.gate("build the page", || web::build(tools, &paths::dist()));
+    (report, built)
 }
 
 /// The golden tests of the model in Chromium, alone.
@@ -204,7 +218,8 @@ pub fn test_browser(build: bool) -> Result<()> {
     report.finish()
 }
 
-fn lints(report: &mut Report) {
+/// What needs neither Burn nor the browser.
+fn quick_lints(report: &mut Report) {
     report.gate("rustfmt", || {
         run(cargo(&Toolchain::Active).args(["fmt", "--all", "--check"]))
     });
@@ -215,6 +230,9 @@ fn lints(report: &mut Report) {
             .args(LIGHT)
             .args(["-p", BROWSER_TESTS, "--", "-D", "warnings"]))
     });
+}
+
+fn native_lints(report: &mut Report) {
     report.gate("clippy, native", || {
         run(cargo(&Toolchain::Active)
             .args(["clippy", "--release", "--all-targets"])
@@ -228,7 +246,9 @@ fn wasm_lints(tools: &WebTools) -> Result<()> {
     run(wasm_command(tools, "clippy").args(["--", "-D", "warnings"]))
 }
 
+/// Native lints and tests.
 fn native(report: &mut Report) {
+    native_lints(report);
     report.tests("tests of page and tools", || Ok(runner(LIGHT)));
     report.tests("native tests", || Ok(runner(HEAVY)));
     report.tests("doc tests", || {

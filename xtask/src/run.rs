@@ -37,16 +37,23 @@ pub fn cargo(toolchain: &Toolchain) -> Command {
     command
 }
 
-/// Like [`cargo`], for wasm32. `RUSTFLAGS` would silently replace the flags in
-/// `.cargo/config.toml`, and the CPU tier would lose its SIMD.
+/// Like [`cargo`], for wasm32, in a folder of its own: cargo locks a target folder, and the page is built beside the
+/// native checks. `RUSTFLAGS` would silently replace the flags in `.cargo/config.toml`, and the CPU tier would
+/// lose its SIMD.
 pub fn wasm_cargo(toolchain: &Toolchain) -> Command {
     let mut command = cargo(toolchain);
-    command.env_remove("RUSTFLAGS");
+    command
+        .env("CARGO_TARGET_DIR", web_target())
+        .env_remove("RUSTFLAGS");
     command
 }
 
+fn web_target() -> PathBuf {
+    paths::target().join("web")
+}
+
 /// Like [`wasm_cargo`], for programs whose threads share memory: with a standard library compiled for that, which
-/// asks the compiler for what it holds to be unstable. In a folder of its own, since that switch is one that build
+/// asks the compiler for what it holds to be unstable. In one more folder, since that switch is one that build
 /// scripts of half the dependencies look at.
 pub fn threads_cargo(toolchain: &Toolchain) -> Command {
     let features = "-Ctarget-feature=+simd128,+atomics,+bulk-memory";
@@ -81,7 +88,7 @@ fn threads_target() -> PathBuf {
 
 /// The folder of wasm files after a release build.
 pub fn wasm_output() -> PathBuf {
-    release_of(&paths::target())
+    release_of(&web_target())
 }
 
 /// The same after one for threads.
