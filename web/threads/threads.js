@@ -1,10 +1,18 @@
-// Shares a program's work among `count` threads, of which the Worker that runs this is one (src/lib.rs).
-//
-// `program` is what wasm-bindgen wrote, started; `script` is its address.
-export const share = async (program, script, count) => {
+// Starts what wasm-bindgen wrote at the address `script`; with `threads`, shares its work among as many, of which the
+// Worker that runs this is one (src/lib.rs).
+export const start = async (script, threads) => {
+  const program = await import(script);
+  const wasm = await program.default();
+  // Once, and not before each call from here (build.rs).
+  wasm.__wasm_call_ctors();
+  if (threads) await share(program, script, threads);
+  return program;
+};
+
+const share = async (program, script, threads) => {
   const [module, memory] = program.program();
   const helpers = [];
-  const start = () => new Promise((ready, failed) => {
+  const help = () => new Promise((ready, failed) => {
     const helper = new Worker(new URL("helper.js", import.meta.url), { type: "module", name: self.name });
     helpers.push(helper);
     helper.onmessage = ({ data }) => (data === "ready" ? ready() : failed(new Error(data)));
@@ -12,8 +20,8 @@ export const share = async (program, script, count) => {
     helper.postMessage({ script, module, memory });
   });
   try {
-    await Promise.all(Array.from({ length: count - 1 }, start));
-    program.share_work(count);
+    await Promise.all(Array.from({ length: threads - 1 }, help));
+    program.share_work(threads);
   } catch (error) {
     for (const helper of helpers) helper.terminate();
     throw error;

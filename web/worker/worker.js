@@ -2,7 +2,7 @@
 //
 // A page may post requests before the wasm has arrived. Such messages are kept and handed on in order once the
 // engine listens, so that the page need not wait. One of them says on what the engine is to run.
-import { share } from "./threads.js";
+import { start } from "./threads.js";
 
 const crashed = (reason) => {
   const message = String(reason?.message ?? reason);
@@ -21,27 +21,16 @@ const plan = new Promise((planned) => {
 });
 self.addEventListener("message", keep);
 
-const started = async (script) => {
-  const engine = await import(script);
-  const wasm = await engine.default();
-  // Once, and not before each call from here (build.rs).
-  wasm.__wasm_call_ctors();
-  return engine;
-};
-
 // On the CPU a smaller engine serves, whose threads share memory; where that cannot be had, the one for the GPU.
 const engineFor = async ({ tier, threads }) => {
   if (tier === "Cpu") {
     try {
-      const script = new URL("cpu/mmovseg_worker.js", import.meta.url).href;
-      const engine = await started(script);
-      await share(engine, script, threads);
-      return engine;
+      return await start(new URL("cpu/mmovseg_worker.js", import.meta.url).href, threads);
     } catch (error) {
       console.warn("The engine for the CPU does not start here; the other one serves.", error);
     }
   }
-  return started(new URL("mmovseg_worker.js", import.meta.url).href);
+  return start(new URL("mmovseg_worker.js", import.meta.url).href);
 };
 
 try {

@@ -116,10 +116,7 @@ fn dispatch(task: Task) -> Result<()> {
 }
 
 fn serve(port: u16, no_build: bool, models: &[PathBuf]) -> Result<()> {
-    let mut mounts = vec![Mount {
-        prefix: "/".into(),
-        folder: paths::dist(),
-    }];
+    let mut mounts = vec![Mount::root(&paths::dist())];
     for folder in models {
         let folder = folder
             .canonicalize()

@@ -31,6 +31,17 @@ pub struct Mount {
     pub folder: PathBuf,
 }
 
+impl Mount {
+    /// All of `folder`, at `/`.
+    #[must_use]
+    pub fn root(folder: &Path) -> Self {
+        Self {
+            prefix: "/".into(),
+            folder: folder.to_path_buf(),
+        }
+    }
+}
+
 /// A running server. Dropping it stops it.
 pub struct StaticServer {
     server: Arc<Server>,
@@ -44,13 +55,7 @@ impl StaticServer {
     /// # Errors
     /// When the folder is missing or the port is taken.
     pub fn start(folder: &Path, port: u16) -> Result<Self> {
-        Self::with_mounts(
-            vec![Mount {
-                prefix: "/".into(),
-                folder: folder.to_path_buf(),
-            }],
-            port,
-        )
+        Self::with_mounts(vec![Mount::root(folder)], port)
     }
 
     /// Serves several folders; the mount with the longest fitting prefix answers.
@@ -66,11 +71,7 @@ impl StaticServer {
     /// # Errors
     /// When the folder is missing or no port is free.
     pub fn without_isolation(folder: &Path) -> Result<Self> {
-        let mount = Mount {
-            prefix: "/".into(),
-            folder: folder.to_path_buf(),
-        };
-        Self::serving(vec![mount], 0, false)
+        Self::serving(vec![Mount::root(folder)], 0, false)
     }
 
     fn serving(mut mounts: Vec<Mount>, port: u16, is_isolating: bool) -> Result<Self> {

@@ -102,12 +102,12 @@ fn wasm_toolchain() -> Result<Toolchain> {
         return Ok(Toolchain::Active);
     }
     say("rustup cannot fetch it; building it from Debian's sources");
-    debian_wasm_std().context(
-        "Rust has no standard library for wasm32-unknown-unknown. \
-         Run `rustup target add wasm32-unknown-unknown` where rustup has a network, or on Debian \
-         as root `apt-get install rustc-web cargo-web rust-web-src rust-web-llvm lld-22`, \
-         then try again",
-    )?;
+    debian_wasm_std().with_context(|| {
+        format!(
+            "Rust has no standard library for {WASM}. {}",
+            way_out(&format!("target add {WASM}"))
+        )
+    })?;
     ensure!(
         builds_wasm(&debian),
         "the standard library built from Debian's sources does not link; \
@@ -138,10 +138,19 @@ fn with_sources(toolchain: &Toolchain) -> Result<Toolchain> {
         ensure!(has_sources(&debian), "Debian's packages hold none");
         Ok(debian)
     });
-    debian.context(
-        "The sources of Rust's standard library are missing. Run `rustup component add rust-src` where rustup has a \
-         network, or on Debian as root `apt-get install rustc-web cargo-web rust-web-src rust-web-llvm lld-22`, \
-         then try again",
+    debian.with_context(|| {
+        format!(
+            "The sources of Rust's standard library are missing. {}",
+            way_out("component add rust-src")
+        )
+    })
+}
+
+/// What to do where neither rustup nor Debian gave what `rustup` with these words would.
+fn way_out(words: &str) -> String {
+    format!(
+        "Run `rustup {words}` where rustup has a network, or on Debian as root `apt-get install {}`, then try again",
+        DEBIAN_RUST.join(" ")
     )
 }
 

@@ -98,18 +98,10 @@ pub fn build_engine(tools: &WebTools, folder: &Path) -> Result<()> {
 pub fn build_bench(tools: &WebTools, folder: &Path) -> Result<()> {
     compile_with(tools, &["mmovseg-bench"])?;
     paths::copy_tree(&paths::project().join("tests/bench/page"), folder)?;
-    compile_for_threads(tools, "mmovseg-bench")?;
     let program = "mmovseg_bench";
-    let wasm = format!("{program}.wasm");
-    bind(tools, &wasm_output().join(&wasm), program, folder, &["-O2"])?;
-    bind(
-        tools,
-        &threads_output().join(&wasm),
-        program,
-        &folder.join("cpu"),
-        &["-O2", "--enable-threads"],
-    )?;
-    thread_scripts(folder)
+    let wasm = wasm_output().join(format!("{program}.wasm"));
+    bind(tools, &wasm, program, folder, &["-O2"])?;
+    for_the_cpu(tools, "mmovseg-bench", program, folder)
 }
 
 fn compile(tools: &WebTools) -> Result<()> {
@@ -124,17 +116,17 @@ fn compile_with(tools: &WebTools, more: &[&str]) -> Result<()> {
     run(&mut command)
 }
 
-/// A package once more, for the CPU alone: the GPU layer does not compile for memory that threads share.
-fn compile_for_threads(tools: &WebTools, package: &str) -> Result<()> {
+/// A package once more, for the CPU alone, in `cpu` within `folder`, and beside that what starts its threads: the GPU layer
+/// does not compile for memory that threads share.
+fn for_the_cpu(tools: &WebTools, package: &str, program: &str, folder: &Path) -> Result<()> {
     run(threads_cargo(&tools.threads_toolchain)
         .args(["build", "--release", "--target", "wasm32-unknown-unknown"])
         .arg("-Zbuild-std=std,panic_abort")
         .args(["-p", package, "--no-default-features"])
-        .args(["--features", "threads"]))
-}
-
-/// What starts threads, beside the program whose they are.
-fn thread_scripts(folder: &Path) -> Result<()> {
+        .args(["--features", "threads"]))?;
+    let wasm = threads_output().join(format!("{program}.wasm"));
+    let optimisation = ["-O2", "--enable-threads"];
+    bind(tools, &wasm, program, &folder.join("cpu"), &optimisation)?;
     let source = paths::project().join("web/threads");
     for script in ["threads.js", "helper.js"] {
         fs::copy(source.join(script), folder.join(script))?;
@@ -146,31 +138,15 @@ fn thread_scripts(folder: &Path) -> Result<()> {
 fn engine(tools: &WebTools, folder: &Path) -> Result<()> {
     const PROGRAM: &str = "mmovseg_worker";
     let engine = folder.join("engine");
-    let wasm = format!("{PROGRAM}.wasm");
+    let wasm = wasm_output().join(format!("{PROGRAM}.wasm"));
     // wasm-opt keeps one core busy for minutes; what is left to compile takes the others.
     thread::scope(|scope| {
-        let first = scope.spawn(|| {
-            bind(
-                tools,
-                &wasm_output().join(&wasm),
-                PROGRAM,
-                &engine,
-                &["-O2"],
-            )
-        });
-        compile_for_threads(tools, "mmovseg-worker")?;
-        bind(
-            tools,
-            &threads_output().join(&wasm),
-            PROGRAM,
-            &engine.join("cpu"),
-            &["-O2", "--enable-threads"],
-        )?;
+        let first = scope.spawn(|| bind(tools, &wasm, PROGRAM, &engine, &["-O2"]));
+        for_the_cpu(tools, "mmovseg-worker", PROGRAM, &engine)?;
         // A panic there is a fault of this program's.
         first.join().unwrap_or_else(|panic| resume_unwind(panic))
     })?;
     fs::write(engine.join("worker.js"), WORKER)?;
-    thread_scripts(&engine)?;
     let models = paths::project().join("models");
     let mut found = false;
     for entry in fs::read_dir(&models).context("cannot read models/")? {

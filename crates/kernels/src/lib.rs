@@ -170,7 +170,7 @@ fn has_kernels(device: &Device) -> bool {
 
 /// Whether operations on this device go on with what follows them, which has no gradients.
 fn goes_on(device: &Device) -> bool {
-    matches!(device.as_dispatch(), DispatchDevice::Flex(_)) || is_graphics_card(device)
+    is_shared_by_cores(device) || is_graphics_card(device)
 }
 
 /// Whether this is a graphics card, without gradients.

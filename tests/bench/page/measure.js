@@ -2,7 +2,7 @@
 // each ended by reading the whole output back.
 
 import * as ort from "./ort/ort.webgpu.bundle.min.mjs";
-import { share } from "./threads.js";
+import { start } from "./threads.js";
 
 ort.env.wasm.wasmPaths = new URL("./ort/", location.href).href;
 
@@ -39,11 +39,7 @@ const difference = (a, b) => {
 // `threads` is 0 for the engine that knows both devices, which has one.
 const measure = async ({ graph, side, classes, embed, gpu, threads, warmUps, runs }) => {
   const script = new URL(threads ? "./cpu/mmovseg_bench.js" : "./mmovseg_bench.js", location.href).href;
-  const program = await import(script);
-  const wasm = await program.default();
-  // Once, and not before each call from here (build.rs).
-  wasm.__wasm_call_ctors();
-  if (threads) await share(program, script, threads);
+  const program = await start(script, threads);
   ort.env.wasm.numThreads = threads || 1;
   const ours = await program.Bench.open(graph, await bytes(`./graphs/${graph}.safetensors`), gpu);
   const session = await ort.InferenceSession.create(await bytes(`./graphs/${graph}.onnx`), {

@@ -107,17 +107,15 @@ async fn open(state: State, device: DeviceChoice, generation: u32) {
         return;
     }
     let plan = plan(device, &found, adapter::threads());
-    match state.package.get_untracked() {
-        Package::Url(url) => {
-            let model = ModelPlace::Url(url);
-            send(state, &Request::Open { plan, model }, &[]);
-        }
+    let (model, files) = match state.package.get_untracked() {
+        Package::Url(url) => (ModelPlace::Url(url), Vec::new()),
         Package::Files(files) => {
-            let model = ModelPlace::Files(files.iter().map(web_sys::File::name).collect());
-            let files: Vec<JsValue> = files.into_iter().map(Into::into).collect();
-            send(state, &Request::Open { plan, model }, &files);
+            let names = files.iter().map(web_sys::File::name).collect();
+            (ModelPlace::Files(names), files)
         }
-    }
+    };
+    let files: Vec<JsValue> = files.into_iter().map(Into::into).collect();
+    send(state, &Request::Open { plan, model }, &files);
 }
 
 fn spawn(state: State) -> Result<Running, JsValue> {
