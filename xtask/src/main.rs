@@ -133,10 +133,9 @@ fn serve(port: u16, no_build: bool, models: &[PathBuf]) -> Result<()> {
     if !no_build {
         web::build(&setup::web_tools()?, &paths::dist())?;
     }
-    let server = StaticServer::with_mounts(mounts, port)?;
+    let server = StaticServer::with_mounts(&mounts, port)?;
     println!("mmovseg is served at {}  (stop with Ctrl+C)", server.url());
-    server.wait();
-    Ok(())
+    server.wait()
 }
 
 /// Trunk finds wasm-bindgen and wasm-opt on the `PATH` and calls `cargo`, so both are prepared.

@@ -1,21 +1,21 @@
-//! A static file server for the finished page, on 127.0.0.1 only. It sends what a browser needs
-//! to run the engine (types, cross-origin isolation, revalidation) and nothing outside its
-//! folders.
+//! A static file server for the finished page, on 127.0.0.1 only. It sends what a browser needs to run the engine:
+//! types, compressed twins, cross-origin isolation, revalidation.
 
-use std::fs::{self, File};
-use std::io::Cursor;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
-use std::thread::{self, JoinHandle};
-use std::time::UNIX_EPOCH;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow};
-use tiny_http::{Header, Method, Request, Response, Server};
-
-/// Requests served at once. A browser opens six connections to one origin; the Worker's shard
-/// downloads must not hold up the page.
-const THREADS: usize = 8;
+use anyhow::{Context, Result};
+use axum::Router;
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use axum::middleware::map_response;
+use axum::response::Response;
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinHandle;
+use tower_http::services::ServeDir;
+use url::Url;
 
 /// What the page may do: run its own scripts and wasm, ask its own server, and nothing else. It travels
 /// in the page too, for servers that send no headers.
@@ -27,7 +27,7 @@ pub const POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eva
 pub struct Mount {
     /// Starts and ends with `/`.
     pub prefix: String,
-    /// Symbolic links that lead out of it are refused.
+    /// Everything in it is served.
     pub folder: PathBuf,
 }
 
@@ -42,10 +42,11 @@ impl Mount {
     }
 }
 
-/// A running server. Dropping it stops it.
+/// A running server. Dropping it stops it, connections included.
 pub struct StaticServer {
-    server: Arc<Server>,
-    threads: Vec<JoinHandle<()>>,
+    // Both are taken by `drop` or `wait`, whichever comes.
+    runtime: Option<Runtime>,
+    serving: JoinHandle<std::io::Result<()>>,
     address: SocketAddr,
 }
 
@@ -55,15 +56,15 @@ impl StaticServer {
     /// # Errors
     /// When the folder is missing or the port is taken.
     pub fn start(folder: &Path, port: u16) -> Result<Self> {
-        Self::with_mounts(vec![Mount::root(folder)], port)
+        Self::with_mounts(&[Mount::root(folder)], port)
     }
 
     /// Serves several folders; the mount with the longest fitting prefix answers.
     ///
     /// # Errors
     /// When a folder is missing or the port is taken.
-    pub fn with_mounts(mounts: Vec<Mount>, port: u16) -> Result<Self> {
-        Self::serving(mounts, port, true)
+    pub fn with_mounts(mounts: &[Mount], port: u16) -> Result<Self> {
+        Self::serving(site(mounts)?.layer(map_response(isolate)), port)
     }
 
     /// Serves `folder` as hosts do whose headers nobody can set: types, and nothing that isolates the page.
@@ -71,41 +72,26 @@ impl StaticServer {
     /// # Errors
     /// When the folder is missing or no port is free.
     pub fn without_isolation(folder: &Path) -> Result<Self> {
-        Self::serving(vec![Mount::root(folder)], 0, false)
+        Self::serving(site(&[Mount::root(folder)])?, 0)
     }
 
-    fn serving(mut mounts: Vec<Mount>, port: u16, is_isolating: bool) -> Result<Self> {
-        for mount in &mut mounts {
-            mount.folder = mount
-                .folder
-                .canonicalize()
-                .with_context(|| format!("no folder {} to serve", mount.folder.display()))?;
-        }
-        mounts.sort_by_key(|mount| std::cmp::Reverse(mount.prefix.len()));
-        let mounts: Arc<[Mount]> = mounts.into();
-
+    fn serving(site: Router, port: u16) -> Result<Self> {
         let wanted = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
-        let server = Server::http(wanted)
-            .map_err(|error| anyhow!("cannot listen on {wanted}: {error}; try --port 0"))?;
-        let address = server
-            .server_addr()
-            .to_ip()
-            .context("the server has no IP address")?;
-        let server = Arc::new(server);
-        let threads = (0..THREADS)
-            .map(|_| {
-                let (server, mounts) = (Arc::clone(&server), Arc::clone(&mounts));
-                thread::spawn(move || {
-                    while let Ok(request) = server.recv() {
-                        // A visitor who leaves in the middle of a download is no error of ours.
-                        let _gone = answer(&mounts, request, is_isolating);
-                    }
-                })
-            })
-            .collect();
+        let listener = TcpListener::bind(wanted)
+            .with_context(|| format!("cannot listen on {wanted}; try --port 0"))?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()?;
+        let serving = runtime.spawn(async move {
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            axum::serve(listener, site).await
+        });
         Ok(Self {
-            server,
-            threads,
+            runtime: Some(runtime),
+            serving,
             address,
         })
     }
@@ -117,161 +103,67 @@ impl StaticServer {
     }
 
     /// Serves until the process ends.
-    pub fn wait(mut self) {
-        for thread in self.threads.drain(..) {
-            // A panicked thread leaves the others serving.
-            let _panicked = thread.join();
+    ///
+    /// # Errors
+    /// When the server cannot go on.
+    pub fn wait(mut self) -> Result<()> {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.block_on(&mut self.serving)??;
         }
+        Ok(())
     }
 }
 
 impl Drop for StaticServer {
     fn drop(&mut self) {
-        for _ in &self.threads {
-            self.server.unblock();
+        if let Some(runtime) = self.runtime.take() {
+            // Without waiting: this may be dropped inside another runtime.
+            runtime.shutdown_background();
         }
     }
 }
 
-fn answer(mounts: &[Mount], request: Request, is_isolating: bool) -> std::io::Result<()> {
-    if !matches!(request.method(), Method::Get | Method::Head) {
-        return request.respond(plain(405, "only GET and HEAD are served"));
+fn site(mounts: &[Mount]) -> Result<Router> {
+    let mut site = Router::new();
+    for Mount { prefix, folder } in mounts {
+        if !folder.is_dir() {
+            anyhow::bail!("no folder {} to serve", folder.display());
+        }
+        let files = ServeDir::new(folder).precompressed_br();
+        site = match prefix.trim_end_matches('/') {
+            "" => site.fallback_service(files),
+            prefix => site.nest_service(&as_browsers_write_it(prefix)?, files),
+        };
     }
-    let Some(path) = resolve(mounts, request.url()) else {
-        return request.respond(plain(404, "not found"));
-    };
-    let packed = packed(&path).filter(|_| takes_brotli(&request));
-    let Ok(file) = File::open(packed.as_ref().unwrap_or(&path)) else {
-        return request.respond(plain(404, "not found"));
-    };
-    let tag = file.metadata().ok().and_then(|data| {
-        let age = data.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
-        Some(format!("\"{:x}-{:x}\"", data.len(), age.as_nanos()))
-    });
-    let asked = request
-        .headers()
-        .iter()
-        .find(|header| header.field.equiv("If-None-Match"))
-        .map(|header| header.value.as_str().to_owned());
-    if tag.is_some() && asked == tag {
-        return request.respond(with_headers(plain(304, ""), tag.as_deref()));
-    }
-    let mut response = Response::from_file(file)
-        .with_header(header("Content-Type", mime(&path)))
-        .with_header(header("Vary", "Accept-Encoding"));
-    if packed.is_some() {
-        response.add_header(header("Content-Encoding", "br"));
-    }
-    if is_isolating {
-        request.respond(with_headers(response, tag.as_deref()))
-    } else {
-        request.respond(response)
-    }
+    Ok(site)
 }
 
-/// The compressed twin of a file, which the build puts beside it.
-fn packed(path: &Path) -> Option<PathBuf> {
-    let mut name = path.file_name()?.to_owned();
-    name.push(".br");
-    let twin = path.with_file_name(name);
-    twin.is_file().then_some(twin)
-}
-
-fn takes_brotli(request: &Request) -> bool {
-    request
-        .headers()
-        .iter()
-        .filter(|header| header.field.equiv("Accept-Encoding"))
-        .flat_map(|header| header.value.as_str().split(','))
-        .any(|coding| coding.split(';').next().map(str::trim) == Some("br"))
-}
-
-fn plain(status: u16, text: &str) -> Response<Cursor<Vec<u8>>> {
-    Response::from_string(text).with_status_code(status)
+/// A path with its blanks and such as `%20`, for so it arrives.
+fn as_browsers_write_it(path: &str) -> Result<String> {
+    let mut address = Url::parse("http://127.0.0.1/")?;
+    address.set_path(path);
+    Ok(address.path().to_owned())
 }
 
 /// Cross-origin isolation gives the page precise timers and shared memory; `no-cache` makes the
 /// browser ask again each time, so that a rebuilt page is never mixed with an old engine.
-fn with_headers<R: std::io::Read>(response: Response<R>, tag: Option<&str>) -> Response<R> {
-    let response = response
-        .with_header(header("Cache-Control", "no-cache"))
-        .with_header(header("Cross-Origin-Opener-Policy", "same-origin"))
-        .with_header(header("Cross-Origin-Embedder-Policy", "require-corp"))
-        .with_header(header("Cross-Origin-Resource-Policy", "same-origin"))
-        .with_header(header("X-Content-Type-Options", "nosniff"))
-        .with_header(header("Referrer-Policy", "no-referrer"))
-        .with_header(header(
-            "Content-Security-Policy",
-            // The last part works in a header only.
-            &format!("{POLICY}; frame-ancestors 'none'"),
-        ));
-    match tag {
-        Some(tag) => response.with_header(header("ETag", tag)),
-        None => response,
+async fn isolate(mut response: Response) -> Response {
+    let name = HeaderName::from_static;
+    // The last part works in a header only.
+    let policy = format!("{POLICY}; frame-ancestors 'none'");
+    for (name, value) in [
+        (CACHE_CONTROL, "no-cache"),
+        (name("cross-origin-opener-policy"), "same-origin"),
+        (name("cross-origin-embedder-policy"), "require-corp"),
+        (name("cross-origin-resource-policy"), "same-origin"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (REFERRER_POLICY, "no-referrer"),
+        (CONTENT_SECURITY_POLICY, policy.as_str()),
+    ] {
+        let value = HeaderValue::from_str(value).expect("all of these are plain ASCII");
+        response.headers_mut().insert(name, value);
     }
-}
-
-fn header(field: &str, value: &str) -> Header {
-    Header::from_bytes(field.as_bytes(), value.as_bytes())
-        .expect("header names and values here are plain ASCII")
-}
-
-/// The file behind an address, or nothing when there is none inside the mounts.
-fn resolve(mounts: &[Mount], url: &str) -> Option<PathBuf> {
-    let path = url.split(['?', '#']).next().unwrap_or("/");
-    let path = percent_decode(path)?;
-    let (mount, rest) = mounts
-        .iter()
-        .find_map(|mount| Some((mount, path.strip_prefix(mount.prefix.as_str())?)))?;
-    // Decoded first, checked after: `..`, drive letters and a second slash are all refused here.
-    let rest = Path::new(rest);
-    if rest.to_str()?.contains(['\\', '\0'])
-        || !rest
-            .components()
-            .all(|part| matches!(part, Component::Normal(_)))
-    {
-        return None;
-    }
-    let mut file = mount.folder.join(rest);
-    if file.is_dir() {
-        file.push("index.html");
-    }
-    let file = fs::canonicalize(file).ok()?;
-    (file.starts_with(&mount.folder) && file.is_file()).then_some(file)
-}
-
-fn percent_decode(text: &str) -> Option<String> {
-    let mut bytes = text.bytes();
-    let mut out = Vec::with_capacity(text.len());
-    while let Some(byte) = bytes.next() {
-        if byte == b'%' {
-            let high = char::from(bytes.next()?).to_digit(16)?;
-            let low = char::from(bytes.next()?).to_digit(16)?;
-            out.push(u8::try_from(high * 16 + low).ok()?);
-        } else {
-            out.push(byte);
-        }
-    }
-    String::from_utf8(out).ok()
-}
-
-/// `WebAssembly.instantiateStreaming` and module scripts refuse any other type than these.
-fn mime(path: &Path) -> &'static str {
-    match path.extension().and_then(|text| text.to_str()) {
-        Some("html") => "text/html; charset=utf-8",
-        Some("js" | "mjs") => "text/javascript; charset=utf-8",
-        Some("css") => "text/css; charset=utf-8",
-        Some("wasm") => "application/wasm",
-        Some("json") => "application/json",
-        Some("webmanifest") => "application/manifest+json",
-        Some("svg") => "image/svg+xml",
-        Some("png") => "image/png",
-        Some("jpg" | "jpeg") => "image/jpeg",
-        Some("tif" | "tiff") => "image/tiff",
-        Some("ico") => "image/x-icon",
-        Some("txt" | "md") => "text/plain; charset=utf-8",
-        _ => "application/octet-stream",
-    }
+    response
 }
 
 #[cfg(test)]
@@ -279,8 +171,10 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
     use super::*;
+    use std::fs;
     use std::io::{Read, Write};
     use std::net::TcpStream;
+    use std::time::Duration;
 
     fn site(name: &str) -> PathBuf {
         let folder = std::env::temp_dir().join(format!("xtask-{name}-{}", std::process::id()));
@@ -310,12 +204,12 @@ mod tests {
         let page = get(&server, "/?state=1", "");
         assert!(page.starts_with("HTTP/1.1 200"), "{page}");
         assert!(page.contains("text/html") && page.ends_with("<p>hello"));
-        assert!(page.contains("Cross-Origin-Embedder-Policy: require-corp"));
+        assert!(page.contains("cross-origin-embedder-policy: require-corp"));
         let wasm = get(&server, "/engine/a%20b.wasm", "");
         assert!(wasm.contains("application/wasm"), "{wasm}");
         let tag = wasm
             .lines()
-            .find_map(|line| line.strip_prefix("ETag: "))
+            .find_map(|line| line.strip_prefix("etag: "))
             .unwrap();
         let again = get(
             &server,
@@ -332,15 +226,15 @@ mod tests {
         fs::write(folder.join("site/engine/a b.wasm.br"), b"packed").unwrap();
         let server = StaticServer::start(&folder.join("site"), 0).unwrap();
         let plain = get(&server, "/engine/a%20b.wasm", "Accept-Encoding: gzip\r\n");
-        assert!(!plain.contains("Content-Encoding"), "{plain}");
+        assert!(!plain.contains("content-encoding"), "{plain}");
         let packed = get(
             &server,
             "/engine/a%20b.wasm",
             "Accept-Encoding: gzip, br;q=1.0\r\n",
         );
-        assert!(packed.contains("Content-Encoding: br"), "{packed}");
+        assert!(packed.contains("content-encoding: br"), "{packed}");
         assert!(packed.contains("application/wasm") && packed.ends_with("packed"));
-        assert!(packed.contains("Content-Security-Policy: default-src 'none'"));
+        assert!(packed.contains("content-security-policy: default-src 'none'"));
         fs::remove_dir_all(folder).unwrap();
     }
 
@@ -361,17 +255,11 @@ mod tests {
             let reply = get(&server, path, "");
             assert!(reply.starts_with("HTTP/1.1 404"), "{path}: {reply}");
         }
-        #[cfg(unix)]
-        {
-            std::os::unix::fs::symlink(folder.join("secret.txt"), folder.join("site/link.txt"))
-                .unwrap();
-            assert!(get(&server, "/link.txt", "").starts_with("HTTP/1.1 404"));
-        }
         fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]
-    fn the_longest_prefix_answers() {
+    fn the_longest_prefix_answers_whatever_its_letters() {
         let folder = site("mounts");
         fs::create_dir_all(folder.join("other")).unwrap();
         fs::write(folder.join("other/model.json"), "{}").unwrap();
@@ -379,11 +267,33 @@ mod tests {
             prefix: prefix.into(),
             folder: folder.join(name),
         };
-        let server =
-            StaticServer::with_mounts(vec![mount("/", "site"), mount("/models/b/", "other")], 0)
-                .unwrap();
-        assert!(get(&server, "/models/b/model.json", "").ends_with("{}"));
+        let mounts = [mount("/", "site"), mount("/models/my {b}/", "other")];
+        let server = StaticServer::with_mounts(&mounts, 0).unwrap();
+        let package = get(&server, "/models/my%20%7Bb%7D/model.json", "");
+        assert!(package.ends_with("{}"), "{package}");
         assert!(get(&server, "/", "").ends_with("<p>hello"));
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    /// A pool of four threads once left a browser's fifth connection unread until one of the others ended.
+    #[test]
+    fn connections_that_are_kept_open_keep_no_other_waiting() {
+        let folder = site("connections");
+        let server = StaticServer::start(&folder.join("site"), 0).unwrap();
+        let ask = || {
+            let mut stream = TcpStream::connect(server.address).unwrap();
+            stream
+                .set_read_timeout(Some(Duration::from_secs(10)))
+                .unwrap();
+            write!(stream, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+            stream
+        };
+        let mut streams: Vec<TcpStream> = (0..32).map(|_| ask()).collect();
+        for stream in &mut streams {
+            let mut first = [0; 12];
+            stream.read_exact(&mut first).unwrap();
+            assert_eq!(&first, b"HTTP/1.1 200");
+        }
         fs::remove_dir_all(folder).unwrap();
     }
 }
