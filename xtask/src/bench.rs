@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
-use xtask::chrome::Adapter;
+use xtask::browser::Adapter;
 use xtask::paths;
 
 use crate::checks::HEAVY;
@@ -351,7 +351,7 @@ fn site(tools: &WebTools, folder: &Path, graphs: &Path) -> Result<PathBuf> {
 }
 
 fn in_browser(adapter: Adapter, site: &Path, jobs: &[Value]) -> Result<Vec<Value>> {
-    let browser = setup::browser()?;
+    let browser = setup::chromium()?;
     let mut command = cargo(&Toolchain::Active);
     command
         .args([
@@ -367,8 +367,7 @@ fn in_browser(adapter: Adapter, site: &Path, jobs: &[Value]) -> Result<Vec<Value
         .arg(adapter.name())
         .arg(site)
         .arg(Value::from(jobs).to_string())
-        .env("CHROME", &browser.chromium)
-        .env("CHROMEDRIVER", &browser.driver);
+        .envs(browser.variables());
     let mut child = command.stdout(Stdio::piped()).spawn()?;
     let mut reports = Vec::new();
     // An emulated GPU takes minutes for each: they are told as they come.

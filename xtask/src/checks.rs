@@ -7,11 +7,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use xtask::chrome::{self, Adapter};
+use xtask::browser::{Adapter, Browser, Found};
 use xtask::paths;
 
 use crate::run::{Counts, Toolchain, cargo, output, run, run_tests};
-use crate::setup::{self, Browser, WebTools};
+use crate::setup::{self, WebTools};
 use crate::web::{self, wasm_command, wasm_packages};
 
 const BROWSER_TESTS: &str = "mmovseg-browser-tests";
@@ -156,7 +156,7 @@ pub fn test(native_only: bool) -> Result<()> {
 
     let mut tools = None;
     report.gate("set up wasm and the browser", || {
-        tools = Some((setup::web_tools()?, setup::browser()?));
+        tools = Some((setup::web_tools()?, setup::chromium()?));
         Ok(())
     });
     let Some((tools, browser)) = tools else {
@@ -193,28 +193,36 @@ fn page(tools: &WebTools) -> (Report, bool) {
     (report, built)
 }
 
-/// The golden tests of the model in Chromium, alone.
+fn browser(firefox: bool) -> Result<Found> {
+    if firefox {
+        setup::firefox()
+    } else {
+        setup::chromium()
+    }
+}
+
+/// The golden tests of the model in one browser, alone.
 ///
 /// # Errors
 /// When the set-up or a test fails.
-pub fn test_wasm() -> Result<()> {
-    let (tools, browser) = (setup::web_tools()?, setup::browser()?);
+pub fn test_wasm(firefox: bool) -> Result<()> {
+    let (tools, browser) = (setup::web_tools()?, browser(firefox)?);
     let mut report = Report::default();
-    report.tests("golden tests in Chromium", || golden(&tools, &browser));
+    report.tests("golden tests", || golden(&tools, &browser));
     report.finish()
 }
 
-/// The tests of the page in Chromium, alone, on a fresh build.
+/// The tests of the page in one browser, alone, on a fresh build.
 ///
 /// # Errors
 /// When the set-up, the build or a test fails.
-pub fn test_browser(build: bool) -> Result<()> {
-    let browser = setup::browser()?;
+pub fn test_browser(firefox: bool, build: bool) -> Result<()> {
+    let browser = browser(firefox)?;
     if build {
         web::build(&setup::web_tools()?, &paths::dist())?;
     }
     let mut report = Report::default();
-    report.tests("page in Chromium", || Ok(in_browser(&browser)));
+    report.tests("page", || Ok(in_browser(&browser)));
     report.finish()
 }
 
@@ -278,7 +286,16 @@ fn has_nextest() -> bool {
     output(cargo(&Toolchain::Active).args(["nextest", "--version"])).is_some()
 }
 
-fn in_browser(browser: &Browser) -> Command {
+/// Tests of the page that Firefox's driver cannot play: it gives no folder to an input, builds a paste without its
+/// files, and has no developer tools to prefer dark colours or to log a console.
+const NOT_IN_FIREFOX: [&str; 4] = [
+    "a_package_opens_from_a_folder_or_an_address_and_is_checked",
+    "files_can_be_pasted_and_dropped",
+    "axe_finds_nothing_serious_at_any_width_in_light_and_dark",
+    "a_failing_test_reports_the_console",
+];
+
+fn in_browser(browser: &Found) -> Command {
     setup::axe();
     let mut command = runner(&["-p", BROWSER_TESTS]);
     if has_nextest() {
@@ -287,9 +304,12 @@ fn in_browser(browser: &Browser) -> Command {
     } else {
         command.env("RUST_TEST_THREADS", "1");
     }
+    if browser.kind() == Browser::Firefox {
+        let skipped = NOT_IN_FIREFOX.iter().flat_map(|name| ["--skip", *name]);
+        command.arg("--").args(skipped);
+    }
     command
-        .env("CHROME", &browser.chromium)
-        .env("CHROMEDRIVER", &browser.driver)
+        .envs(browser.variables())
         .env("MMOVSEG_DIST_DIR", paths::dist());
     command
 }
@@ -299,13 +319,13 @@ fn has_golden_tests() -> bool {
 }
 
 /// The integration tests of the golden crate, built for wasm32 and run by wasm-bindgen's runner.
-fn golden(tools: &WebTools, browser: &Browser) -> Result<Command> {
+fn golden(tools: &WebTools, browser: &Found) -> Result<Command> {
     if !has_golden_tests() {
         bail!("there is no tests/golden");
     }
     let file = paths::cache().join("webdriver.json");
     fs::create_dir_all(paths::cache())?;
-    let wanted = chrome::capabilities(Adapter::Software, &[]);
+    let wanted = browser.capabilities(Adapter::Software, None);
     fs::write(&file, wanted.to_string())
         .with_context(|| format!("cannot write {}", file.display()))?;
     // All wasm packages are selected; only the golden crate has integration tests.
@@ -316,7 +336,7 @@ fn golden(tools: &WebTools, browser: &Browser) -> Result<Command> {
             "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER",
             setup::wasm_test_runner(tools)?,
         )
-        .env("CHROMEDRIVER", &browser.driver)
+        .envs(browser.variables())
         .env("WASM_BINDGEN_TEST_WEBDRIVER_JSON", file)
         .env("WASM_BINDGEN_TEST_DRIVER_TIMEOUT", "60")
         .env("WASM_BINDGEN_TEST_TIMEOUT", "1800");

@@ -55,9 +55,16 @@ enum Task {
     /// Build the engine and the default model into dist/ (Trunk's hook)
     BuildEngine,
     /// The golden tests of the model in Chromium
-    TestWasm,
+    TestWasm {
+        /// In Firefox instead, which must be installed, as geckodriver must
+        #[arg(long)]
+        firefox: bool,
+    },
     /// The tests of the page in Chromium
     TestBrowser {
+        /// In Firefox instead, which must be installed, as geckodriver must
+        #[arg(long)]
+        firefox: bool,
         /// Test dist/ as it is
         #[arg(long)]
         no_build: bool,
@@ -94,7 +101,7 @@ fn dispatch(task: Task) -> Result<()> {
         Task::Setup => {
             let tools = setup::web_tools()?;
             setup::vulkan();
-            setup::browser()?;
+            setup::chromium()?;
             setup::axe();
             setup::trunk()?;
             println!("all tools are there");
@@ -108,8 +115,8 @@ fn dispatch(task: Task) -> Result<()> {
             let folder = env::var_os("TRUNK_STAGING_DIR").map_or_else(paths::dist, PathBuf::from);
             web::build_engine(&setup::web_tools()?, &folder)
         }
-        Task::TestWasm => checks::test_wasm(),
-        Task::TestBrowser { no_build } => checks::test_browser(!no_build),
+        Task::TestWasm { firefox } => checks::test_wasm(firefox),
+        Task::TestBrowser { firefox, no_build } => checks::test_browser(firefox, !no_build),
         Task::Bench(options) => bench::bench(&options),
         Task::Trunk { arguments } => trunk(&arguments),
     }

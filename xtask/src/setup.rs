@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
-use xtask::{chrome, paths};
+use xtask::browser::{Browser, Found};
+use xtask::paths;
 
 use crate::run::{Toolchain, cargo, output, run, succeeds};
 
@@ -38,15 +39,6 @@ pub struct WebTools {
     pub wasm_bindgen: PathBuf,
     /// Shrinks the release wasm; the page also works without.
     pub wasm_opt: Option<PathBuf>,
-}
-
-/// What the browser tests need.
-#[derive(Debug, Clone)]
-pub struct Browser {
-    /// Chromium or Chrome.
-    pub chromium: PathBuf,
-    /// ChromeDriver.
-    pub driver: PathBuf,
 }
 
 fn say(text: &str) {
@@ -438,18 +430,25 @@ fn npm_install(npm: &Path, package: &str) -> Result<()> {
 ///
 /// # Errors
 /// When either is missing and apt cannot install it.
-pub fn browser() -> Result<Browser> {
-    if chrome::find_browser().is_none() || chrome::find_driver().is_none() {
+pub fn chromium() -> Result<Found> {
+    if Browser::Chromium.find().is_err() {
         say("installing Chromium and ChromeDriver");
         apt_install(&["chromium", "chromium-driver"]).context(
             "the browser tests need Chromium (or Chrome) and a ChromeDriver of the same version; \
              install both, or set CHROME and CHROMEDRIVER to their paths",
         )?;
     }
-    Ok(Browser {
-        chromium: chrome::find_browser().context("no Chromium on the PATH; set CHROME")?,
-        driver: chrome::find_driver().context("no chromedriver on the PATH; set CHROMEDRIVER")?,
-    })
+    Browser::Chromium.find()
+}
+
+/// Firefox and its driver, which are not installed from here: only whoever asks for this browser needs them.
+///
+/// # Errors
+/// When either is missing.
+pub fn firefox() -> Result<Found> {
+    Browser::Firefox
+        .find()
+        .context("install Firefox and geckodriver (`cargo install geckodriver`)")
 }
 
 /// A Vulkan loader and a driver for the native GPU path: Mesa's lavapipe where no GPU driver is

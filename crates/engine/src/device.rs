@@ -153,8 +153,9 @@ async fn gpu() -> Result<(Device, DeviceInfo), EngineError> {
     } else {
         Tier::Gpu
     };
+    // Firefox names no adapter.
     let label = if adapter.name.is_empty() {
-        format!("{:?}", setup.backend)
+        "unnamed GPU".into()
     } else {
         adapter.name
     };

@@ -1,5 +1,6 @@
-//! Drives a headless Chromium through ChromeDriver: one [`Page`] per test, with its own driver,
-//! browser profile and file server, all gone when the test ends.
+//! Drives a headless browser through its WebDriver server: one [`Page`] per test, with its own driver,
+//! browser profile and file server, all gone when the test ends. It is Chromium unless `$MMOVSEG_BROWSER` says
+//! Firefox, whose driver can do less.
 
 use std::cell::RefCell;
 use std::fs;
@@ -14,11 +15,11 @@ use fantoccini::wd::{Capabilities, TimeoutConfiguration};
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
-use xtask::chrome::{self, Adapter};
+use xtask::browser::{self, Adapter, Browser};
 use xtask::paths;
 use xtask::server::StaticServer;
 
-/// How long ChromeDriver may take to answer after its start.
+/// How long a driver may take to answer after its start.
 const DRIVER_START: Duration = Duration::from_secs(30);
 /// How long a script in the page may run: a segmentation on an emulated GPU takes minutes.
 const SCRIPT_LIMIT: Duration = Duration::from_secs(900);
@@ -38,21 +39,19 @@ pub fn dist() -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// ChromeDriver, stopped when dropped. It takes the browser with it.
+/// A WebDriver server, stopped when dropped. It takes the browser with it.
 struct Driver {
     process: Child,
     port: u16,
 }
 
 impl Driver {
-    fn start() -> Result<Self> {
-        let program = chrome::find_driver()
-            .context("no chromedriver on the PATH; `cargo xtask setup` installs one")?;
-        // Taken and given back: ChromeDriver has no way to tell which free port it chose.
+    fn start(program: &Path) -> Result<Self> {
+        // Taken and given back: a driver has no way to tell which free port it chose.
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
             .local_addr()?
             .port();
-        let process = Command::new(&program)
+        let process = Command::new(program)
             .arg(format!("--port={port}"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -83,6 +82,7 @@ impl Drop for Scratch {
 /// A browser window on a site of its own.
 pub struct Page {
     client: Client,
+    browser: Browser,
     /// Where files that the page saves arrive.
     downloads: PathBuf,
     // Dropped in this order: the driver (with the browser), the server, the profile.
@@ -132,21 +132,13 @@ impl Page {
     async fn open(adapter: Adapter, name: &str, site: &Path) -> Result<Self> {
         let scratch =
             Scratch(std::env::temp_dir().join(format!("mmovseg-{name}-{}", std::process::id())));
-        let downloads = scratch.0.join("downloads");
+        let downloads = browser::downloads(&scratch.0);
         fs::create_dir_all(&downloads)?;
         let server = StaticServer::start(site, 0)?;
-        let driver = Driver::start()?;
+        let browser = Browser::of_environment().find()?;
+        let driver = Driver::start(browser.driver())?;
 
-        let profile = scratch.0.join("profile");
-        let flags = [
-            format!("user-data-dir={}", profile.display()),
-            "window-size=1280,900".into(),
-        ];
-        let mut wanted = chrome::capabilities(adapter, &flags);
-        wanted["goog:chromeOptions"]["prefs"] = json!({
-            "download.default_directory": downloads,
-            "download.prompt_for_download": false,
-        });
+        let wanted = browser.capabilities(adapter, Some(&scratch.0));
         let wanted: Capabilities = wanted
             .as_object()
             .context("capabilities are an object")?
@@ -159,7 +151,7 @@ impl Page {
             match builder.capabilities(wanted.clone()).connect(&address).await {
                 Ok(client) => break client,
                 Err(error) if start.elapsed() > DRIVER_START => {
-                    return Err(anyhow!("no session from ChromeDriver: {error}"));
+                    return Err(anyhow!("no session from the driver: {error}"));
                 }
                 Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
             }
@@ -173,6 +165,7 @@ impl Page {
             .await?;
         Ok(Self {
             client,
+            browser: browser.kind(),
             downloads,
             _driver: driver,
             address: server.url(),
@@ -209,6 +202,9 @@ impl Page {
     /// # Errors
     /// When the browser refuses.
     pub async fn resize(&self, width_px: u32, height_px: u32) -> Result<()> {
+        if self.browser == Browser::Firefox {
+            return Ok(self.client.set_window_size(width_px, height_px).await?);
+        }
         self.devtools(
             "Emulation.setDeviceMetricsOverride",
             json!({ "width": width_px, "height": height_px, "deviceScaleFactor": 1, "mobile": false }),
@@ -380,11 +376,14 @@ impl Page {
     }
 
     /// What the page and its Workers wrote to the console since the last call, with uncaught
-    /// errors and failed requests, as `LEVEL message`.
+    /// errors and failed requests, as `LEVEL message`; nothing in Firefox, whose driver has no log.
     ///
     /// # Errors
     /// When ChromeDriver has no log.
     pub async fn console(&self) -> Result<Vec<String>> {
+        if self.browser == Browser::Firefox {
+            return Ok(Vec::new());
+        }
         let entries = self.client.issue_cmd(ConsoleLog).await?;
         Ok(entries
             .as_array()

@@ -6,7 +6,7 @@ use mmovseg_engine::{DeviceChoice, Precision, half_precision, open_device};
 use mmovseg_golden_tests::{
     B, L, check, check_extremes, check_half_kernels, check_kernels, check_scenes,
 };
-use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
+use wasm_bindgen_test::{console_log, wasm_bindgen_test, wasm_bindgen_test_configure};
 
 wasm_bindgen_test_configure!(run_in_dedicated_worker);
 
@@ -47,8 +47,10 @@ async fn both_on_webgpu() {
         .expect("WebGPU in this browser");
     check(&L, device.clone(), Precision::F32).await;
     check(&B, device.clone(), Precision::F32).await;
-    // Not every browser has shader-f16; SwiftShader, which the tests run on, has not.
-    if half_precision(&device, &info).is_ok() {
+    // SwiftShader, which the tests in Chromium run on, has no shader-f16; Mesa's driver in Firefox has it.
+    let has_half = half_precision(&device, &info).is_ok();
+    console_log!("half precision on {}: {has_half}", info.name);
+    if has_half {
         check_half_kernels(device.clone(), 6, 6).await;
         check(&L, device.clone(), Precision::F16).await;
         check(&B, device, Precision::F16).await;

@@ -71,7 +71,7 @@ pub fn plan(choice: DeviceChoice, probe: &Probe, threads: u32) -> Plan {
     };
     match probe {
         Probe::NoWebGpu => cpu(Some(
-            "This browser has no WebGPU, so the model runs on the CPU, which is slower. A current Chrome, Edge or Safari has it.",
+            "This browser has no WebGPU, so the model runs on the CPU, which is slower. A current Chrome, Edge or Safari has it, and Firefox on Windows and macOS.",
         )),
         Probe::NoAdapter => cpu(Some(
             "The browser offers no GPU, so the model runs on the CPU, which is slower. Hardware acceleration may be switched off in its settings.",

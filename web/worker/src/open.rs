@@ -1,8 +1,8 @@
 //! Opening a device and loading the model onto it.
 
 use mmovseg_engine::{
-    DeviceChoice, Event as EngineEvent, PackageSource, PrecisionChoice, Session, open_device,
-    threads,
+    DeviceChoice, Event as EngineEvent, PackageSource, PrecisionChoice, Session,
+    Tier as EngineTier, open_device, threads,
 };
 use mmovseg_protocol::{Activity, Event, Opened, Plan, SelfTest, Step, Tier};
 
@@ -45,6 +45,10 @@ pub async fn open(plan: Plan, source: impl PackageSource) {
         opened.1.name = format!("{threads} thread{plural}");
     } else if let Some(adapter) = plan.adapter {
         opened.1.name = adapter;
+    }
+    if tier == Tier::SoftwareGpu {
+        // The page has asked the browser; the engine knows emulated adapters by name only.
+        opened.1.tier = EngineTier::SoftwareGpu;
     }
 
     let mut before = None;

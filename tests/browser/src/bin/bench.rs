@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use mmovseg_browser_tests::{Page, with_page_on};
 use serde_json::Value;
 use std::time::Duration;
-use xtask::chrome::Adapter;
+use xtask::browser::Adapter;
 
 /// What WebGPU runs on, as the browser tells it.
 const CARD: &str = "const adapter = await navigator.gpu?.requestAdapter();\
