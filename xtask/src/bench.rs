@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
-use xtask::browser::Adapter;
+use xtask::browser::{Adapter, Browser};
 use xtask::paths;
 
 use crate::checks::HEAVY;
@@ -36,7 +36,10 @@ pub struct Options {
         value_delimiter = ','
     )]
     on: Vec<Place>,
-    /// What WebGPU runs on in the browser: SwiftShader on the CPU, or the machine's own graphics card
+    /// Firefox must be installed, as geckodriver must
+    #[arg(long, default_value = "chromium", value_name = "chromium|firefox", value_parser = Browser::of)]
+    browser: Browser,
+    /// What WebGPU runs on in Chromium: SwiftShader on the CPU, or the machine's own graphics card
     #[arg(long, default_value = "software", value_name = "software|hardware", value_parser = Adapter::of)]
     adapter: Adapter,
     /// Where to write the figures
@@ -49,11 +52,11 @@ pub struct Options {
 enum Place {
     /// On this machine's cores.
     Native,
-    /// In Chromium, one thread.
+    /// In the browser, one thread.
     Cpu,
-    /// In Chromium, as many threads as the page takes.
+    /// In the browser, as many threads as the page takes.
     Threads,
-    /// In Chromium, WebGPU.
+    /// In the browser, WebGPU.
     Gpu,
     /// The page's engine by stage, on the CPU and on a graphics card.
     Page,
@@ -95,7 +98,7 @@ pub fn bench(options: &Options) -> Result<()> {
     if options.on.contains(&Place::Page) {
         let dist = folder.join("page");
         web::build(&setup::web_tools()?, &dist)?;
-        let reports = in_browser(options.adapter, &dist, &options.stages()?)?;
+        let reports = options.in_browser(&dist, &options.stages()?)?;
         tell_stages(&reports)?;
         raw.extend(reports);
     }
@@ -147,7 +150,7 @@ fn beside_others(options: &Options, folder: &Path) -> Result<Vec<Value>> {
     let jobs = options.jobs(&known, &graphs)?;
     if !jobs.is_empty() {
         let site = site(&setup::web_tools()?, folder, &graphs)?;
-        for report in in_browser(options.adapter, &site, &jobs)? {
+        for report in options.in_browser(&site, &jobs)? {
             if let Some(graph) = report["graph"].as_str() {
                 same(&report)?;
                 rows.push(Row {
@@ -225,6 +228,39 @@ impl Options {
             }
         }
         Ok(jobs)
+    }
+
+    /// Each job in a browser of its own.
+    fn in_browser(&self, site: &Path, jobs: &[Value]) -> Result<Vec<Value>> {
+        let browser = setup::browser(self.browser)?;
+        let mut command = cargo(&Toolchain::Active);
+        command
+            .args([
+                "run",
+                "--release",
+                "--quiet",
+                "-p",
+                "mmovseg-browser-tests",
+                "--bin",
+                "bench",
+                "--",
+            ])
+            .arg(self.adapter.name())
+            .arg(site)
+            .arg(Value::from(jobs).to_string())
+            .envs(browser.variables());
+        let mut child = command.stdout(Stdio::piped()).spawn()?;
+        let mut reports = Vec::new();
+        // An emulated GPU takes minutes for each: they are told as they come.
+        for line in BufReader::new(child.stdout.take().context("no output")?).lines() {
+            let line = line?;
+            eprintln!("{line}");
+            reports.push(serde_json::from_str(&line)?);
+        }
+        if !child.wait()?.success() {
+            bail!("the bench's page failed");
+        }
+        Ok(reports)
     }
 }
 
@@ -348,38 +384,6 @@ fn site(tools: &WebTools, folder: &Path, graphs: &Path) -> Result<PathBuf> {
         fs::copy(entry.path(), site.join("graphs").join(entry.file_name()))?;
     }
     Ok(site)
-}
-
-fn in_browser(adapter: Adapter, site: &Path, jobs: &[Value]) -> Result<Vec<Value>> {
-    let browser = setup::chromium()?;
-    let mut command = cargo(&Toolchain::Active);
-    command
-        .args([
-            "run",
-            "--release",
-            "--quiet",
-            "-p",
-            "mmovseg-browser-tests",
-            "--bin",
-            "bench",
-            "--",
-        ])
-        .arg(adapter.name())
-        .arg(site)
-        .arg(Value::from(jobs).to_string())
-        .envs(browser.variables());
-    let mut child = command.stdout(Stdio::piped()).spawn()?;
-    let mut reports = Vec::new();
-    // An emulated GPU takes minutes for each: they are told as they come.
-    for line in BufReader::new(child.stdout.take().context("no output")?).lines() {
-        let line = line?;
-        eprintln!("{line}");
-        reports.push(serde_json::from_str(&line)?);
-    }
-    if !child.wait()?.success() {
-        bail!("the bench's page failed");
-    }
-    Ok(reports)
 }
 
 fn median(times: &Value) -> Result<f64> {

@@ -97,20 +97,31 @@ impl Browser {
     pub const VARIABLE: &str = "MMOVSEG_BROWSER";
 
     /// The one that [`Self::VARIABLE`] names, else Chromium.
-    #[must_use]
-    pub fn of_environment() -> Self {
-        match env::var(Self::VARIABLE) {
-            Ok(name) if name == Self::Firefox.name() => Self::Firefox,
-            _ => Self::Chromium,
-        }
+    ///
+    /// # Errors
+    /// When it names none.
+    pub fn of_environment() -> Result<Self> {
+        env::var(Self::VARIABLE).map_or(Ok(Self::Chromium), |name| Self::of(&name))
     }
 
-    /// Its name.
+    /// Its name on command lines.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Self::Chromium => "Chromium",
-            Self::Firefox => "Firefox",
+            Self::Chromium => "chromium",
+            Self::Firefox => "firefox",
+        }
+    }
+
+    /// The browser of a name.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn of(name: &str) -> Result<Self> {
+        match name {
+            "chromium" => Ok(Self::Chromium),
+            "firefox" => Ok(Self::Firefox),
+            _ => bail!("no browser `{name}`: chromium, firefox"),
         }
     }
 

@@ -156,7 +156,7 @@ pub fn test(native_only: bool) -> Result<()> {
 
     let mut tools = None;
     report.gate("set up wasm and the browser", || {
-        tools = Some((setup::web_tools()?, setup::chromium()?));
+        tools = Some((setup::web_tools()?, setup::browser(Browser::Chromium)?));
         Ok(())
     });
     let Some((tools, browser)) = tools else {
@@ -193,20 +193,12 @@ fn page(tools: &WebTools) -> (Report, bool) {
     (report, built)
 }
 
-fn browser(firefox: bool) -> Result<Found> {
-    if firefox {
-        setup::firefox()
-    } else {
-        setup::chromium()
-    }
-}
-
 /// The golden tests of the model in one browser, alone.
 ///
 /// # Errors
 /// When the set-up or a test fails.
-pub fn test_wasm(firefox: bool) -> Result<()> {
-    let (tools, browser) = (setup::web_tools()?, browser(firefox)?);
+pub fn test_wasm(browser: Browser) -> Result<()> {
+    let (tools, browser) = (setup::web_tools()?, setup::browser(browser)?);
     let mut report = Report::default();
     report.tests("golden tests", || golden(&tools, &browser));
     report.finish()
@@ -216,8 +208,8 @@ pub fn test_wasm(firefox: bool) -> Result<()> {
 ///
 /// # Errors
 /// When the set-up, the build or a test fails.
-pub fn test_browser(firefox: bool, build: bool) -> Result<()> {
-    let browser = browser(firefox)?;
+pub fn test_browser(browser: Browser, build: bool) -> Result<()> {
+    let browser = setup::browser(browser)?;
     if build {
         web::build(&setup::web_tools()?, &paths::dist())?;
     }

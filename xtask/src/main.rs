@@ -13,6 +13,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
+use xtask::browser::Browser;
 use xtask::paths;
 use xtask::server::{Mount, StaticServer};
 
@@ -54,17 +55,17 @@ enum Task {
     BuildWeb,
     /// Build the engine and the default model into dist/ (Trunk's hook)
     BuildEngine,
-    /// The golden tests of the model in Chromium
+    /// The golden tests of the model in a browser
     TestWasm {
-        /// In Firefox instead, which must be installed, as geckodriver must
-        #[arg(long)]
-        firefox: bool,
+        /// Firefox must be installed, as geckodriver must
+        #[arg(long, default_value = "chromium", value_name = "chromium|firefox", value_parser = Browser::of)]
+        browser: Browser,
     },
-    /// The tests of the page in Chromium
+    /// The tests of the page in a browser
     TestBrowser {
-        /// In Firefox instead, which must be installed, as geckodriver must
-        #[arg(long)]
-        firefox: bool,
+        /// Firefox must be installed, as geckodriver must
+        #[arg(long, default_value = "chromium", value_name = "chromium|firefox", value_parser = Browser::of)]
+        browser: Browser,
         /// Test dist/ as it is
         #[arg(long)]
         no_build: bool,
@@ -101,7 +102,7 @@ fn dispatch(task: Task) -> Result<()> {
         Task::Setup => {
             let tools = setup::web_tools()?;
             setup::vulkan();
-            setup::chromium()?;
+            setup::browser(Browser::Chromium)?;
             setup::axe();
             setup::trunk()?;
             println!("all tools are there");
@@ -115,8 +116,8 @@ fn dispatch(task: Task) -> Result<()> {
             let folder = env::var_os("TRUNK_STAGING_DIR").map_or_else(paths::dist, PathBuf::from);
             web::build_engine(&setup::web_tools()?, &folder)
         }
-        Task::TestWasm { firefox } => checks::test_wasm(firefox),
-        Task::TestBrowser { firefox, no_build } => checks::test_browser(firefox, !no_build),
+        Task::TestWasm { browser } => checks::test_wasm(browser),
+        Task::TestBrowser { browser, no_build } => checks::test_browser(browser, !no_build),
         Task::Bench(options) => bench::bench(&options),
         Task::Trunk { arguments } => trunk(&arguments),
     }

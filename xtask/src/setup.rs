@@ -426,29 +426,27 @@ fn npm_install(npm: &Path, package: &str) -> Result<()> {
 
 // ---- the browser and Vulkan ----
 
-/// Chromium with ChromeDriver, installed where missing.
+/// A browser with its driver. Chromium is installed where it is missing; Firefox is not, for only whoever asks for
+/// it by name needs it.
 ///
 /// # Errors
-/// When either is missing and apt cannot install it.
-pub fn chromium() -> Result<Found> {
-    if Browser::Chromium.find().is_err() {
-        say("installing Chromium and ChromeDriver");
-        apt_install(&["chromium", "chromium-driver"]).context(
-            "the browser tests need Chromium (or Chrome) and a ChromeDriver of the same version; \
-             install both, or set CHROME and CHROMEDRIVER to their paths",
-        )?;
+/// When either is missing and not installed.
+pub fn browser(wanted: Browser) -> Result<Found> {
+    match wanted {
+        Browser::Chromium => {
+            if wanted.find().is_err() {
+                say("installing Chromium and ChromeDriver");
+                apt_install(&["chromium", "chromium-driver"]).context(
+                    "the browser tests need Chromium (or Chrome) and a ChromeDriver of the same version; \
+                     install both, or set CHROME and CHROMEDRIVER to their paths",
+                )?;
+            }
+            wanted.find()
+        }
+        Browser::Firefox => wanted
+            .find()
+            .context("install Firefox and geckodriver (`cargo install geckodriver`)"),
     }
-    Browser::Chromium.find()
-}
-
-/// Firefox and its driver, which are not installed from here: only whoever asks for this browser needs them.
-///
-/// # Errors
-/// When either is missing.
-pub fn firefox() -> Result<Found> {
-    Browser::Firefox
-        .find()
-        .context("install Firefox and geckodriver (`cargo install geckodriver`)")
 }
 
 /// A Vulkan loader and a driver for the native GPU path: Mesa's lavapipe where no GPU driver is

@@ -135,7 +135,7 @@ impl Page {
         let downloads = browser::downloads(&scratch.0);
         fs::create_dir_all(&downloads)?;
         let server = StaticServer::start(site, 0)?;
-        let browser = Browser::of_environment().find()?;
+        let browser = Browser::of_environment()?.find()?;
         let driver = Driver::start(browser.driver())?;
 
         let wanted = browser.capabilities(adapter, Some(&scratch.0));
