@@ -212,6 +212,24 @@ pub fn attention(
     Some(Tensor::from_dispatch(out))
 }
 
+/// The same of queries, keys and values that are thirds of `[N, L, 3 · heads · d]`, where a kernel takes them as they lie:
+/// a graphics card would have to copy each first, for it binds no buffer twice.
+#[must_use]
+pub fn attention_of_thirds(qkv: &Tensor<3>, heads: usize) -> Option<Tensor<4>> {
+    #[cfg(feature = "gpu")]
+    if is_graphics_card(&qkv.device()) {
+        let width = qkv.dims()[2] / 3 / heads;
+        let scale = (width as f32).powf(-0.5);
+        return gpu::fits(width).then(|| {
+            let thirds = qkv.clone().into_dispatch();
+            let out = <Dispatch as Fused>::fused_attention_of_thirds(thirds, heads, scale);
+            Tensor::from_dispatch(out)
+        });
+    }
+    let _ = (qkv, heads);
+    None
+}
+
 /// The weight of a linear layer, or of a convolution with an odd kernel, as its device reads it best; the same
 /// tensor otherwise. On a graphics card, what one column of a matrix or one tap of a convolution holds lies together,
 /// and no kernel has to copy it first.
@@ -395,10 +413,19 @@ pub fn plus<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
     Tensor::from_dispatch(sum)
 }
 
+/// `x / max(‖x‖₂, 10⁻¹²)` over the last axis.
+#[must_use]
+pub fn unit<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    if !is_graphics_card(&x.device()) {
+        return plain::unit(x);
+    }
+    Tensor::from_dispatch(<Dispatch as Fused>::fused_unit(x.into_dispatch()))
+}
+
 /// Cells `[N·T, g², C]` of `N` pairs, the means of `2 × 2` of them by place: `[N·(g/2)², T, C]`.
 #[must_use]
 pub fn pool_classes(x: Tensor<3>, pairs: usize, grid: usize) -> Tensor<3> {
-    if !is_shared_by_cores(&x.device()) {
+    if !goes_on(&x.device()) {
         return plain::pool_classes(x, pairs, grid);
     }
     Tensor::from_dispatch(<Dispatch as Fused>::fused_pool_classes(
@@ -412,7 +439,7 @@ pub fn pool_classes(x: Tensor<3>, pairs: usize, grid: usize) -> Tensor<3> {
 /// grids aligned, onto `[N·T, g², C]`: the way back from [`pool_classes`] (spec §10.2).
 #[must_use]
 pub fn spread_classes(x: Tensor<3>, onto: Tensor<3>, grid: usize) -> Tensor<3> {
-    if !is_shared_by_cores(&x.device()) {
+    if !goes_on(&x.device()) {
         return plain::spread_classes(x, onto, grid);
     }
     Tensor::from_dispatch(<Dispatch as Fused>::fused_spread_classes(
@@ -435,7 +462,7 @@ pub fn class_attention(
     pad_count: usize,
     heads: usize,
 ) -> Tensor<3> {
-    if !is_shared_by_cores(&qkv[0].device()) {
+    if !goes_on(&qkv[0].device()) {
         return plain::class_attention(qkv, guidance, pad, pad_count, heads);
     }
     let [q, k, v] = qkv.map(Tensor::into_dispatch);

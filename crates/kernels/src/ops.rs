@@ -31,6 +31,14 @@ pub(crate) trait Fused: Backend {
     ) -> FloatTensor<Self> {
         untrained()
     }
+    /// Thirds `[N, L, 3 · heads · d]` to `[N, heads, L, d]`.
+    fn fused_attention_of_thirds(
+        _qkv: FloatTensor<Self>,
+        _heads: usize,
+        _scale: f32,
+    ) -> FloatTensor<Self> {
+        untrained()
+    }
     /// Over the last axis.
     fn fused_layer_norm(
         _x: FloatTensor<Self>,
@@ -185,6 +193,10 @@ pub(crate) trait Fused: Backend {
     }
     /// Each value by itself.
     fn fused_activation(_x: FloatTensor<Self>, _activation: Activation) -> FloatTensor<Self> {
+        untrained()
+    }
+    /// Over the last axis.
+    fn fused_unit(_x: FloatTensor<Self>) -> FloatTensor<Self> {
         untrained()
     }
     /// `a + b`.

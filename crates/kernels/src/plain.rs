@@ -186,6 +186,14 @@ pub fn spread_classes(x: Tensor<3>, onto: Tensor<3>, grid: usize) -> Tensor<3> {
     cells_of.reshape([sequences, cells, width]) + onto
 }
 
+/// See [`crate::unit`].
+#[must_use]
+pub fn unit<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    // Held off zero before the root: its derivative at zero is infinite, and zero times that is NaN.
+    let norm = x.clone().square().sum_dim(D - 1).clamp_min(1e-24).sqrt();
+    x / norm
+}
+
 /// Linear attention among classes, see [`crate::class_attention`].
 #[must_use]
 pub fn class_attention(

@@ -3,17 +3,17 @@
 use burn::tensor::Tensor;
 use mmovseg_kernels::{self as kernels, Activation};
 
-use crate::layers::{Conv, normalise};
+use crate::layers::Conv;
 use crate::observe::{Observer, see};
 
 /// Cosine of every class with every cell: `[N, g², E]` and `[T, E]` to `[N, T, g²]`.
 pub fn cosine(features: Tensor<3>, text: Tensor<2>) -> Tensor<3> {
-    unit_cosine(normalise(features, 2), text)
+    unit_cosine(kernels::unit(features), text)
 }
 
 /// The same for features of unit length.
 pub(crate) fn unit_cosine(features: Tensor<3>, text: Tensor<2>) -> Tensor<3> {
-    let text = normalise(text, 1);
+    let text = kernels::unit(text);
     let [n, cells, width] = features.dims();
     let [classes, _] = text.dims();
     // Of each class all cells lie together, as what follows reads them.

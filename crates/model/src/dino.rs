@@ -34,6 +34,31 @@ struct DinoAttention {
     heads: usize,
 }
 
+impl DinoAttention {
+    /// `[N, L, 3 · heads · d]` to `[N, heads, L, d]`.
+    fn mix(&self, qkv: &Tensor<3>, rotary: Option<&Rotary>) -> Tensor<4> {
+        if rotary.is_none()
+            && let Some(mixed) = kernels::attention_of_thirds(qkv, self.heads)
+        {
+            return mixed;
+        }
+        // On the CPU queries, keys and values are views: heads are cut before the thirds, each of which lies in no one
+        // piece. WebGPU refuses one buffer bound more than once where it may be written.
+        let width = qkv.dims()[2] / 3;
+        let heads = kernels::is_shared_by_cores(&qkv.device())
+            .then(|| split_heads(qkv.clone(), 3 * self.heads));
+        let third = |i: usize| match &heads {
+            Some(heads) => heads.clone().narrow(1, i * self.heads, self.heads),
+            None => split_heads(qkv.clone().narrow(2, i * width, width), self.heads),
+        };
+        let (q, k) = match rotary {
+            Some(rotary) => (rotary.apply(third(0)), rotary.apply(third(1))),
+            None => (third(0), third(1)),
+        };
+        attend(q, k, third(2), &Mask::None)
+    }
+}
+
 #[derive(Module, Debug)]
 pub(crate) struct Mlp {
     fc1: Linear,
@@ -116,20 +141,7 @@ impl DinoBlock {
             None => attn.qkv.bias.val(),
         };
         let qkv = kernels::linear(n, attn.qkv.weight.val(), Some(bias));
-        // On the CPU queries, keys and values are views: heads are cut before the thirds, each of which lies in no one
-        // piece. WebGPU refuses one buffer bound more than once where it may be written.
-        let width = qkv.dims()[2] / 3;
-        let heads = kernels::is_shared_by_cores(&qkv.device())
-            .then(|| split_heads(qkv.clone(), 3 * attn.heads));
-        let third = |i: usize| match &heads {
-            Some(heads) => heads.clone().narrow(1, i * attn.heads, attn.heads),
-            None => split_heads(qkv.clone().narrow(2, i * width, width), attn.heads),
-        };
-        let (q, k) = match rotary {
-            Some(rotary) => (rotary.apply(third(0)), rotary.apply(third(1))),
-            None => (third(0), third(1)),
-        };
-        let mixed = merge_heads(attend(q, k, third(2), &Mask::None));
+        let mixed = merge_heads(attn.mix(&qkv, rotary));
         let x = match &self.ls1 {
             Some(scale) => x + scale.forward(attn.proj.forward(mixed)),
             None => attn.proj.onto(mixed, x),

@@ -4,13 +4,13 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use mmovseg_kernels::Activation;
+use mmovseg_kernels::{self as kernels, Activation};
 
 use crate::aggregator::AggregatorLayer;
 use crate::config::ModelConfig;
 use crate::correlation::{fuse, unit_cosine};
 use crate::decoder::DecoderStage;
-use crate::layers::{Conv, Linear, normalise, to_map, tokens};
+use crate::layers::{Conv, Linear, to_map, tokens};
 use crate::network::{ClipMaps, DinoMaps};
 use crate::observe::{Observer, see};
 
@@ -144,9 +144,9 @@ impl Head {
         let dino0 = guide(&of_dino[0], &dino.coarse, "guid.dino_dec0");
         let dino1 = guide(&of_dino[1], &dino.fine, "guid.dino_dec1");
         Ground {
-            clip: normalise(clip.dense.clone(), 2),
-            dino: normalise(tokens(dino.down.clone()), 2),
-            pixels: dino.pixels.clone().map(|pixels| normalise(pixels, 2)),
+            clip: kernels::unit(clip.dense.clone()),
+            dino: kernels::unit(tokens(dino.down.clone())),
+            pixels: dino.pixels.clone().map(kernels::unit),
             appearance: tokens(appearance),
             decoder: [
                 self.decoder1.shared(clip0, dino0),

@@ -273,10 +273,3 @@ impl Upsample {
         kernels::upsample(x, [h, w], self.weight.val(), self.bias.val())
     }
 }
-
-/// `x / max(‖x‖₂, 1e-12)` along `dim`.
-pub(crate) fn normalise<const D: usize>(x: Tensor<D>, dim: usize) -> Tensor<D> {
-    // Held off zero before the root: its derivative at zero is infinite, and zero times that is NaN.
-    let norm = x.clone().square().sum_dim(dim).clamp_min(1e-24).sqrt();
-    x / norm
-}

@@ -165,7 +165,16 @@ async fn half_attention(dice: &mut Dice) {
     let ours = kernels::attention(&q, &k, &v, None).expect("widths of a multiple of four");
     let [q, k, v] = [0, 1, 2].map(|i| split(&all1, i));
     let twin = plain::attention(q, k, v, None, false);
-    compare(&what, ours.cast(DType::F32), twin, 2e-3).await;
+    compare(&what, ours.cast(DType::F32), twin.clone(), 2e-3).await;
+    if let Some(ours) = kernels::attention_of_thirds(&all0, heads) {
+        compare(
+            &format!("{what} of thirds"),
+            ours.cast(DType::F32),
+            twin,
+            2e-3,
+        )
+        .await;
+    }
 }
 
 async fn compare<const D: usize>(what: &str, ours: Tensor<D>, twin: Tensor<D>, slack: f32) {
@@ -271,6 +280,13 @@ async fn attention(dice: &mut Dice) {
     let [q1, k1, v1] = [0, 1, 2].map(|i| split(&operands[i][1]));
     let twin = plain::attention(q1, k1, v1, None, true);
     compare(&format!("causal {what}"), ours, twin, 2e-4).await;
+    // On the CPU thirds are views.
+    let thirds = Tensor::cat(operands.iter().map(|both| both[0].clone()).collect(), 2);
+    if let Some(ours) = kernels::attention_of_thirds(&thirds, heads) {
+        let [q1, k1, v1] = [0, 1, 2].map(|i| split(&operands[i][1]));
+        let twin = plain::attention(q1, k1, v1, None, false);
+        compare(&format!("{what} of thirds"), ours, twin, 2e-4).await;
+    }
 }
 
 async fn conv(dice: &mut Dice) {
@@ -370,6 +386,14 @@ async fn norms(dice: &mut Dice) {
         kernels::layer_norm(x0, g0, s0, 1e-5),
         plain::layer_norm(x1, g1, s1, 1e-5),
         1e-3,
+    )
+    .await;
+    let [x0, x1] = dice.random([2, rows, width]);
+    compare(
+        &format!("2 x {rows} x {width} at unit length"),
+        kernels::unit(x0),
+        plain::unit(x1),
+        1e-5,
     )
     .await;
     let [n, groups, per, h, w] = [

@@ -1,14 +1,7 @@
 //! Activations, each value by itself.
 
-use std::fmt::Write;
-
-use super::{
-    CubeTensor, LANES, Shader, full, grid, head, into_contiguous, launch, output, shape, size,
-};
+use super::{CubeTensor, Shader, each_value, full, into_contiguous, launch_each, output, shape};
 use crate::Activation;
-
-/// Values a thread, [`LANES`] apart.
-const EACH: usize = 4;
 
 /// A function `activation` of a text.
 pub(super) fn function(activation: Activation) -> String {
@@ -35,35 +28,18 @@ pub(super) fn formula(activation: Activation) -> &'static str {
 }
 
 pub(super) fn text(activation: Activation) -> String {
-    let mut text = head(&[("values", "f32"), ("results", "f32")], 1);
-    let _ = writeln!(
-        text,
-        "let count = {}; let first = (group.x + group.y * groups.x) * {}u + lane;\n\
-         for (var i = 0u; i < {EACH}u; i += 1u) {{\n\
-         let at = first + i * {LANES}u;\n\
-         if (at < count) {{ let x = values[at]; {} results[at] = y; }}\n\
-         }}\n}}",
-        size(0),
-        LANES * EACH,
+    let body = format!(
+        "let x = values[at]; {} results[at] = y;",
         formula(activation)
     );
-    text
+    each_value(&[("values", "f32"), ("results", "f32")], 1, &body)
 }
 
 /// The same shape, each value by itself.
 pub(crate) fn activate(x: CubeTensor, activation: Activation) -> CubeTensor {
     let x = full(x);
-    let shape = shape(&x);
-    let count: usize = shape.iter().product();
-    let out = output(&x, &shape, x.dtype);
-    let [columns, rows] = grid(count.div_ceil(LANES * EACH));
+    let out = output(&x, &shape(&x), x.dtype);
     let inputs = vec![into_contiguous(x)];
-    launch(
-        Shader::Activation(activation),
-        [columns, rows, 1],
-        inputs,
-        &out,
-        &[count],
-    );
+    launch_each(Shader::Activation(activation), inputs, &out, &[]);
     out
 }

@@ -20,6 +20,8 @@ pub(crate) struct Attention {
     width: usize,
     is_biased: bool,
     is_half: bool,
+    /// Queries, keys and values are thirds of one tensor, which may be bound only once.
+    is_packed: bool,
 }
 
 impl Attention {
@@ -35,18 +37,25 @@ impl Attention {
         } else {
             "vec4<f32>"
         };
-        let mut buffers = ["queries", "keys", "values"]
-            .map(|name| (name, quad_of))
-            .to_vec();
+        let [queries_of, keys_of, values_of] = if self.is_packed {
+            ["thirds"; 3]
+        } else {
+            ["queries", "keys", "values"]
+        };
+        let mut buffers = vec![(queries_of, quad_of)];
+        if !self.is_packed {
+            buffers.extend([(keys_of, quad_of), (values_of, quad_of)]);
+        }
         if self.is_biased {
             buffers.push(("bias", "f32"));
         }
         buffers.push(("results", quad_of));
         let mut text = head(&buffers, 13);
         let [length, heads, scale, period] = [0, 1, 2, 3].map(size);
-        let [query_at, key_at, value_at] = [4, 7, 10].map(|first| {
-            let [n, head] = [size(first), size(first + 1)];
-            format!("group.z * {n} + group.y * {head}")
+        let [query_at, key_at, value_at] = [0, 1, 2].map(|operand| {
+            let [n, head] = [4, 5].map(|i| size(i + 3 * operand));
+            let third = if self.is_packed { operand * quads } else { 0 };
+            format!("group.z * {n} + group.y * {head} + heads * {third}u")
         });
         let [next_query, next_key, next_value] = [6, 9, 12].map(size);
         let _ = writeln!(
@@ -71,7 +80,7 @@ impl Attention {
             for quad in 0..quads {
                 let _ = writeln!(
                     text,
-                    "let q{i}_{quad} = vec4<f32>(queries[at{i} + {quad}u]) * scale; var sum{i}_{quad} = vec4<f32>(0.0);"
+                    "let q{i}_{quad} = vec4<f32>({queries_of}[at{i} + {quad}u]) * scale; var sum{i}_{quad} = vec4<f32>(0.0);"
                 );
             }
         }
@@ -90,7 +99,10 @@ impl Attention {
         for j in 0..KEYS {
             let _ = writeln!(text, "let k{j} = key_at + key{j} * next_key;");
             for quad in 0..quads {
-                let _ = writeln!(text, "let k{j}_{quad} = vec4<f32>(keys[k{j} + {quad}u]);");
+                let _ = writeln!(
+                    text,
+                    "let k{j}_{quad} = vec4<f32>({keys_of}[k{j} + {quad}u]);"
+                );
                 for i in 0..queries {
                     let _ = writeln!(text, "score{i}_{j} += dot(q{i}_{quad}, k{j}_{quad});");
                 }
@@ -123,7 +135,10 @@ impl Attention {
         }
         for quad in 0..quads {
             for j in 0..KEYS {
-                let _ = writeln!(text, "let v{j}_{quad} = vec4<f32>(values[v{j} + {quad}u]);");
+                let _ = writeln!(
+                    text,
+                    "let v{j}_{quad} = vec4<f32>({values_of}[v{j} + {quad}u]);"
+                );
             }
             for i in 0..queries {
                 let parts: Vec<String> = (0..KEYS)
@@ -175,6 +190,7 @@ pub(crate) fn attention(
         width,
         is_biased: bias.is_some(),
         is_half: is_half(&q),
+        is_packed: false,
     };
     let period = bias.as_ref().map_or(1, |bias| bias.meta.shape()[0]);
     let mut sizes = vec![length, heads, scale.to_bits() as usize, period];
@@ -188,6 +204,29 @@ pub(crate) fn attention(
     inputs.extend(bias);
     let groups = [length.div_ceil(LANES * shader.queries()), heads, n];
     launch(Shader::Attention(shader), groups, inputs, &out, &sizes);
+    permute(out, &[0, 2, 1, 3])
+}
+
+/// The same of thirds `[N, L, 3 · heads · d]`, without bias.
+pub(crate) fn attention_of_thirds(qkv: CubeTensor, heads: usize, scale: f32) -> CubeTensor {
+    let qkv = into_contiguous(qkv);
+    let [n, length, row] = dims(&qkv);
+    let width = row / 3 / heads;
+    let out = output(&qkv, &[n, length, heads, width], qkv.dtype);
+    let shader = Attention {
+        width,
+        is_biased: false,
+        is_half: is_half(&qkv),
+        is_packed: true,
+    };
+    let mut sizes = vec![length, heads, scale.to_bits() as usize, 1];
+    sizes.extend(
+        [length * row, width, row]
+            .map(|stride| stride / 4)
+            .repeat(3),
+    );
+    let groups = [length.div_ceil(LANES * shader.queries()), heads, n];
+    launch(Shader::Attention(shader), groups, vec![qkv], &out, &sizes);
     permute(out, &[0, 2, 1, 3])
 }
 

@@ -8,7 +8,8 @@ use burn_cubecl::tensor::CubeTensor;
 
 use super::block::End;
 use super::{
-    activate, attention, conv, group_norm, layer_norm, linear, patch_map, patches, upsample,
+    activate, attention, attention_of_thirds, class_attention, conv, group_norm, layer_norm,
+    linear, patch_map, patches, pool_classes, spread_classes, unit, upsample,
 };
 use crate::ops::Fused;
 use crate::{Activation, WindowBias};
@@ -23,6 +24,10 @@ impl Fused for CubeBackend {
     ) -> CubeTensor {
         let bias = bias.map(|bias| Self::float_from_data(bias.by_key_data(), &q.device));
         attention(q, k, v, scale, bias)
+    }
+
+    fn fused_attention_of_thirds(qkv: CubeTensor, heads: usize, scale: f32) -> CubeTensor {
+        attention_of_thirds(qkv, heads, scale)
     }
 
     fn fused_layer_norm(
@@ -115,5 +120,32 @@ impl Fused for CubeBackend {
 
     fn fused_activation(x: CubeTensor, activation: Activation) -> CubeTensor {
         activate(x, activation)
+    }
+
+    fn fused_unit(x: CubeTensor) -> CubeTensor {
+        unit(x)
+    }
+
+    fn fused_pool_classes(x: CubeTensor, pairs: usize, grid: usize) -> CubeTensor {
+        pool_classes(x, pairs, grid)
+    }
+
+    fn fused_spread_classes(x: CubeTensor, onto: CubeTensor, grid: usize) -> CubeTensor {
+        spread_classes(x, onto, grid)
+    }
+
+    fn fused_class_attention(
+        q: CubeTensor,
+        k: CubeTensor,
+        v: CubeTensor,
+        guide_q: CubeTensor,
+        guide_k: CubeTensor,
+        pad_k: CubeTensor,
+        pad_v: CubeTensor,
+        pad_count: f32,
+        heads: usize,
+    ) -> CubeTensor {
+        let (guidance, pads) = ([guide_q, guide_k], [pad_k, pad_v]);
+        class_attention([q, k, v], guidance, pads, pad_count, heads)
     }
 }

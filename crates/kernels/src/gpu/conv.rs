@@ -1,5 +1,5 @@
-//! Convolutions of stride 1, computed from the map itself: the product of a matrix of weights with pixels that
-//! are found, not unfolded.
+//! Convolutions, of stride 1 or as wide as their kernel, computed from the map itself: the product of a matrix of
+//! weights with pixels that are found, not unfolded.
 
 use std::fmt::Write;
 
@@ -12,15 +12,18 @@ use super::{
 pub(super) fn text(block: Block) -> String {
     let Block { rows, columns, .. } = block;
     let wide = block.wide();
-    let mut text = block.head("weights", "pixels", 6);
+    let mut text = block.head("weights", "pixels", 8);
     let [input, output, h, w, k] = [0, 1, 2, 3, 4].map(size);
+    let [stride, reach] = [6, 7].map(size);
     let _ = writeln!(
         text,
         "let channels = {input}; let outputs = {output}; let height = {h}; let width = {w}; let side = {k};\n\
-         let area = height * width; let deep = channels / {wide}u; let taps = side * side;\n\
-         let reach = i32(side / 2u); let bottom = i32(height) - 1; let right = i32(width) - 1;\n\
+         let stride = {stride}; let reach = i32({reach}); let across = width / stride;\n\
+         let area = height / stride * across; let plane = height * width;\n\
+         let deep = channels / {wide}u; let taps = side * side;\n\
+         let bottom = i32(height) - 1; let right = i32(width) - 1;\n\
          let first_row = group.y * {}u + thread.y * {rows}u; let first_column = group.x * {}u + lane;\n\
-         let image = group.z * channels * area;",
+         let image = group.z * channels * plane;",
         block.workgroup_rows(),
         block.workgroup_columns()
     );
@@ -34,7 +37,7 @@ pub(super) fn text(block: Block) -> String {
         let _ = writeln!(
             text,
             "let column{j} = min(first_column + {}u, area - 1u);\n\
-             let y{j} = i32(column{j} / width) - reach; let x{j} = i32(column{j} % width) - reach;",
+             let y{j} = i32(column{j} / across * stride) - reach; let x{j} = i32(column{j} % across * stride) - reach;",
             j * LANES
         );
     }
@@ -56,11 +59,11 @@ pub(super) fn text(block: Block) -> String {
     let _ = writeln!(
         text,
         "for (var step = 0u; step < deep; step += 1u) {{\n\
-         let at = step * {wide}u * area; let weight = tap * deep + step;"
+         let at = step * {wide}u * plane; let weight = tap * deep + step;"
     );
     text += &block.step(
         |i| format!("weights[row{i} + weight]"),
-        |part, j| format!("pixels[at + {part}u * area + from{j}] * inside{j}"),
+        |part, j| format!("pixels[at + {part}u * plane + from{j}] * inside{j}"),
     );
     let repeat = size(5);
     let _ = writeln!(
@@ -92,18 +95,37 @@ pub(crate) fn conv(
     x: CubeTensor,
     weight: CubeTensor,
     bias: Option<CubeTensor>,
+    end: (End, Option<CubeTensor>),
+) -> CubeTensor {
+    let reach = weight.meta.shape()[2] / 2;
+    strided(x, weight, bias, end, [1, reach])
+}
+
+/// A convolution whose stride is its kernel, `[N, C, k · h, k · w]` to `[N, O, h, w]`.
+pub(crate) fn patch_map(x: CubeTensor, weight: CubeTensor, bias: CubeTensor) -> CubeTensor {
+    let stride = weight.meta.shape()[2];
+    strided(x, weight, Some(bias), (End::Plain, None), [stride, 0])
+}
+
+/// The result at every `stride`-th pixel of every `stride`-th line, whose kernel begins `reach` pixels before it.
+fn strided(
+    x: CubeTensor,
+    weight: CubeTensor,
+    bias: Option<CubeTensor>,
     (end, onto): (End, Option<CubeTensor>),
+    [stride, reach]: [usize; 2],
 ) -> CubeTensor {
     let ([n, c, h, w], [o, _, k, _]) = (dims(&x), dims(&weight));
     let [x, weight] = [x, weight].map(full);
     let (bias, onto) = (bias.map(full), onto.map(full));
-    let block = Block::new([o, h * w, c], false, bias.as_ref(), end);
-    let out = output(&x, &[n, o, h, w], block.dtype());
+    let [down, across] = [h, w].map(|side| side / stride);
+    let block = Block::new([o, down * across, c], false, bias.as_ref(), end);
+    let out = output(&x, &[n, o, down, across], block.dtype());
     let repeat = onto
         .as_ref()
         .map_or(1, |onto| n / onto.meta.shape()[0].max(1));
     let groups = [
-        (h * w).div_ceil(block.workgroup_columns()),
+        (down * across).div_ceil(block.workgroup_columns()),
         o.div_ceil(block.workgroup_rows()),
         n,
     ];
@@ -114,7 +136,7 @@ pub(crate) fn conv(
         .chain(bias.map(into_contiguous))
         .chain(onto.map(into_contiguous))
         .collect();
-    let sizes = [c, o, h, w, k, repeat];
+    let sizes = [c, o, h, w, k, repeat, stride, reach];
     launch(Shader::Conv(block), groups, inputs, &out, &sizes);
     out
 }

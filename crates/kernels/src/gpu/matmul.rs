@@ -2,9 +2,7 @@
 
 use std::fmt::Write;
 
-use burn::backend::ops::FloatTensorOps;
 use burn::tensor::DType;
-use burn_cubecl::CubeBackend;
 
 use super::block::{Block, End, places};
 use super::{
@@ -12,11 +10,24 @@ use super::{
     permute, shape, size, view,
 };
 
+/// Where a product's results go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum To {
+    /// To a matrix, row-major.
+    Matrix,
+    /// Each row to a tile of `k × k` pixels of each channel of a map; the channel has one value of the bias.
+    Tiles,
+}
+
 /// The text of a product.
-pub(super) fn text(block: Block) -> String {
+pub(super) fn text(block: Block, to: To) -> String {
     let Block { rows, columns, .. } = block;
     let (wide, pair) = (block.wide(), block.own_read());
-    let mut text = block.head("left", "right", 3);
+    let sizes = match to {
+        To::Matrix => 3,
+        To::Tiles => 7,
+    };
+    let mut text = block.head("left", "right", sizes);
     let [m, k, n] = [0, 1, 2].map(size);
     let _ = writeln!(
         text,
@@ -50,12 +61,30 @@ pub(super) fn text(block: Block) -> String {
         |part, j| format!("right[at + {part}u * next + column{j} / {pair}u]"),
     );
     text += "}\n";
+    if to == To::Tiles {
+        let [high, across, side, channels] = [3, 4, 5, 6].map(size);
+        let _ = writeln!(
+            text,
+            "let high = {high}; let across = {across}; let side = {side}; let channels = {channels};\n\
+             let line = across * side; let tile = side * side;"
+        );
+    }
     for (i, j) in places(rows, columns) {
-        let to = format!("(first_row + {i}u) * width + column{j}");
+        let row = format!("(first_row + {i}u)");
+        let (bias_at, at) = match to {
+            To::Matrix => (format!("column{j}"), format!("{row} * width + column{j}")),
+            To::Tiles => (
+                format!("column{j} / tile"),
+                format!(
+                    "(({row} / across / high * channels + column{j} / tile) * high + {row} / across % high) * side * line \
+                     + column{j} / side % side * line + {row} % across * side + column{j} % side"
+                ),
+            ),
+        };
         let _ = writeln!(
             text,
             "if (first_row + {i}u < height && wanted{j} < width) {{ {} }}",
-            block.write(i, j, &format!("column{j}"), &to, &to)
+            block.write(i, j, &bias_at, &at, &at)
         );
     }
     text + "}\n"
@@ -82,7 +111,8 @@ fn matmul(
     let [y, z] = grid(m.div_ceil(block.workgroup_rows()));
     let x = n.div_ceil(block.workgroup_columns());
     let inputs = [left, right].into_iter().chain(bias).chain(onto).collect();
-    launch(Shader::Matmul(block), [x, y, z], inputs, &out, &[m, k, n]);
+    let shader = Shader::Matmul(block, To::Matrix);
+    launch(shader, [x, y, z], inputs, &out, &[m, k, n]);
     out
 }
 
@@ -119,13 +149,6 @@ pub(crate) fn patches(x: CubeTensor, weight: CubeTensor, bias: Option<CubeTensor
     linear(cells, weight, bias, (End::Plain, None))
 }
 
-/// The same as a map, `[N, O, h, w]`.
-pub(crate) fn patch_map(x: CubeTensor, weight: CubeTensor, bias: CubeTensor) -> CubeTensor {
-    let ([n, _, h, w], [o, _, k, _]) = (dims(&x), dims(&weight));
-    let tokens = permute(patches(x, weight, Some(bias)), &[0, 2, 1]);
-    view(tokens, &[n, o, h / k, w / k])
-}
-
 /// A transposed convolution whose stride is its kernel, from tokens `[N, height · width, C]`.
 pub(crate) fn upsample(
     x: CubeTensor,
@@ -135,15 +158,14 @@ pub(crate) fn upsample(
 ) -> CubeTensor {
     let ([n, cells, c], [_, o, k, _]) = (dims(&x), dims(&weight));
     let width = cells / height;
-    // Each value of the bias for all pixels of its tile.
-    let bias = CubeBackend::float_expand(view(bias, &[o, 1]), [o, k * k].into());
-    let left = view(into_contiguous(x), &[n * cells, c]);
-    let right = view(into_contiguous(weight), &[c, o * k * k]);
-    let bias = Some(view(into_contiguous(bias), &[o * k * k]));
-    let tiles = matmul(left, right, bias, (End::Plain, None));
-    let tiles = permute(
-        view(tiles, &[n, height, width, o, k, k]),
-        &[0, 3, 1, 4, 2, 5],
-    );
-    view(into_contiguous(tiles), &[n, o, k * height, k * width])
+    let [x, weight, bias] = [x, weight, bias].map(|operand| into_contiguous(full(operand)));
+    let (rows, columns) = (n * cells, o * k * k);
+    let block = Block::new([rows, columns, c], false, Some(&bias), End::Plain);
+    let out = output(&x, &[n, o, k * height, k * width], block.dtype());
+    let [y, z] = grid(rows.div_ceil(block.workgroup_rows()));
+    let groups = [columns.div_ceil(block.workgroup_columns()), y, z];
+    let sizes = [rows, c, columns, height, width, k, o];
+    let shader = Shader::Matmul(block, To::Tiles);
+    launch(shader, groups, vec![x, weight, bias], &out, &sizes);
+    out
 }

@@ -16,6 +16,7 @@ mod activation;
 mod attention;
 mod backend;
 mod block;
+mod classes;
 mod conv;
 mod matmul;
 mod norm;
@@ -23,10 +24,11 @@ mod norm;
 pub(crate) use attention::fits;
 
 use activation::activate;
-use attention::attention;
-use conv::conv;
-use matmul::{linear, patch_map, patches, upsample};
-use norm::{group_norm, layer_norm};
+use attention::{attention, attention_of_thirds};
+use classes::{class_attention, pool_classes, spread_classes};
+use conv::{conv, patch_map};
+use matmul::{linear, patches, upsample};
+use norm::{group_norm, layer_norm, unit};
 
 use std::fmt::Write;
 
@@ -48,21 +50,23 @@ const WORKGROUPS_MAX: usize = 65_535;
 /// A kernel: what its text depends on. Each is compiled once a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Shader {
-    Matmul(block::Block),
+    Matmul(block::Block, matmul::To),
     Conv(block::Block),
     Attention(attention::Attention),
     Norm(norm::Norm),
     Activation(Activation),
+    Classes(classes::Classes),
 }
 
 impl KernelSource for Shader {
     fn source(&self) -> SourceTemplate {
         SourceTemplate::new(match self {
-            Self::Matmul(block) => matmul::text(*block),
+            Self::Matmul(block, to) => matmul::text(*block, *to),
             Self::Conv(block) => conv::text(*block),
             Self::Attention(shader) => shader.text(),
             Self::Norm(shader) => shader.text(),
             Self::Activation(activation) => activation::text(*activation),
+            Self::Classes(shader) => shader.text(),
         })
     }
 
@@ -83,8 +87,8 @@ impl Shader {
     /// Threads of a workgroup: a row, or a few.
     fn cube_dim(self) -> CubeDim {
         let rows = match self {
-            Self::Matmul(block) | Self::Conv(block) => block.teams,
-            Self::Attention(_) | Self::Norm(_) | Self::Activation(_) => 1,
+            Self::Matmul(block, _) | Self::Conv(block) => block.teams,
+            _ => 1,
         };
         CubeDim::new_2d(LANES as u32, rows as u32)
     }
@@ -156,6 +160,32 @@ fn launch(
         CubeCount::Static(x, y, z),
         arguments,
     );
+}
+
+/// Values a thread of [`each_value`], [`LANES`] apart.
+const EACH: usize = 4;
+
+/// A kernel whose results are made one by one: `body` makes `results[at]`. The first of its sizes is their number.
+fn each_value(buffers: &[(&str, &str)], sizes: usize, body: &str) -> String {
+    let mut text = head(buffers, sizes);
+    let _ = writeln!(
+        text,
+        "let count = {}; let first = (group.x + group.y * groups.x) * {}u + lane;\n\
+         for (var i = 0u; i < {EACH}u; i += 1u) {{\n\
+         let at = first + i * {LANES}u;\n\
+         if (at < count) {{\n{body}\n}}\n}}\n}}",
+        size(0),
+        LANES * EACH,
+    );
+    text
+}
+
+/// Runs a kernel of [`each_value`]; `sizes` are those after the first.
+fn launch_each(shader: Shader, inputs: Vec<CubeTensor>, out: &CubeTensor, sizes: &[usize]) {
+    let count: usize = shape(out).iter().product();
+    let [columns, rows] = grid(count.div_ceil(LANES * EACH));
+    let sizes: Vec<usize> = [count].iter().chain(sizes).copied().collect();
+    launch(shader, [columns, rows, 1], inputs, out, &sizes);
 }
 
 /// Workgroups for `count` pieces of work as a grid whose rows are not too long.

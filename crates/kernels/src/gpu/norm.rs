@@ -16,6 +16,8 @@ use crate::Activation;
 pub(crate) enum Norm {
     /// A row; each value has its own gain. Results are in half precision where gains are.
     Layer { is_half: bool },
+    /// A row, brought to unit length.
+    Unit,
     /// The channels of a group; each channel has its own gain. Then the activation.
     Group(Option<Activation>),
     /// The sums of pieces of a group, for groups so long that the few threads of one workgroup would be all that a
@@ -68,7 +70,7 @@ impl Norm {
     /// Threads of a run. A row is short, and a workgroup takes many: what a barrier costs, it costs a workgroup.
     fn threads(self) -> usize {
         match self {
-            Self::Layer { .. } => 4,
+            Self::Layer { .. } | Self::Unit => 4,
             Self::Group(_) | Self::Sums | Self::Scaled(_) => LANES,
         }
     }
@@ -77,6 +79,25 @@ impl Norm {
         const CHANNEL: &str = "(first + i) / area % channels";
         match self {
             Self::Layer { is_half } => self.whole("i", None, if is_half { "f16" } else { "f32" }),
+            Self::Unit => {
+                let mut text = team_head(&parts(), &[("values", "f32"), ("results", "f32")], 2, 1);
+                text += &self.run();
+                let threads = self.threads();
+                text + &format!(
+                    "var squares = 0.0;\n\
+                     for (var i = start; i < length; i += {threads}u) {{\n\
+                     let x = values[first + i]; squares += x * x;\n\
+                     }}\n\
+                     parts[lane] = vec2<f32>(squares, 0.0);\n\
+                     workgroupBarrier();\n\
+                     squares = 0.0;\n\
+                     for (var i = 0u; i < {threads}u; i += 1u) {{ squares += parts[lane - start + i].x; }}\n\
+                     let scale = inverseSqrt(max(squares, 1e-24));\n\
+                     if (is_wanted) {{\n\
+                     for (var i = start; i < length; i += {threads}u) {{ results[first + i] = values[first + i] * scale; }}\n\
+                     }}\n}}"
+                )
+            }
             Self::Group(activation) => self.whole(CHANNEL, activation, "f32"),
             Self::Sums => {
                 let buffers = [("values", "f32"), ("results", "vec2<f32>")];
@@ -118,6 +139,19 @@ impl Norm {
         }
     }
 
+    /// Which run a thread takes part in, and from where.
+    fn run(self) -> String {
+        let threads = self.threads();
+        let [runs, length] = [0, 1].map(size);
+        format!(
+            "let length = {length}; let runs = {runs};\n\
+             let wanted = (group.x + group.y * groups.x) * {}u + lane / {threads}u;\n\
+             let is_wanted = wanted < runs;\n\
+             let run = min(wanted, runs - 1u); let first = run * length; let start = lane % {threads}u;\n",
+            LANES / threads
+        )
+    }
+
     /// A run in one go, by the threads of a part of a workgroup.
     fn whole(self, channel: &str, activation: Option<Activation>, number: &str) -> String {
         let buffers = [
@@ -127,16 +161,10 @@ impl Norm {
             ("results", number),
         ];
         let mut text = team_head(&parts(), &buffers, 5, 1);
+        text += &self.run();
         let threads = self.threads();
-        let [runs, length, area, channels, eps] = [0, 1, 2, 3, 4].map(size);
-        let _ = writeln!(
-            text,
-            "let length = {length}; let area = {area}; let channels = {channels}; let runs = {runs};\n\
-             let wanted = (group.x + group.y * groups.x) * {}u + lane / {threads}u;\n\
-             let is_wanted = wanted < runs;\n\
-             let run = min(wanted, runs - 1u); let first = run * length; let start = lane % {threads}u;",
-            LANES / threads
-        );
+        let [area, channels, eps] = [2, 3, 4].map(size);
+        let _ = writeln!(text, "let area = {area}; let channels = {channels};");
         text += &sums("start", "length", threads);
         let _ = writeln!(
             text,
@@ -257,4 +285,17 @@ pub(crate) fn group_norm(
         return long_norm([x, gain, shift], sizes, eps, activation);
     }
     norm(Norm::Group(activation), [x, gain, shift], sizes, eps)
+}
+
+/// Rows of the last axis at unit length, see [`crate::unit`].
+pub(crate) fn unit(x: CubeTensor) -> CubeTensor {
+    let x = into_contiguous(full(x));
+    let shape = shape(&x);
+    let length = shape.last().copied().unwrap_or(1);
+    let runs = shape.iter().product::<usize>() / length.max(1);
+    let out = output(&x, &shape, x.dtype);
+    let [columns, rows] = grid(runs.div_ceil(LANES / Norm::Unit.threads()));
+    let shader = Shader::Norm(Norm::Unit);
+    launch(shader, [columns, rows, 1], vec![x], &out, &[runs, length]);
+    out
 }
