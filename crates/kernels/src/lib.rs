@@ -216,18 +216,17 @@ pub fn attention(
 /// a graphics card would have to copy each first, for it binds no buffer twice.
 #[must_use]
 pub fn attention_of_thirds(qkv: &Tensor<3>, heads: usize) -> Option<Tensor<4>> {
-    #[cfg(feature = "gpu")]
-    if is_graphics_card(&qkv.device()) {
-        let width = qkv.dims()[2] / 3 / heads;
-        let scale = (width as f32).powf(-0.5);
-        return gpu::fits(width).then(|| {
-            let thirds = qkv.clone().into_dispatch();
-            let out = <Dispatch as Fused>::fused_attention_of_thirds(thirds, heads, scale);
-            Tensor::from_dispatch(out)
-        });
+    if !is_graphics_card(&qkv.device()) {
+        return None;
     }
-    let _ = (qkv, heads);
-    None
+    let width = qkv.dims()[2] / 3 / heads;
+    #[cfg(feature = "gpu")]
+    if !gpu::fits(width) {
+        return None;
+    }
+    let (thirds, scale) = (qkv.clone().into_dispatch(), (width as f32).powf(-0.5));
+    let out = <Dispatch as Fused>::fused_attention_of_thirds(thirds, heads, scale);
+    Some(Tensor::from_dispatch(out))
 }
 
 /// The weight of a linear layer, or of a convolution with an odd kernel, as its device reads it best; the same

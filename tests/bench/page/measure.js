@@ -20,6 +20,17 @@ const timed = async (work) => {
   return [performance.now() - started, value];
 };
 
+// Launches so far, of either engine on the GPU: where kernels are short, their number is what a run costs.
+let launches = 0;
+const encoder = globalThis.GPUComputePassEncoder?.prototype;
+if (encoder) {
+  const dispatch = encoder.dispatchWorkgroups;
+  encoder.dispatchWorkgroups = function (...groups) {
+    launches += 1;
+    return dispatch.apply(this, groups);
+  };
+}
+
 // Turns that each engine takes. Its threads look for work a while longer after a run, on the cores that the other's are
 // about to need, so the first run of a turn is not counted.
 const TURNS = 3;
@@ -55,14 +66,16 @@ const measure = async ({ graph, side, classes, embed, gpu, threads, warmUps, run
     ours: () => ours.run(),
     ort: async () => (await session.run(feed)).out.data,
   };
-  const report = { graph, gpu, threads, device: ours.device(), cold: {}, ours: [], ort: [] };
+  const report = { graph, gpu, threads, device: ours.device(), cold: {}, launches: {}, ours: [], ort: [] };
   const values = {};
   for (const [name, run] of Object.entries(engines)) [report.cold[name], values[name]] = await timed(run);
   report.difference = difference(values.ours, values.ort);
   for (let i = 0; i < warmUps; i += 1) for (const run of Object.values(engines)) await timed(run);
   for (let turn = 0; turn < TURNS; turn += 1) {
     for (const [name, run] of Object.entries(engines)) {
+      const before = launches;
       await timed(run);
+      report.launches[name] = launches - before;
       for (let i = 0; i < runs / TURNS; i += 1) report[name].push((await timed(run))[0]);
     }
   }
