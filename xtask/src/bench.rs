@@ -9,10 +9,10 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
+use xtask::HEAVY;
 use xtask::browser::{Adapter, Browser};
 use xtask::paths;
 
-use crate::checks::HEAVY;
 use crate::run::{Toolchain, cargo, run};
 use crate::setup::{self, WebTools};
 use crate::web;

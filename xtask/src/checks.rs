@@ -9,14 +9,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use xtask::browser::{Adapter, Browser, Found};
 use xtask::paths;
+use xtask::{BROWSER_TESTS, HEAVY};
 
 use crate::run::{Counts, Toolchain, cargo, output, run, run_tests};
 use crate::setup::{self, WebTools};
 use crate::web::{self, wasm_command, wasm_packages};
 
-const BROWSER_TESTS: &str = "mmovseg-browser-tests";
-
-/// Native packages without Burn that are kept out of [`heavy`], because their dependencies would
+/// Native packages without Burn that are kept out of [`HEAVY`], because their dependencies would
 /// switch on features that make cargo build Burn a second time.
 const LIGHT: &[&str] = &[
     "-p",
@@ -24,22 +23,6 @@ const LIGHT: &[&str] = &[
     "-p",
     "mmovseg-protocol",
     "-p",
-    "xtask",
-];
-
-/// The selection for everything else native. Each native build uses this very selection, since
-/// cargo unites features over what is selected.
-pub const HEAVY: &[&str] = &[
-    "--workspace",
-    "--exclude",
-    "mmovseg-page",
-    "--exclude",
-    "mmovseg-worker",
-    "--exclude",
-    "mmovseg-threads",
-    "--exclude",
-    BROWSER_TESTS,
-    "--exclude",
     "xtask",
 ];
 

@@ -8,6 +8,7 @@ use anyhow::{Result, bail};
 use mmovseg_browser_tests::{Page, dist, test_id, with_page};
 use mmovseg_raster::{default_palette, read_label_png};
 use serde_json::json;
+use xtask::HEAVY;
 use xtask::paths::{self, copy_tree};
 
 use crate::common::*;
@@ -19,12 +20,13 @@ const BLOCK_PX: usize = 16;
 fn native_labels(model: &Path, files: &[PathBuf; 2], folder: &Path) -> Result<Vec<u8>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built = Command::new(cargo)
-        .args(["build", "--release", "--quiet", "-p", "mmovseg-cli"])
+        .args(["build", "--release", "--quiet"])
+        .args(HEAVY)
         .current_dir(paths::project())
         .env("CARGO_TARGET_DIR", paths::target())
         .status()?;
     if !built.success() {
-        bail!("mmovseg-cli does not build");
+        bail!("the command line does not build");
     }
     let program = paths::target()
         .join("release")
