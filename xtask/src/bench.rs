@@ -9,9 +9,9 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
-use xtask::HEAVY;
 use xtask::browser::{Adapter, Browser};
 use xtask::paths;
+use xtask::{BROWSER_TESTS, HEAVY};
 
 use crate::run::{Toolchain, cargo, run};
 use crate::setup::{self, WebTools};
@@ -240,7 +240,7 @@ impl Options {
                 "--release",
                 "--quiet",
                 "-p",
-                "mmovseg-browser-tests",
+                BROWSER_TESTS,
                 "--bin",
                 "bench",
                 "--",

@@ -433,16 +433,14 @@ fn npm_install(npm: &Path, package: &str) -> Result<()> {
 /// When either is missing and not installed.
 pub fn browser(wanted: Browser) -> Result<Found> {
     match wanted {
-        Browser::Chromium => {
-            if wanted.find().is_err() {
-                say("installing Chromium and ChromeDriver");
-                apt_install(&["chromium", "chromium-driver"]).context(
-                    "the browser tests need Chromium (or Chrome) and a ChromeDriver of the same version; \
-                     install both, or set CHROME and CHROMEDRIVER to their paths",
-                )?;
-            }
+        Browser::Chromium => wanted.find().or_else(|_| {
+            say("installing Chromium and ChromeDriver");
+            apt_install(&["chromium", "chromium-driver"]).context(
+                "the browser tests need Chromium (or Chrome) and a ChromeDriver of the same version; \
+                 install both, or set CHROME and CHROMEDRIVER to their paths",
+            )?;
             wanted.find()
-        }
+        }),
         Browser::Firefox => wanted
             .find()
             .context("install Firefox and geckodriver (`cargo install geckodriver`)"),
