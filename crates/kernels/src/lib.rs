@@ -119,38 +119,6 @@ impl WindowBias {
     }
 }
 
-/// Another order of the `L` cells of each sequence: place `i` takes the cell `cells[i]`.
-#[derive(Clone, Debug)]
-pub struct CellOrder {
-    cells: Arc<[usize]>,
-}
-
-impl CellOrder {
-    /// # Panics
-    /// When a cell is taken twice or is none of the sequence's: a fault of the caller.
-    #[must_use]
-    pub fn new(cells: Vec<usize>) -> Self {
-        let mut sorted = cells.clone();
-        sorted.sort_unstable();
-        assert!(sorted.into_iter().eq(0..cells.len()), "each cell once");
-        Self {
-            cells: cells.into(),
-        }
-    }
-
-    /// The order that undoes this one.
-    #[must_use]
-    pub fn inverse(&self) -> Self {
-        let mut cells = vec![0; self.cells.len()];
-        for (place, &cell) in self.cells.iter().enumerate() {
-            cells[cell] = place;
-        }
-        Self {
-            cells: cells.into(),
-        }
-    }
-}
-
 /// Whether this is the CPU.
 fn is_cpu(device: &Device) -> bool {
     match device.as_dispatch() {
@@ -377,17 +345,35 @@ pub fn patches(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>) -> Tens
     })
 }
 
-/// The same as a map, `[N, O, h, w]`.
+/// The same as a map, `[N, O, h, w]`, and its activation.
 #[must_use]
-pub fn patch_map(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>) -> Tensor<4> {
-    if !has_kernels(&x.device()) {
-        return plain::patch_map(x, weight, bias);
+pub fn patch_map(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Tensor<1>,
+    activation: Option<Activation>,
+) -> Tensor<4> {
+    let device = x.device();
+    let fused = |x: Tensor<4>, activation| {
+        Tensor::from_dispatch(<Dispatch as Fused>::fused_patch_map(
+            x.into_dispatch(),
+            weight.clone().into_dispatch(),
+            bias.clone().into_dispatch(),
+            activation,
+        ))
+    };
+    if goes_on(&device) {
+        return fused(x, activation);
     }
-    Tensor::from_dispatch(<Dispatch as Fused>::fused_patch_map(
-        x.into_dispatch(),
-        weight.into_dispatch(),
-        bias.into_dispatch(),
-    ))
+    let map = if has_kernels(&device) {
+        fused(x, None)
+    } else {
+        plain::patch_map(x, weight.clone(), bias.clone())
+    };
+    match activation {
+        Some(activation) => activate(map, activation),
+        None => map,
+    }
 }
 
 /// A transposed convolution whose stride is its kernel, weight `[C, O, k, k]`, over row-major tokens
@@ -480,17 +466,32 @@ pub fn class_attention(
     ))
 }
 
-/// `[M, L, C]` with the cells of each of the `M` in another order; `None` where no kernel does it.
+/// A map `[M, g², C]`, cyclically moved by `-shift` rows and columns, in its four windows: `[4 M, g² / 4, C]`; windows and the cells
+/// in them row-major (spec §10.1). `g` is even, `shift` less than `g`.
 #[must_use]
-pub fn reorder(x: &Tensor<3>, order: &CellOrder) -> Option<Tensor<3>> {
-    if !is_shared_by_cores(&x.device()) {
-        return None;
+pub fn cut_windows(x: Tensor<3>, grid: usize, shift: usize) -> Tensor<3> {
+    if !goes_on(&x.device()) {
+        return plain::cut_windows(x, grid, shift);
     }
-    let x = x.clone().into_dispatch();
-    Some(Tensor::from_dispatch(<Dispatch as Fused>::fused_reorder(
-        x,
-        order.clone(),
-    )))
+    Tensor::from_dispatch(<Dispatch as Fused>::fused_cut_windows(
+        x.into_dispatch(),
+        grid,
+        shift,
+    ))
+}
+
+/// `onto [M, g², C]` plus what [`cut_windows`] made of a map `[M, g², C]`, brought back to its place.
+#[must_use]
+pub fn join_windows(x: Tensor<3>, onto: Tensor<3>, grid: usize, shift: usize) -> Tensor<3> {
+    if !goes_on(&x.device()) {
+        return plain::join_windows(x, onto, grid, shift);
+    }
+    Tensor::from_dispatch(<Dispatch as Fused>::fused_join_windows(
+        x.into_dispatch(),
+        onto.into_dispatch(),
+        grid,
+        shift,
+    ))
 }
 
 /// What a value goes through by itself.
@@ -609,6 +610,28 @@ pub fn conv_normed(x: Tensor<4>, weight: Tensor<4>, norm: Norm) -> Tensor<4> {
     ))
 }
 
+/// `onto` plus [`conv_normed`]. In one go on a graphics card, but for the convolution.
+#[must_use]
+pub fn conv_normed_onto(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    norm: Norm,
+    onto: Tensor<4>,
+) -> Tensor<4> {
+    if !is_graphics_card(&x.device()) {
+        return plus(conv_normed(x, weight, norm), onto);
+    }
+    Tensor::from_dispatch(<Dispatch as Fused>::fused_group_norm_onto(
+        conv(x, weight, None).into_dispatch(),
+        norm.gamma.into_dispatch(),
+        norm.beta.into_dispatch(),
+        norm.groups,
+        norm.eps as f32,
+        norm.activation,
+        onto.into_dispatch(),
+    ))
+}
+
 /// The norm of [`conv_onto`], with a kernel of three, of what [`upsample`] makes of tokens `[N, h·w, C]` with a weight
 /// `[C, U, 2, 2]` and a bias. On the CPU, where nothing is trained, the upsampled map is never there if that takes fewer
 /// products.
@@ -674,6 +697,23 @@ pub fn linear_onto<const D: usize>(
         x.into_dispatch(),
         weight.into_dispatch(),
         bias.into_dispatch(),
+        onto.into_dispatch(),
+    ))
+}
+
+/// `onto [M, L, O]` plus `x Wᵀ` over the last axis of `x [N, L, C]`; weight `[O, C]`. Each of the `M` is for as many of the `N` one
+/// after the other. In one go on a graphics card.
+#[must_use]
+pub fn linear_over(x: Tensor<3>, weight: Tensor<2>, onto: Tensor<3>) -> Tensor<3> {
+    let ([n, length, _], [m, _, output]) = (x.dims(), onto.dims());
+    if !is_graphics_card(&x.device()) {
+        let own = linear(x, weight, None).reshape([m, n / m, length * output]);
+        let sum = plus(own, onto.reshape([m, 1, length * output]));
+        return sum.reshape([n, length, output]);
+    }
+    Tensor::from_dispatch(<Dispatch as Fused>::fused_linear_over(
+        x.into_dispatch(),
+        weight.into_dispatch(),
         onto.into_dispatch(),
     ))
 }

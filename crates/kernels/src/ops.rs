@@ -8,7 +8,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Flex, backend_extension};
 
 use crate::cpu::{self, Cells, Norm};
-use crate::{Activation, CellOrder, WindowBias};
+use crate::{Activation, WindowBias};
 
 /// What a device without the operation says: a graphics card under automatic differentiation, which the public
 /// functions send to the twins.
@@ -56,6 +56,18 @@ pub(crate) trait Fused: Backend {
         _groups: usize,
         _eps: f32,
         _activation: Option<Activation>,
+    ) -> FloatTensor<Self> {
+        untrained()
+    }
+    /// The same, its activation added to `onto`.
+    fn fused_group_norm_onto(
+        _x: FloatTensor<Self>,
+        _gamma: FloatTensor<Self>,
+        _beta: FloatTensor<Self>,
+        _groups: usize,
+        _eps: f32,
+        _activation: Activation,
+        _onto: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
         untrained()
     }
@@ -112,11 +124,12 @@ pub(crate) trait Fused: Backend {
     ) -> FloatTensor<Self> {
         untrained()
     }
-    /// Stride `k`, to `[N, O, height, width]`, with bias.
+    /// Stride `k`, to `[N, O, height, width]`, with bias, then the activation.
     fn fused_patch_map(
         _x: FloatTensor<Self>,
         _weight: FloatTensor<Self>,
         _bias: FloatTensor<Self>,
+        _activation: Option<Activation>,
     ) -> FloatTensor<Self> {
         untrained()
     }
@@ -179,6 +192,14 @@ pub(crate) trait Fused: Backend {
     ) -> FloatTensor<Self> {
         untrained()
     }
+    /// `onto [M, L, O]` plus `x Wᵀ` over the last axis of `x [N, L, C]`; each of the `M` for as many of the `N` one after the other.
+    fn fused_linear_over(
+        _x: FloatTensor<Self>,
+        _weight: FloatTensor<Self>,
+        _onto: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        untrained()
+    }
     /// [`Fused::fused_linear_onto`] of [`Fused::fused_linear_activated`].
     fn fused_mlp_onto(
         _x: FloatTensor<Self>,
@@ -233,8 +254,17 @@ pub(crate) trait Fused: Backend {
     ) -> FloatTensor<Self> {
         untrained()
     }
-    /// `[M, L, C]` with its cells in another order.
-    fn fused_reorder(_x: FloatTensor<Self>, _order: CellOrder) -> FloatTensor<Self> {
+    /// `[M, g², C]` to `[4 M, g² / 4, C]`.
+    fn fused_cut_windows(_x: FloatTensor<Self>, _grid: usize, _shift: usize) -> FloatTensor<Self> {
+        untrained()
+    }
+    /// `[4 M, g² / 4, C]` onto `[M, g², C]`.
+    fn fused_join_windows(
+        _x: FloatTensor<Self>,
+        _onto: FloatTensor<Self>,
+        _grid: usize,
+        _shift: usize,
+    ) -> FloatTensor<Self> {
         untrained()
     }
 }
@@ -325,8 +355,17 @@ impl Fused for Flex {
         cpu::patches(&x, &weight, Some(&bias), Cells::Tokens)
     }
 
-    fn fused_patch_map(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
-        cpu::patches(&x, &weight, Some(&bias), Cells::Map)
+    fn fused_patch_map(
+        x: FlexTensor,
+        weight: FlexTensor,
+        bias: FlexTensor,
+        activation: Option<Activation>,
+    ) -> FlexTensor {
+        let map = cpu::patches(&x, &weight, Some(&bias), Cells::Map);
+        match activation {
+            Some(activation) => cpu::activate(map, activation),
+            None => map,
+        }
     }
 
     fn fused_upsample(
@@ -411,8 +450,17 @@ impl Fused for Flex {
         cpu::class_attention([&q, &k, &v], guidance, pads, pad_count, heads)
     }
 
-    fn fused_reorder(x: FlexTensor, order: CellOrder) -> FlexTensor {
-        cpu::reorder(&x, &order)
+    fn fused_cut_windows(x: FlexTensor, grid: usize, shift: usize) -> FlexTensor {
+        cpu::cut_windows(&x, grid, shift)
+    }
+
+    fn fused_join_windows(
+        x: FlexTensor,
+        onto: FlexTensor,
+        grid: usize,
+        shift: usize,
+    ) -> FlexTensor {
+        cpu::join_windows(&x, onto, grid, shift)
     }
 }
 
@@ -653,9 +701,14 @@ mod gradients {
             x: FloatTensor<Self>,
             weight: FloatTensor<Self>,
             bias: FloatTensor<Self>,
+            activation: Option<Activation>,
         ) -> FloatTensor<Self> {
             let nodes = [x.node(), weight.node(), bias.node()];
             let (x, weight) = (x.into_primitive(), weight.into_primitive());
+            assert!(
+                activation.is_none(),
+                "activations are recorded on their own"
+            );
             let out = cpu::patches(&x, &weight, Some(&bias.into_primitive()), Cells::Map);
             record!(PatchMap, nodes, (x, weight), out)
         }

@@ -149,6 +149,48 @@ pub fn pool_classes(x: Tensor<3>, pairs: usize, grid: usize) -> Tensor<3> {
         .reshape([pairs * half * half, classes, width])
 }
 
+/// See [`crate::cut_windows`].
+#[must_use]
+pub fn cut_windows(x: Tensor<3>, grid: usize, shift: usize) -> Tensor<3> {
+    let ([maps, cells, width], side) = (x.dims(), grid / 2);
+    roll(x.reshape([maps, grid, grid, width]), shift)
+        .reshape([maps, 2, side, 2, side, width])
+        .permute([0, 1, 3, 2, 4, 5])
+        .reshape([4 * maps, cells / 4, width])
+}
+
+/// See [`crate::join_windows`].
+#[must_use]
+pub fn join_windows(x: Tensor<3>, onto: Tensor<3>, grid: usize, shift: usize) -> Tensor<3> {
+    let ([maps, cells, width], side) = (onto.dims(), grid / 2);
+    let map = x
+        .reshape([maps, 2, 2, side, side, width])
+        .permute([0, 1, 3, 2, 4, 5])
+        .reshape([maps, grid, grid, width]);
+    let back = (grid - shift) % grid;
+    roll(map, back).reshape([maps, cells, width]) + onto
+}
+
+/// Moves `[M, g, g, C]` by `-by` rows and columns, cyclically.
+fn roll(map: Tensor<4>, by: usize) -> Tensor<4> {
+    if by == 0 {
+        return map;
+    }
+    let [_, h, w, _] = map.dims();
+    let (below, above) = (map.clone().narrow(1, by, h - by), map.narrow(1, 0, by));
+    let rows = Tensor::cat(vec![below, above], 1);
+    let (right, left) = (rows.clone().narrow(2, by, w - by), rows.narrow(2, 0, by));
+    Tensor::cat(vec![right, left], 2)
+}
+
+/// See [`crate::linear_over`].
+#[must_use]
+pub fn linear_over(x: Tensor<3>, weight: Tensor<2>, onto: Tensor<3>) -> Tensor<3> {
+    let ([n, length, _], [m, _, output]) = (x.dims(), onto.dims());
+    let own = linear(x, weight, None).reshape([n, length, output, 1]);
+    self::onto(own, onto.reshape([m, length, output, 1])).reshape([n, length, output])
+}
+
 /// Weights of `output` places along an axis on `input` places, their ends aligned: for each the first of two neighbours, and
 /// the second's weight.
 pub(crate) fn corners(input: usize, output: usize) -> impl Iterator<Item = (usize, f32)> {

@@ -165,10 +165,16 @@ proptest! {
             })
         };
         compare(&tokens(kernels::patches), &tokens(plain::patches), 2e-3);
-        let map = |f: fn(Tensor<4>, Tensor<4>, Tensor<1>) -> Tensor<4>| {
-            run(&operands, |[x, weight, bias]| f(x, weight, bias.reshape([output])))
-        };
-        compare(&map(kernels::patch_map), &map(plain::patch_map), 2e-3);
+        for activation in [None, Some(Activation::Gelu)] {
+            let ours = run(&operands, |[x, weight, bias]| {
+                kernels::patch_map(x, weight, bias.reshape([output]), activation)
+            });
+            let twin = run(&operands, |[x, weight, bias]| {
+                let map = plain::patch_map(x, weight, bias.reshape([output]));
+                activation.map_or(map.clone(), |activation| plain::activate(map, activation))
+            });
+            compare(&ours, &twin, 2e-3);
+        }
     }
 
     #[test]
@@ -348,22 +354,25 @@ fn sums_are_the_same_in_the_place_of_an_operand_and_beside_it() {
 }
 
 #[test]
-fn cells_in_another_order_and_back_are_as_before() {
-    let device = Device::flex();
-    let (sequences, length, width) = (9, 576, 32);
-    let count = (sequences * length * width) as i64;
-    let x = Tensor::<1, burn::tensor::Int>::arange(0..count, &device)
-        .float()
-        .reshape([sequences, length, width]);
-    let cells: Vec<usize> = (0..length).map(|i| (i * 5 + 3) % length).collect();
-    let order = kernels::CellOrder::new(cells.clone());
-    let moved = kernels::reorder(&x, &order).expect("the CPU");
-    let picks: Vec<i32> = cells.iter().map(|&cell| cell as i32).collect();
-    let picks = Tensor::from_data(TensorData::new(picks, [length]), &device);
-    let wanted = x.clone().select(1, picks).into_data();
-    moved.clone().into_data().assert_eq(&wanted, true);
-    let back = kernels::reorder(&moved, &order.inverse()).expect("the CPU");
-    back.into_data().assert_eq(&x.into_data(), true);
+fn windows_and_back_are_the_map_as_it_was() {
+    let (maps, grid, width) = (9, 24, 32);
+    for device in [Device::flex(), device()] {
+        let count = (maps * grid * grid * width) as i64;
+        let x = Tensor::<1, burn::tensor::Int>::arange(0..count, &device)
+            .float()
+            .reshape([maps, grid * grid, width]);
+        for shift in [0, 6] {
+            let cut = kernels::cut_windows(x.clone(), grid, shift);
+            let wanted = plain::cut_windows(x.clone(), grid, shift).into_data();
+            cut.clone().into_data().assert_eq(&wanted, true);
+            let nothing = x.zeros_like();
+            let back = kernels::join_windows(cut.clone(), nothing, grid, shift);
+            back.into_data().assert_eq(&x.clone().into_data(), true);
+            let twice = kernels::join_windows(cut, x.clone(), grid, shift);
+            let wanted = (x.clone() * 2.0).into_data();
+            twice.into_data().assert_eq(&wanted, true);
+        }
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
-use mmovseg_kernels::{self as kernels, Activation, CellOrder, WindowBias};
+use mmovseg_kernels::{self as kernels, Activation, WindowBias};
 
 use crate::attention::{Mask, attend, merge_heads, split_heads};
 use crate::config::HeadConfig;
@@ -27,24 +27,20 @@ struct WindowBlock {
     attn: WindowAttention,
     norm2: LayerNorm,
     mlp: Mlp,
-    window: usize,
+    grid: usize,
     /// Cells that the map is moved by before it is cut into windows.
     shift: usize,
     /// What keeps cells apart that only the shift has made neighbours.
     #[module(skip)]
     mask: Option<Arc<WindowBias>>,
-    /// The cells by windows, and back.
-    #[module(skip)]
-    orders: [CellOrder; 2],
 }
 
 impl WindowBlock {
     fn new(config: &HeadConfig, shift: usize, device: &Device) -> Self {
         let c = config.hidden;
         let guided = c + config.appearance_guidance;
-        let by_windows = by_windows(2 * config.window, shift);
+        let grid = 2 * config.window;
         Self {
-            orders: [by_windows.clone(), by_windows.inverse()],
             norm1: LayerNorm::new(c, 1e-5, device),
             attn: WindowAttention {
                 q: Linear::new(guided, c, device),
@@ -55,27 +51,26 @@ impl WindowBlock {
             },
             norm2: LayerNorm::new(c, 1e-5, device),
             mlp: Mlp::new(c, device),
-            window: config.window,
+            grid,
             shift,
-            mask: (shift > 0)
-                .then(|| Arc::new(shift_mask(2 * config.window, config.window, shift))),
+            mask: (shift > 0).then(|| Arc::new(shift_mask(grid, config.window, shift))),
         }
     }
 
     /// `x [N·T, g², C]`, `guidance [N, g², G]`.
     fn forward(&self, x: Tensor<3>, guidance: Tensor<3>) -> Tensor<3> {
         let [nt, cells, c] = x.dims();
+        let [n, _, _] = guidance.dims();
         let heads = self.attn.heads;
         // Cut once, before the layers: those treat cells apart.
-        let own = self.partition(self.norm1.forward(x.clone()));
-        let shared = self.partition(guidance);
+        let cut = |map| kernels::cut_windows(map, self.grid, self.shift);
+        let own = cut(self.norm1.forward(x.clone()));
+        let shared = cut(guidance);
         let guided = |linear: &Linear| {
             // What guidance adds is the same for every class, so it is computed once.
             let shared = linear.part_with_bias(shared.clone(), c);
-            let n = shared.dims()[0] / 4;
-            let own = linear.part(own.clone(), 0);
-            let own = own.reshape([n, nt / n, cells * c]);
-            let both = kernels::plus(own, shared.reshape([n, 1, cells * c]));
+            let own = own.clone().reshape([nt, cells, c]);
+            let both = linear.part_over(own, 0, shared.reshape([n, cells, c]));
             split_heads(both.reshape([nt * 4, cells / 4, c]), heads)
         };
         let mask = match &self.mask {
@@ -89,70 +84,9 @@ impl WindowBlock {
             &mask,
         );
         let mixed = self.attn.proj.forward(merge_heads(mixed));
-        let x = kernels::plus(self.merge(mixed, cells), x);
+        let x = kernels::join_windows(mixed, x, self.grid, self.shift);
         self.mlp.onto(self.norm2.forward(x.clone()), x)
     }
-
-    /// `[M, g², C]` to `[M·4, w², C]`, after a cyclic shift; windows and tokens row-major.
-    fn partition(&self, x: Tensor<3>) -> Tensor<3> {
-        let [m, _, c] = x.dims();
-        let w = self.window;
-        if let Some(cut) = kernels::reorder(&x, &self.orders[0]) {
-            return cut.reshape([m * 4, w * w, c]);
-        }
-        let map = x.reshape([m, 2 * w, 2 * w, c]);
-        let map = match self.shift {
-            0 => map,
-            shift => roll(map, shift),
-        };
-        map.reshape([m, 2, w, 2, w, c])
-            .permute([0, 1, 3, 2, 4, 5])
-            .reshape([m * 4, w * w, c])
-    }
-
-    /// The inverse of [`WindowBlock::partition`].
-    fn merge(&self, x: Tensor<3>, cells: usize) -> Tensor<3> {
-        let [m4, _, c] = x.dims();
-        let w = self.window;
-        let x = x.reshape([m4 / 4, cells, c]);
-        if let Some(merged) = kernels::reorder(&x, &self.orders[1]) {
-            return merged;
-        }
-        let map = x
-            .reshape([m4 / 4, 2, 2, w, w, c])
-            .permute([0, 1, 3, 2, 4, 5])
-            .reshape([m4 / 4, 2 * w, 2 * w, c]);
-        let map = match self.shift {
-            0 => map,
-            shift => roll(map, 2 * w - shift),
-        };
-        map.reshape([m4 / 4, cells, c])
-    }
-}
-
-/// The cells of a `grid × grid` map moved by `shift` rows and columns, by its four windows.
-fn by_windows(grid: usize, shift: usize) -> CellOrder {
-    let w = grid / 2;
-    let cells = (0..grid * grid).map(|place| {
-        let (window, inside) = (place / (w * w), place % (w * w));
-        let row = window / 2 * w + inside / w + shift;
-        let column = window % 2 * w + inside % w + shift;
-        row % grid * grid + column % grid
-    });
-    CellOrder::new(cells.collect())
-}
-
-/// Moves `[M, g, g, C]` by `-by` rows and columns, cyclically.
-fn roll(map: Tensor<4>, by: usize) -> Tensor<4> {
-    let [_, h, w, _] = map.dims();
-    let rows = Tensor::cat(
-        vec![map.clone().narrow(1, by, h - by), map.narrow(1, 0, by)],
-        1,
-    );
-    Tensor::cat(
-        vec![rows.clone().narrow(2, by, w - by), rows.narrow(2, 0, by)],
-        2,
-    )
 }
 
 /// 0 between cells of one region of the shifted map, −100 between regions: `[4, w², w²]`.

@@ -72,7 +72,13 @@ impl Linear {
         kernels::linear(x, self.weight.val().narrow(1, first, width), None)
     }
 
-    /// The same with the bias.
+    /// The same added to `onto [M, L, out]`, see [`kernels::linear_over`].
+    pub fn part_over(&self, x: Tensor<3>, first: usize, onto: Tensor<3>) -> Tensor<3> {
+        let width = x.dims()[2];
+        kernels::linear_over(x, self.weight.val().narrow(1, first, width), onto)
+    }
+
+    /// [`Linear::part`] with the bias.
     pub fn part_with_bias<const D: usize>(&self, x: Tensor<D>, first: usize) -> Tensor<D> {
         let width = x.dims()[D - 1];
         let weight = self.weight.val().narrow(1, first, width);
@@ -174,6 +180,14 @@ impl Conv {
         }
     }
 
+    /// `onto` plus it.
+    pub fn normed_onto(&self, x: Tensor<4>, norm: &GroupNorm, onto: Tensor<4>) -> Tensor<4> {
+        match &self.bias {
+            Some(_) => kernels::plus(self.normed(x, norm), onto),
+            None => kernels::conv_normed_onto(x, self.weight.val(), norm.rectified(), onto),
+        }
+    }
+
     /// What the input channels from `first` on add to the result, without the bias; see [`Linear::part`].
     pub fn part(&self, x: Tensor<4>, first: usize) -> Tensor<4> {
         let weight = self.weight_part(first, x.dims()[1]);
@@ -196,15 +210,16 @@ impl Conv {
         kernels::patches(x, self.weight.val(), self.bias.as_ref().map(Param::val))
     }
 
-    /// The same as a map, for a convolution with bias.
-    pub fn patch_map(&self, x: Tensor<4>) -> Tensor<4> {
-        match &self.bias {
-            Some(bias) => kernels::patch_map(x, self.weight.val(), bias.val()),
-            None => {
-                let [_, _, h, w] = x.dims();
-                let [_, _, k, _] = self.weight.dims();
-                to_map(self.patches(x), h / k, w / k)
-            }
+    /// The same as a map, for a convolution with bias, and its activation.
+    pub fn patch_map(&self, x: Tensor<4>, activation: Option<Activation>) -> Tensor<4> {
+        if let Some(bias) = &self.bias {
+            return kernels::patch_map(x, self.weight.val(), bias.val(), activation);
+        }
+        let ([_, _, h, w], [_, _, k, _]) = (x.dims(), self.weight.dims());
+        let map = to_map(self.patches(x), h / k, w / k);
+        match activation {
+            Some(activation) => kernels::activate(map, activation),
+            None => map,
         }
     }
 }

@@ -59,7 +59,8 @@ impl Projection {
         if self.enlarges {
             return kernels::upsample(x, [grid; 2], self.weight.val(), self.bias.val());
         }
-        kernels::patch_map(to_map(x, grid, grid), self.weight.val(), self.bias.val())
+        let map = to_map(x, grid, grid);
+        kernels::patch_map(map, self.weight.val(), self.bias.val(), None)
     }
 }
 

@@ -30,7 +30,7 @@ impl PixelGuidance {
 
     /// `[N, 3, S, S]` to `[N, out, S/2, S/2]`.
     fn forward(&self, pixels: Tensor<4>) -> Tensor<4> {
-        let x = kernels::activate(self.pairs.patch_map(pixels), Activation::Relu);
+        let x = self.pairs.patch_map(pixels, Some(Activation::Relu));
         self.conv2
             .forward(self.conv1.activated(x, Activation::Relu))
     }
@@ -83,7 +83,7 @@ impl Round {
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        kernels::plus(self.conv.normed(x.clone(), &self.norm), x)
+        self.conv.normed_onto(x.clone(), &self.norm, x)
     }
 }
 
@@ -115,8 +115,8 @@ impl Deep {
     /// `[N, width, 2g, 2g]` and tokens `[N, tokens, g, g]` to `[N, width, 2g, 2g]`.
     fn forward(&self, x: Tensor<4>, tokens: Tensor<4>) -> Tensor<4> {
         let near = kernels::plus(
-            self.down.patch_map(x.clone()),
-            self.tokens.patch_map(tokens),
+            self.down.patch_map(x.clone(), None),
+            self.tokens.patch_map(tokens, None),
         );
         let mut deep = kernels::activate(near, Activation::Relu);
         for round in &self.rounds {
@@ -153,9 +153,9 @@ impl PixelTower {
     /// Pixels `[N, 3, S, S]`, the transformer's fine map `[N, width, S/2, S/2]` and its features
     /// `[N, tokens, S/8, S/8]` to embeddings `[N, (S/2)², embed]`, row-major.
     pub fn forward(&self, pixels: Tensor<4>, fine: Tensor<4>, tokens: Tensor<4>) -> Tensor<3> {
-        let near = kernels::activate(self.pairs.patch_map(pixels), Activation::Relu);
+        let near = self.pairs.patch_map(pixels, Some(Activation::Relu));
         let near = self.near.activated(near, Activation::Relu);
-        let mut x = kernels::activate(self.down.patch_map(near.clone()), Activation::Relu);
+        let mut x = self.down.patch_map(near.clone(), Some(Activation::Relu));
         for round in &self.rounds {
             x = round.forward(x);
         }

@@ -224,6 +224,15 @@ async fn linear(dice: &mut Dice) {
     )
     .await;
     let [b0, b1] = dice.random([width]);
+    let runs = if dice.coin() { 1 } else { 2 };
+    let [onto0, onto1] = dice.random([runs, rows, width]);
+    compare(
+        &format!("{what}, over {runs}"),
+        kernels::linear_over(x0.clone(), kept.clone(), onto0),
+        plain::linear_over(x1.clone(), w1.clone(), onto1),
+        1e-3,
+    )
+    .await;
     let [onto0, onto1] = dice.random([2, rows, width]);
     let twin = plain::linear(x1, w1, Some(b1));
     compare(
@@ -348,6 +357,7 @@ async fn normed(dice: &mut Dice) {
     let [w0, w1] = dice.random([output, between, 3, 3]);
     let maps = if dice.coin() { 1 } else { n };
     let [onto0, onto1] = dice.random([maps, output, 2 * h, 2 * w]);
+    let [base0, base1] = dice.random([n, output, 2 * h, 2 * w]);
     let [gamma0, gamma1] = dice.random([output]);
     let [beta0, beta1] = dice.random([output]);
     let norm = Norm {
@@ -363,9 +373,12 @@ async fn normed(dice: &mut Dice) {
     };
     let kept = kernels::keep(w0);
     let map = kernels::upsample(x0.clone(), [h, w], u0.clone(), b0.clone());
-    let ours = kernels::conv_normed(map, kept.clone(), norm.clone());
+    let ours = kernels::conv_normed(map.clone(), kept.clone(), norm.clone());
     let apart = plain::conv(plain::upsample(x1, [h, w], u1, b1), w1, None);
     compare(&what, ours, twin(apart.clone()), 5e-3).await;
+    let ours = kernels::conv_normed_onto(map, kept.clone(), norm.clone(), base0);
+    let wanted = twin(apart.clone()) + base1;
+    compare(&format!("{what}, a residual"), ours, wanted, 5e-3).await;
     compare(
         &format!("{what}, onto"),
         kernels::conv_upsampled_normed(x0, [h, w], (u0, b0), kept, onto0, norm),
@@ -446,10 +459,19 @@ async fn patches(dice: &mut Dice) {
         1e-3,
     )
     .await;
+    let activation = dice.activation();
+    let map = plain::patch_map(x1, w1, b1.clone());
     compare(
         &format!("patch map {what}"),
-        kernels::patch_map(x0, w0, b0.clone()),
-        plain::patch_map(x1, w1, b1.clone()),
+        kernels::patch_map(x0.clone(), w0.clone(), b0.clone(), None),
+        map.clone(),
+        1e-3,
+    )
+    .await;
+    compare(
+        &format!("patch map {what}, then {activation:?}"),
+        kernels::patch_map(x0, w0, b0.clone(), Some(activation)),
+        plain::activate(map, activation),
         1e-3,
     )
     .await;
@@ -518,21 +540,29 @@ async fn moves(dice: &mut Dice) {
         1e-6,
     )
     .await;
-    let mut cells: Vec<usize> = (0..length).collect();
-    cells.rotate_left(dice.below(length) - 1);
-    cells.swap(0, length / 2);
-    let picks: Vec<i32> = cells.iter().map(|&cell| cell as i32).collect();
-    // No kernel does it on a graphics card.
-    if let Some(ours) = kernels::reorder(&x0, &kernels::CellOrder::new(cells)) {
-        let picks = Tensor::from_data(TensorData::new(picks, [length]), &x1.device());
-        compare(
-            &format!("{what} in another order"),
-            ours,
-            x1.select(1, picks),
-            0.0,
-        )
-        .await;
-    }
+    let side = 2 * dice.below(7);
+    let shift = dice.below(side) - 1;
+    let what = format!("{n} x {side} x {side} cells of {width}, moved by {shift}");
+    let [x0, x1] = dice.random([n, side * side, width]);
+    let [y0, y1] = dice.random([n, side * side, width]);
+    let [ours, twin] = [
+        kernels::cut_windows(x0, side, shift),
+        plain::cut_windows(x1, side, shift),
+    ];
+    compare(
+        &format!("windows of {what}"),
+        ours.clone(),
+        twin.clone(),
+        0.0,
+    )
+    .await;
+    compare(
+        &format!("windows joined to {what}"),
+        kernels::join_windows(ours, y0, side, shift),
+        plain::join_windows(twin, y1, side, shift),
+        1e-6,
+    )
+    .await;
 }
 
 async fn every_activation<const D: usize>([x0, x1]: Both<D>, slack: f32) {

@@ -24,7 +24,7 @@ pub(crate) use conv::{conv, conv_backward, conv_normed};
 pub(crate) use linear::{linear, linear_backward, linear_onto, mlp_onto};
 pub(crate) use norm::{Norm, group_norm, group_norm_backward, layer_norm, layer_norm_backward};
 pub(crate) use patch::{Cells, patches, patches_backward, upsample, upsample_backward};
-pub(crate) use rearrange::{plus, reorder};
+pub(crate) use rearrange::{cut_windows, join_windows, plus};
 pub(crate) use upsampled::conv_upsampled_normed;
 
 use std::cell::RefCell;

@@ -1,11 +1,10 @@
-//! What computes little and moves much: sums of two tensors, and cells in another order. Burn does both on one core.
+//! What computes little and moves much: sums of two tensors, and maps by windows. Burn does both on one core.
 
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::backend::ops::FloatTensorOps;
 
 use super::{add, contiguous, in_parts, own, tensor, values, zeros};
-use crate::CellOrder;
 
 /// `a + b`: in the place of one of them where nobody else holds it. `b` may have one of what `a` has many of along its second
 /// axis, `[N, 1, L]` beside `[N, M, L]`.
@@ -41,22 +40,62 @@ pub(crate) fn plus(a: FlexTensor, b: FlexTensor) -> FlexTensor {
     onto
 }
 
-/// `[M, L, C]` with its cells in an order, see [`CellOrder`].
-pub(crate) fn reorder(x: &FlexTensor, order: &CellOrder) -> FlexTensor {
+/// `[M, g², C]` by windows, see [`crate::cut_windows`].
+pub(crate) fn cut_windows(x: &FlexTensor, grid: usize, shift: usize) -> FlexTensor {
     let x = contiguous(x);
-    let shape = x.layout().shape().to_vec();
-    let [_, length, width] = shape[..] else {
-        unreachable!("three axes")
-    };
-    let from = values(&x);
+    let [maps, cells, width] = three(&x);
+    let (order, from) = (by_windows(grid, shift), values(&x));
     let mut out = zeros(from.len());
-    in_parts(&mut out, width.max(1), |first, part| {
-        for (i, cell) in part.chunks_exact_mut(width.max(1)).enumerate() {
+    in_parts(&mut out, width, |first, part| {
+        for (i, cell) in part.chunks_exact_mut(width).enumerate() {
             let at = first / width + i;
-            let (sequence, cell_at) = (at / length, at % length);
-            let taken = sequence * length + order.cells[cell_at];
+            let taken = at / cells * cells + order[at % cells];
             cell.copy_from_slice(&from[taken * width..][..width]);
         }
     });
-    tensor(out, shape)
+    tensor(out, vec![4 * maps, cells / 4, width])
+}
+
+/// Windows put together onto `[M, g², C]`, see [`crate::join_windows`].
+pub(crate) fn join_windows(
+    x: &FlexTensor,
+    onto: FlexTensor,
+    grid: usize,
+    shift: usize,
+) -> FlexTensor {
+    let (x, mut onto) = (contiguous(x), own(onto));
+    let [_, cells, width] = three(&onto);
+    let mut order = vec![0; cells];
+    for (place, cell) in by_windows(grid, shift).into_iter().enumerate() {
+        order[cell] = place;
+    }
+    let (from, len) = (values(&x), onto.layout().num_elements());
+    in_parts(&mut onto.storage_mut::<f32>()[..len], width, |first, part| {
+        for (i, cell) in part.chunks_exact_mut(width).enumerate() {
+            let at = first / width + i;
+            let taken = at / cells * cells + order[at % cells];
+            add(cell, &from[taken * width..][..width]);
+        }
+    });
+    onto
+}
+
+/// The cells of a map by its four windows.
+fn by_windows(grid: usize, shift: usize) -> Vec<usize> {
+    let side = grid / 2;
+    let cell = |place: usize| {
+        let (window, inside) = (place / (side * side), place % (side * side));
+        let row = window / 2 * side + inside / side + shift;
+        let column = window % 2 * side + inside % side + shift;
+        row % grid * grid + column % grid
+    };
+    (0..grid * grid).map(cell).collect()
+}
+
+/// Maps, cells and channels; at least one channel.
+fn three(x: &FlexTensor) -> [usize; 3] {
+    let [maps, cells, width] = x.layout().shape().to_vec()[..] else {
+        unreachable!("three axes")
+    };
+    [maps, cells, width.max(1)]
 }

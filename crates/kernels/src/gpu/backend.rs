@@ -8,8 +8,9 @@ use burn_cubecl::tensor::CubeTensor;
 
 use super::block::End;
 use super::{
-    activate, attention, attention_of_thirds, class_attention, conv, group_norm, layer_norm,
-    linear, patch_map, patches, pool_classes, spread_classes, unit, upsample,
+    activate, attention, attention_of_thirds, class_attention, conv, cut_windows, group_norm,
+    join_windows, layer_norm, linear, patch_map, patches, pool_classes, spread_classes, unit,
+    upsample,
 };
 use crate::ops::Fused;
 use crate::{Activation, WindowBias};
@@ -47,7 +48,19 @@ impl Fused for CubeBackend {
         eps: f32,
         activation: Option<Activation>,
     ) -> CubeTensor {
-        group_norm(x, gamma, beta, groups, eps, activation)
+        group_norm([x, gamma, beta], groups, eps, activation, None)
+    }
+
+    fn fused_group_norm_onto(
+        x: CubeTensor,
+        gamma: CubeTensor,
+        beta: CubeTensor,
+        groups: usize,
+        eps: f32,
+        activation: Activation,
+        onto: CubeTensor,
+    ) -> CubeTensor {
+        group_norm([x, gamma, beta], groups, eps, Some(activation), Some(onto))
     }
 
     fn fused_conv(x: CubeTensor, weight: CubeTensor) -> CubeTensor {
@@ -97,6 +110,10 @@ impl Fused for CubeBackend {
         linear(x, weight, Some(bias), (End::Onto, Some(onto)))
     }
 
+    fn fused_linear_over(x: CubeTensor, weight: CubeTensor, onto: CubeTensor) -> CubeTensor {
+        linear(x, weight, None, (End::Onto, Some(onto)))
+    }
+
     fn fused_patches(x: CubeTensor, weight: CubeTensor) -> CubeTensor {
         patches(x, weight, None)
     }
@@ -105,8 +122,13 @@ impl Fused for CubeBackend {
         patches(x, weight, Some(bias))
     }
 
-    fn fused_patch_map(x: CubeTensor, weight: CubeTensor, bias: CubeTensor) -> CubeTensor {
-        patch_map(x, weight, bias)
+    fn fused_patch_map(
+        x: CubeTensor,
+        weight: CubeTensor,
+        bias: CubeTensor,
+        activation: Option<Activation>,
+    ) -> CubeTensor {
+        patch_map(x, weight, bias, activation)
     }
 
     fn fused_upsample(
@@ -124,6 +146,19 @@ impl Fused for CubeBackend {
 
     fn fused_unit(x: CubeTensor) -> CubeTensor {
         unit(x)
+    }
+
+    fn fused_cut_windows(x: CubeTensor, grid: usize, shift: usize) -> CubeTensor {
+        cut_windows(x, grid, shift)
+    }
+
+    fn fused_join_windows(
+        x: CubeTensor,
+        onto: CubeTensor,
+        grid: usize,
+        shift: usize,
+    ) -> CubeTensor {
+        join_windows(x, onto, grid, shift)
     }
 
     fn fused_pool_classes(x: CubeTensor, pairs: usize, grid: usize) -> CubeTensor {

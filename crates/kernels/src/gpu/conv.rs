@@ -7,38 +7,25 @@ use super::block::{Block, End, places};
 use super::{
     CubeTensor, LANES, Shader, dims, full, into_contiguous, launch, output, permute, size,
 };
+use crate::Activation;
 
-/// The text of a convolution: a row is an output channel, a column a pixel.
+/// The text of a convolution of stride 1: a row is an output channel, a column a pixel. Channels are innermost in the weights.
 pub(super) fn text(block: Block) -> String {
-    let Block { rows, columns, .. } = block;
-    let wide = block.wide();
-    let mut text = block.head("weights", "pixels", 8);
-    let [input, output, h, w, k] = [0, 1, 2, 3, 4].map(size);
-    let [stride, reach] = [6, 7].map(size);
+    let (columns, wide) = (block.columns, block.wide());
+    let mut text = block.head("weights", "pixels", 6);
+    let [input, output, h, w, k, repeat] = [0, 1, 2, 3, 4, 5].map(size);
     let _ = writeln!(
         text,
         "let channels = {input}; let outputs = {output}; let height = {h}; let width = {w}; let side = {k};\n\
-         let stride = {stride}; let reach = i32({reach}); let across = width / stride;\n\
-         let area = height / stride * across; let plane = height * width;\n\
-         let deep = channels / {wide}u; let taps = side * side;\n\
+         let area = height * width; let deep = channels / {wide}u; let taps = side * side; let reach = i32(side / 2u);\n\
          let bottom = i32(height) - 1; let right = i32(width) - 1;\n\
-         let first_row = group.y * {}u + thread.y * {rows}u; let first_column = group.x * {}u + lane;\n\
-         let image = group.z * channels * plane;",
-        block.workgroup_rows(),
-        block.workgroup_columns()
+         let image = group.z * channels * area;"
     );
-    for i in 0..rows {
-        let _ = writeln!(
-            text,
-            "let row{i} = min(first_row + {i}u, outputs - 1u) * taps * deep;"
-        );
-    }
+    text += &rows_and_columns(block, "taps * deep");
     for j in 0..columns {
         let _ = writeln!(
             text,
-            "let column{j} = min(first_column + {}u, area - 1u);\n\
-             let y{j} = i32(column{j} / across * stride) - reach; let x{j} = i32(column{j} % across * stride) - reach;",
-            j * LANES
+            "let y{j} = i32(column{j} / width) - reach; let x{j} = i32(column{j} % width) - reach;"
         );
     }
     text += &block.sums();
@@ -59,18 +46,90 @@ pub(super) fn text(block: Block) -> String {
     let _ = writeln!(
         text,
         "for (var step = 0u; step < deep; step += 1u) {{\n\
-         let at = step * {wide}u * plane; let weight = tap * deep + step;"
+         let at = step * {wide}u * area; let weight = tap * deep + step;"
     );
     text += &block.step(
         |i| format!("weights[row{i} + weight]"),
-        |part, j| format!("pixels[at + {part}u * plane + from{j}] * inside{j}"),
+        |part, j| format!("pixels[at + {part}u * area + from{j}] * inside{j}"),
     );
-    let repeat = size(5);
     let _ = writeln!(
         text,
-        "}}\n}}\nlet map = group.z * outputs * area; let base = group.z / {repeat} * outputs * area;"
+        "}}\n}}\nlet base = group.z / {repeat} * outputs * area;"
     );
-    for (i, j) in places(rows, columns) {
+    text + &written(block)
+}
+
+/// The text of a convolution whose stride is its kernel: a row is an output channel, a column a cell. The taps of a
+/// channel lie together in the weights, as in a checkpoint.
+pub(super) fn patches_text(block: Block) -> String {
+    let (columns, wide) = (block.columns, block.wide());
+    let mut text = block.head("weights", "pixels", 5);
+    let [input, output, h, w, k] = [0, 1, 2, 3, 4].map(size);
+    let _ = writeln!(
+        text,
+        "let channels = {input}; let outputs = {output}; let side = {k};\n\
+         let across = {w}; let area = {h} * across; let line = across * side; let plane = area * side * side;\n\
+         let deep = side * side / {wide}u; let image = group.z * channels * plane;"
+    );
+    text += &rows_and_columns(block, "channels * deep");
+    for j in 0..columns {
+        let _ = writeln!(
+            text,
+            "let corner{j} = image + (column{j} / across * line + column{j} % across) * side;"
+        );
+    }
+    text += &block.sums();
+    let _ = writeln!(
+        text,
+        "for (var tap = 0u; tap < deep; tap += 1u) {{"
+    );
+    for part in 0..wide {
+        let _ = writeln!(
+            text,
+            "let tap{part} = tap * {wide}u + {part}u; let off{part} = tap{part} / side * line + tap{part} % side;"
+        );
+    }
+    let _ = writeln!(
+        text,
+        "for (var channel = 0u; channel < channels; channel += 1u) {{\n\
+         let at = channel * plane; let weight = channel * deep + tap;"
+    );
+    text += &block.step(
+        |i| format!("weights[row{i} + weight]"),
+        |part, j| format!("pixels[at + off{part} + corner{j}]"),
+    );
+    text += "}\n}\nlet base = 0u;\n";
+    text + &written(block)
+}
+
+/// Where the weights of a thread's rows begin, each `length` reads long, and which columns are its own.
+fn rows_and_columns(block: Block, length: &str) -> String {
+    let Block { rows, columns, .. } = block;
+    let mut text = format!(
+        "let first_row = group.y * {}u + thread.y * {rows}u; let first_column = group.x * {}u + lane;\n",
+        block.workgroup_rows(),
+        block.workgroup_columns()
+    );
+    for i in 0..rows {
+        let _ = writeln!(
+            text,
+            "let row{i} = min(first_row + {i}u, outputs - 1u) * {length};"
+        );
+    }
+    for j in 0..columns {
+        let _ = writeln!(
+            text,
+            "let column{j} = min(first_column + {}u, area - 1u);",
+            j * LANES
+        );
+    }
+    text
+}
+
+/// The end of a text: results to the map of image `group.z`; what they are added to begins at `base`.
+fn written(block: Block) -> String {
+    let mut text = String::from("let map = group.z * outputs * area;\n");
+    for (i, j) in places(block.rows, block.columns) {
         let at = format!("(first_row + {i}u) * area + column{j}");
         let _ = writeln!(
             text,
@@ -95,40 +154,16 @@ pub(crate) fn conv(
     x: CubeTensor,
     weight: CubeTensor,
     bias: Option<CubeTensor>,
-    end: (End, Option<CubeTensor>),
-) -> CubeTensor {
-    let reach = weight.meta.shape()[2] / 2;
-    strided(x, weight, bias, end, [1, reach])
-}
-
-/// A convolution whose stride is its kernel, `[N, C, k · h, k · w]` to `[N, O, h, w]`.
-pub(crate) fn patch_map(x: CubeTensor, weight: CubeTensor, bias: CubeTensor) -> CubeTensor {
-    let stride = weight.meta.shape()[2];
-    strided(x, weight, Some(bias), (End::Plain, None), [stride, 0])
-}
-
-/// The result at every `stride`-th pixel of every `stride`-th line, whose kernel begins `reach` pixels before it.
-fn strided(
-    x: CubeTensor,
-    weight: CubeTensor,
-    bias: Option<CubeTensor>,
     (end, onto): (End, Option<CubeTensor>),
-    [stride, reach]: [usize; 2],
 ) -> CubeTensor {
     let ([n, c, h, w], [o, _, k, _]) = (dims(&x), dims(&weight));
     let [x, weight] = [x, weight].map(full);
     let (bias, onto) = (bias.map(full), onto.map(full));
-    let [down, across] = [h, w].map(|side| side / stride);
-    let block = Block::new([o, down * across, c], false, bias.as_ref(), end);
-    let out = output(&x, &[n, o, down, across], block.dtype());
+    let block = Block::new([o, h * w, c], false, bias.as_ref(), end);
+    let out = output(&x, &[n, o, h, w], block.dtype());
     let repeat = onto
         .as_ref()
         .map_or(1, |onto| n / onto.meta.shape()[0].max(1));
-    let groups = [
-        (down * across).div_ceil(block.workgroup_columns()),
-        o.div_ceil(block.workgroup_rows()),
-        n,
-    ];
     // Channels innermost, so that a tap's weights lie together.
     let weight = into_contiguous(permute(weight, &[0, 2, 3, 1]));
     let inputs = [weight, into_contiguous(x)]
@@ -136,7 +171,41 @@ fn strided(
         .chain(bias.map(into_contiguous))
         .chain(onto.map(into_contiguous))
         .collect();
-    let sizes = [c, o, h, w, k, repeat, stride, reach];
+    let sizes = [c, o, h, w, k, repeat];
+    let groups = groups(block, [o, h * w, n]);
     launch(Shader::Conv(block), groups, inputs, &out, &sizes);
     out
+}
+
+/// A convolution whose stride is its kernel, `[N, C, k · h, k · w]` to `[N, O, h, w]`, and what each result goes through.
+pub(crate) fn patch_map(
+    x: CubeTensor,
+    weight: CubeTensor,
+    bias: CubeTensor,
+    activation: Option<Activation>,
+) -> CubeTensor {
+    let ([n, c, h, w], [o, _, k, _]) = (dims(&x), dims(&weight));
+    let end = activation.map_or(End::Plain, End::Activated);
+    if k == 1 {
+        return conv(x, weight, Some(bias), (end, None));
+    }
+    let inputs: Vec<CubeTensor> = [weight, x, bias]
+        .map(|operand| into_contiguous(full(operand)))
+        .into();
+    let [down, across] = [h, w].map(|side| side / k);
+    let block = Block::new([o, down * across, k * k], false, inputs.last(), end);
+    let out = output(&inputs[0], &[n, o, down, across], block.dtype());
+    let groups = groups(block, [o, down * across, n]);
+    let sizes = [c, o, down, across, k];
+    launch(Shader::Patches(block), groups, inputs, &out, &sizes);
+    out
+}
+
+/// Workgroups for so many channels, pixels and images.
+fn groups(block: Block, [channels, pixels, images]: [usize; 3]) -> [usize; 3] {
+    [
+        pixels.div_ceil(block.workgroup_columns()),
+        channels.div_ceil(block.workgroup_rows()),
+        images,
+    ]
 }

@@ -24,7 +24,7 @@ pub(super) fn text(block: Block, to: To) -> String {
     let Block { rows, columns, .. } = block;
     let (wide, pair) = (block.wide(), block.own_read());
     let sizes = match to {
-        To::Matrix => 3,
+        To::Matrix => 5,
         To::Tiles => 7,
     };
     let mut text = block.head("left", "right", sizes);
@@ -61,14 +61,20 @@ pub(super) fn text(block: Block, to: To) -> String {
         |part, j| format!("right[at + {part}u * next + column{j} / {pair}u]"),
     );
     text += "}\n";
-    if to == To::Tiles {
-        let [high, across, side, channels] = [3, 4, 5, 6].map(size);
-        let _ = writeln!(
-            text,
-            "let high = {high}; let across = {across}; let side = {side}; let channels = {channels};\n\
-             let line = across * side; let tile = side * side;"
-        );
-    }
+    let _ = match to {
+        To::Matrix => {
+            let [run, repeat] = [3, 4].map(size);
+            writeln!(text, "let run = {run}; let repeat = {repeat};")
+        }
+        To::Tiles => {
+            let [high, across, side, channels] = [3, 4, 5, 6].map(size);
+            writeln!(
+                text,
+                "let high = {high}; let across = {across}; let side = {side}; let channels = {channels};\n\
+                 let line = across * side; let tile = side * side;"
+            )
+        }
+    };
     for (i, j) in places(rows, columns) {
         let row = format!("(first_row + {i}u)");
         let (bias_at, at) = match to {
@@ -81,22 +87,25 @@ pub(super) fn text(block: Block, to: To) -> String {
                 ),
             ),
         };
+        let onto = format!("({row} / run / repeat * run + {row} % run) * width + column{j}");
         let _ = writeln!(
             text,
             "if (first_row + {i}u < height && wanted{j} < width) {{ {} }}",
-            block.write(i, j, &bias_at, &at, &at)
+            block.write(i, j, &bias_at, &at, &onto)
         );
     }
     text + "}\n"
 }
 
-/// `left [m, k]` times `right [k, n]`, plus `bias [n]`, then what `end` says, with `onto [m, n]` where it is needed;
-/// all row-major. In the numbers of `right`; bias, `onto` and what is added to it are in f32.
+/// `left [m, k]` times `right [k, n]`, plus `bias [n]`, then what `end` says, with `onto [m / repeat, n]` where it is needed:
+/// each `run` of its rows for as many runs of the product one after the other. All row-major. In the numbers of `right`; bias,
+/// `onto` and what is added to it are in f32.
 fn matmul(
     left: CubeTensor,
     right: CubeTensor,
     bias: Option<CubeTensor>,
     (end, onto): (End, Option<CubeTensor>),
+    [run, repeat]: [usize; 2],
 ) -> CubeTensor {
     let ([m, k], [_, n]) = (dims(&left), dims(&right));
     // Half numbers are read two at a time.
@@ -112,12 +121,13 @@ fn matmul(
     let x = n.div_ceil(block.workgroup_columns());
     let inputs = [left, right].into_iter().chain(bias).chain(onto).collect();
     let shader = Shader::Matmul(block, To::Matrix);
-    launch(shader, [x, y, z], inputs, &out, &[m, k, n]);
+    launch(shader, [x, y, z], inputs, &out, &[m, k, n, run, repeat]);
     out
 }
 
-/// `x Wᵀ + b` over the last axis, and what `end` says, with `onto` of the result's shape where it is needed; weight
-/// `[out, in]`. In half precision where the weight is, but for what is added to `onto`. No copy is made of a weight whose columns lie in one piece.
+/// `x Wᵀ + b` over the last axis, and what `end` says, with `onto` of the result's shape where it is needed, or with fewer of
+/// its first axis, each for as many one after the other; weight `[out, in]`. In half precision where the weight is, but for
+/// what is added to `onto`. No copy is made of a weight whose columns lie in one piece.
 pub(crate) fn linear(
     x: CubeTensor,
     weight: CubeTensor,
@@ -129,9 +139,14 @@ pub(crate) fn linear(
     let rows = shape.iter().product::<usize>() / depth.max(1);
     let right = into_contiguous(permute(weight, &[1, 0]));
     let left = view(into_contiguous(x), &[rows, depth]);
+    let first = |shape: &[usize]| shape.first().copied().unwrap_or(1).max(1);
+    let repeat = onto
+        .as_ref()
+        .map_or(1, |onto| first(&shape) / first(onto.meta.shape()));
+    let run = (rows / first(&shape)).max(1);
     let end = (end, onto.map(full).map(into_contiguous));
     let bias = bias.map(full).map(into_contiguous);
-    let out = matmul(left, right, bias, end);
+    let out = matmul(left, right, bias, end, [run, repeat]);
     if let Some(last) = shape.last_mut() {
         *last = width;
     }

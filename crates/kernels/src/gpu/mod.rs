@@ -20,6 +20,7 @@ mod classes;
 mod conv;
 mod matmul;
 mod norm;
+mod windows;
 
 pub(crate) use attention::fits;
 
@@ -29,6 +30,7 @@ use classes::{class_attention, pool_classes, spread_classes};
 use conv::{conv, patch_map};
 use matmul::{linear, patches, upsample};
 use norm::{group_norm, layer_norm, unit};
+use windows::{cut_windows, join_windows};
 
 use std::fmt::Write;
 
@@ -52,10 +54,12 @@ const WORKGROUPS_MAX: usize = 65_535;
 pub(crate) enum Shader {
     Matmul(block::Block, matmul::To),
     Conv(block::Block),
+    Patches(block::Block),
     Attention(attention::Attention),
     Norm(norm::Norm),
     Activation(Activation),
     Classes(classes::Classes),
+    Windows(windows::Windows),
 }
 
 impl KernelSource for Shader {
@@ -63,10 +67,12 @@ impl KernelSource for Shader {
         SourceTemplate::new(match self {
             Self::Matmul(block, to) => matmul::text(*block, *to),
             Self::Conv(block) => conv::text(*block),
+            Self::Patches(block) => conv::patches_text(*block),
             Self::Attention(shader) => shader.text(),
             Self::Norm(shader) => shader.text(),
             Self::Activation(activation) => activation::text(*activation),
             Self::Classes(shader) => shader.text(),
+            Self::Windows(shader) => shader.text(),
         })
     }
 
@@ -87,7 +93,7 @@ impl Shader {
     /// Threads of a workgroup: a row, or a few.
     fn cube_dim(self) -> CubeDim {
         let rows = match self {
-            Self::Matmul(block, _) | Self::Conv(block) => block.teams,
+            Self::Matmul(block, _) | Self::Conv(block) | Self::Patches(block) => block.teams,
             _ => 1,
         };
         CubeDim::new_2d(LANES as u32, rows as u32)

@@ -18,13 +18,20 @@ pub(crate) enum Norm {
     Layer { is_half: bool },
     /// A row, brought to unit length.
     Unit,
-    /// The channels of a group; each channel has its own gain. Then the activation.
-    Group(Option<Activation>),
+    /// The channels of a group; each channel has its own gain.
+    Group(Finish),
     /// The sums of pieces of a group, for groups so long that the few threads of one workgroup would be all that a
     /// graphics card has to do.
     Sums,
-    /// Pieces of a group, normalised by these sums. Then the activation.
-    Scaled(Option<Activation>),
+    /// Pieces of a group, normalised by these sums.
+    Scaled(Finish),
+}
+
+/// What becomes of a normalised value: its activation, then it is added to what `onto` has at the same place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Finish {
+    activation: Option<Activation>,
+    has_onto: bool,
 }
 
 /// Values of a piece of a long group.
@@ -49,7 +56,7 @@ fn scaled(
     (start, end, threads): (&str, &str, usize),
     eps: &str,
     channel: &str,
-    activation: Option<Activation>,
+    finish: Finish,
     number: &str,
 ) -> String {
     let mut text = format!(
@@ -61,8 +68,16 @@ fn scaled(
          let channel = {channel};\n\
          let x = (values[first + i] - mean) * scale * f32(gain[channel]) + shift[channel];\n"
     );
-    text += activation.map_or("let y = x;", formula);
-    let _ = write!(text, "\nresults[first + i] = {number}(y);\n}}\n}}\n}}");
+    text += finish.activation.map_or("let y = x;", formula);
+    let onto = if finish.has_onto {
+        "onto[first + i] + "
+    } else {
+        ""
+    };
+    let _ = write!(
+        text,
+        "\nresults[first + i] = {onto}{number}(y);\n}}\n}}\n}}"
+    );
     text
 }
 
@@ -78,7 +93,10 @@ impl Norm {
     pub fn text(self) -> String {
         const CHANNEL: &str = "(first + i) / area % channels";
         match self {
-            Self::Layer { is_half } => self.whole("i", None, if is_half { "f16" } else { "f32" }),
+            Self::Layer { is_half } => {
+                let number = if is_half { "f16" } else { "f32" };
+                self.whole("i", Finish::default(), number)
+            }
             Self::Unit => {
                 let mut text = team_head(&parts(), &[("values", "f32"), ("results", "f32")], 2, 1);
                 text += &self.run();
@@ -98,7 +116,7 @@ impl Norm {
                      }}\n}}"
                 )
             }
-            Self::Group(activation) => self.whole(CHANNEL, activation, "f32"),
+            Self::Group(finish) => self.whole(CHANNEL, finish, "f32"),
             Self::Sums => {
                 let buffers = [("values", "f32"), ("results", "vec2<f32>")];
                 let mut text = team_head(&parts(), &buffers, 4, 1);
@@ -116,14 +134,10 @@ impl Norm {
                 );
                 text
             }
-            Self::Scaled(activation) => {
-                let buffers = [
-                    ("values", "f32"),
-                    ("sums", "vec2<f32>"),
-                    ("gain", "f32"),
-                    ("shift", "f32"),
-                    ("results", "f32"),
-                ];
+            Self::Scaled(finish) => {
+                let sums = ("sums", "vec2<f32>");
+                let buffers = [("values", "f32"), sums, ("gain", "f32"), ("shift", "f32")];
+                let buffers = finish.buffers(&buffers, "f32");
                 let mut text = head(&buffers, 6);
                 text += &piece();
                 let [area, channels, eps] = [3, 4, 5].map(size);
@@ -134,7 +148,7 @@ impl Norm {
                      for (var i = 0u; i < groups.x; i += 1u) {{ both += sums[run * groups.x + i]; }}"
                 );
                 let range = ("begin + lane", "end", LANES);
-                text + &scaled(range, &eps, CHANNEL, activation, "f32")
+                text + &scaled(range, &eps, CHANNEL, finish, "f32")
             }
         }
     }
@@ -153,13 +167,9 @@ impl Norm {
     }
 
     /// A run in one go, by the threads of a part of a workgroup.
-    fn whole(self, channel: &str, activation: Option<Activation>, number: &str) -> String {
-        let buffers = [
-            ("values", "f32"),
-            ("gain", number),
-            ("shift", "f32"),
-            ("results", number),
-        ];
+    fn whole(self, channel: &str, finish: Finish, number: &str) -> String {
+        let buffers = [("values", "f32"), ("gain", number), ("shift", "f32")];
+        let buffers = finish.buffers(&buffers, number);
         let mut text = team_head(&parts(), &buffers, 5, 1);
         text += &self.run();
         let threads = self.threads();
@@ -177,9 +187,22 @@ impl Norm {
             ("start", "length", threads),
             &eps,
             channel,
-            activation,
+            finish,
             number,
         )
+    }
+}
+
+impl Finish {
+    /// The buffers of a kernel that reads these first and writes `number`s.
+    fn buffers<'a>(
+        self,
+        read: &[(&'a str, &'a str)],
+        number: &'a str,
+    ) -> Vec<(&'a str, &'a str)> {
+        let onto = self.has_onto.then_some(("onto", "f32"));
+        let last = [("results", number)];
+        read.iter().copied().chain(onto).chain(last).collect()
     }
 }
 
@@ -202,6 +225,7 @@ fn piece() -> String {
 fn norm(
     norm: Norm,
     operands: [CubeTensor; 3],
+    onto: Option<CubeTensor>,
     [length, area, channels]: [usize; 3],
     eps: f32,
 ) -> CubeTensor {
@@ -209,7 +233,8 @@ fn norm(
     let runs = shape.iter().product::<usize>() / length.max(1);
     let out = output(&operands[0], &shape, operands[1].dtype);
     let [columns, rows] = grid(runs.div_ceil(LANES / norm.threads()));
-    let inputs = operands.map(into_contiguous).into();
+    let inputs = operands.into_iter().chain(onto);
+    let inputs = inputs.map(into_contiguous).collect();
     let sizes = [runs, length, area, channels, eps.to_bits() as usize];
     launch(Shader::Norm(norm), [columns, rows, 1], inputs, &out, &sizes);
     out
@@ -220,7 +245,7 @@ fn long_norm(
     [x, gain, shift]: [CubeTensor; 3],
     [length, area, channels]: [usize; 3],
     eps: f32,
-    activation: Option<Activation>,
+    (finish, onto): (Finish, Option<CubeTensor>),
 ) -> CubeTensor {
     let shape = shape(&x);
     let runs = shape.iter().product::<usize>() / length.max(1);
@@ -240,9 +265,10 @@ fn long_norm(
     );
     let out = output(&x, &shape, DType::F32);
     sizes.extend([area, channels, eps.to_bits() as usize]);
-    let inputs = vec![x, sums, into_contiguous(gain), into_contiguous(shift)];
+    let inputs = [x, sums, gain, shift].into_iter().chain(onto);
+    let inputs = inputs.map(into_contiguous).collect();
     launch(
-        Shader::Norm(Norm::Scaled(activation)),
+        Shader::Norm(Norm::Scaled(finish)),
         groups,
         inputs,
         &out,
@@ -264,27 +290,32 @@ pub(crate) fn layer_norm(
     norm(
         Norm::Layer { is_half },
         [x, gain, shift],
+        None,
         [width, 1, width],
         eps,
     )
 }
 
-/// Over `[N, C, H, W]` with biased variance, then the activation.
+/// Over `[N, C, H, W]` with biased variance, then the activation, added to `onto` where there is one.
 pub(crate) fn group_norm(
-    x: CubeTensor,
-    gain: CubeTensor,
-    shift: CubeTensor,
+    [x, gain, shift]: [CubeTensor; 3],
     groups: usize,
     eps: f32,
     activation: Option<Activation>,
+    onto: Option<CubeTensor>,
 ) -> CubeTensor {
     let [_, c, h, w] = dims(&x);
     let [x, gain, shift] = [x, gain, shift].map(full);
+    let finish = Finish {
+        activation,
+        has_onto: onto.is_some(),
+    };
+    let onto = onto.map(full);
     let sizes = [c / groups * h * w, h * w, c];
     if sizes[0] > 2 * PIECE {
-        return long_norm([x, gain, shift], sizes, eps, activation);
+        return long_norm([x, gain, shift], sizes, eps, (finish, onto));
     }
-    norm(Norm::Group(activation), [x, gain, shift], sizes, eps)
+    norm(Norm::Group(finish), [x, gain, shift], onto, sizes, eps)
 }
 
 /// Rows of the last axis at unit length, see [`crate::unit`].
