@@ -153,16 +153,23 @@ fn beside_others(options: &Options, folder: &Path) -> Result<Vec<Value>> {
         for report in options.in_browser(&site, &jobs)? {
             if let Some(graph) = report["graph"].as_str() {
                 same(&report)?;
-                rows.push(Row {
-                    place: match report["threads"].as_u64() {
-                        Some(0) | None => "WebGPU".into(),
-                        Some(1) => "browser's CPU".into(),
-                        Some(threads) => format!("browser's CPU, {threads} threads"),
-                    },
-                    graph: graph.to_owned(),
-                    ours_ms: median(&report["ours"])?,
-                    theirs: vec![("onnxruntime-web", median(&report["ort"])?)],
-                });
+                let mut row = |place: &str, times: &Value| -> Result<()> {
+                    rows.push(Row {
+                        place: place.to_owned(),
+                        graph: graph.to_owned(),
+                        ours_ms: median(&times["ours"])?,
+                        theirs: vec![("onnxruntime-web", median(&times["ort"])?)],
+                    });
+                    Ok(())
+                };
+                match report["threads"].as_u64() {
+                    Some(0) | None => {
+                        row("WebGPU", &report)?;
+                        row("WebGPU, commands alone", &report["idle"])?;
+                    }
+                    Some(1) => row("browser's CPU", &report)?,
+                    Some(threads) => row(&format!("browser's CPU, {threads} threads"), &report)?,
+                }
             }
             raw.push(report);
         }

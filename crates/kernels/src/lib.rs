@@ -391,6 +391,27 @@ pub fn upsample(x: Tensor<3>, [h, w]: [usize; 2], weight: Tensor<4>, bias: Tenso
     ))
 }
 
+/// `onto` plus [`upsample`]. In one go on a graphics card.
+#[must_use]
+pub fn upsample_onto(
+    x: Tensor<3>,
+    [h, w]: [usize; 2],
+    weight: Tensor<4>,
+    bias: Tensor<1>,
+    onto: Tensor<4>,
+) -> Tensor<4> {
+    if !is_graphics_card(&x.device()) {
+        return plus(upsample(x, [h, w], weight, bias), onto);
+    }
+    Tensor::from_dispatch(<Dispatch as Fused>::fused_upsample_onto(
+        x.into_dispatch(),
+        h,
+        weight.into_dispatch(),
+        bias.into_dispatch(),
+        onto.into_dispatch(),
+    ))
+}
+
 /// `a + b`; `b` may be one for all along an axis of `a`.
 #[must_use]
 pub fn plus<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
@@ -548,18 +569,25 @@ pub fn conv_activated(
     ))
 }
 
-/// `onto [M, O, H, W]` plus a convolution without bias, see [`conv`]: each of the `M` for as many of the `N` images one
-/// after the other. In one go where nothing is trained.
+/// `onto [M, O, H, W]` plus a convolution, see [`conv`]: each of the `M` for as many of the `N` images one after the other. In one
+/// go where nothing is trained.
 #[must_use]
-pub fn conv_onto(x: Tensor<4>, weight: Tensor<4>, onto: Tensor<4>) -> Tensor<4> {
+pub fn conv_onto(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Option<Tensor<1>>,
+    onto: Tensor<4>,
+) -> Tensor<4> {
     if !goes_on(&x.device()) {
-        return plain::onto(conv(x, weight, None), onto);
+        return plain::onto(conv(x, weight, bias), onto);
     }
-    Tensor::from_dispatch(<Dispatch as Fused>::fused_conv_onto(
-        x.into_dispatch(),
-        weight.into_dispatch(),
-        onto.into_dispatch(),
-    ))
+    let [x, weight, onto] = [x, weight, onto].map(Tensor::into_dispatch);
+    Tensor::from_dispatch(match bias {
+        Some(bias) => {
+            <Dispatch as Fused>::fused_conv_bias_onto(x, weight, bias.into_dispatch(), onto)
+        }
+        None => <Dispatch as Fused>::fused_conv_onto(x, weight, onto),
+    })
 }
 
 /// A group norm and what its results go through, see [`group_norm_activated`].
@@ -612,12 +640,7 @@ pub fn conv_normed(x: Tensor<4>, weight: Tensor<4>, norm: Norm) -> Tensor<4> {
 
 /// `onto` plus [`conv_normed`]. In one go on a graphics card, but for the convolution.
 #[must_use]
-pub fn conv_normed_onto(
-    x: Tensor<4>,
-    weight: Tensor<4>,
-    norm: Norm,
-    onto: Tensor<4>,
-) -> Tensor<4> {
+pub fn conv_normed_onto(x: Tensor<4>, weight: Tensor<4>, norm: Norm, onto: Tensor<4>) -> Tensor<4> {
     if !is_graphics_card(&x.device()) {
         return plus(conv_normed(x, weight, norm), onto);
     }
@@ -646,7 +669,8 @@ pub fn conv_upsampled_normed(
 ) -> Tensor<4> {
     let is_known = up.dims()[2..] == [2, 2] && weight.dims()[2..] == [3, 3];
     if !is_shared_by_cores(&x.device()) || !is_known {
-        return norm.of(conv_onto(upsample(x, [h, w], up, bias), weight, onto));
+        let map = upsample(x, [h, w], up, bias);
+        return norm.of(conv_onto(map, weight, None, onto));
     }
     Tensor::from_dispatch(<Dispatch as Fused>::fused_conv_upsampled_normed(
         x.into_dispatch(),

@@ -100,6 +100,15 @@ pub(crate) trait Fused: Backend {
     ) -> FloatTensor<Self> {
         untrained()
     }
+    /// The same with bias.
+    fn fused_conv_bias_onto(
+        _x: FloatTensor<Self>,
+        _weight: FloatTensor<Self>,
+        _bias: FloatTensor<Self>,
+        _onto: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        untrained()
+    }
     /// `x Wᵀ` over the last axis.
     fn fused_linear(_x: FloatTensor<Self>, _weight: FloatTensor<Self>) -> FloatTensor<Self> {
         untrained()
@@ -139,6 +148,16 @@ pub(crate) trait Fused: Backend {
         _height: usize,
         _weight: FloatTensor<Self>,
         _bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        untrained()
+    }
+    /// The same onto `[N, O, k · height, k · width]`.
+    fn fused_upsample_onto(
+        _x: FloatTensor<Self>,
+        _height: usize,
+        _weight: FloatTensor<Self>,
+        _bias: FloatTensor<Self>,
+        _onto: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
         untrained()
     }
@@ -306,6 +325,15 @@ impl Fused for Flex {
 
     fn fused_conv_onto(x: FlexTensor, weight: FlexTensor, onto: FlexTensor) -> FlexTensor {
         cpu::conv(&x, &weight, None, None, Some(&onto))
+    }
+
+    fn fused_conv_bias_onto(
+        x: FlexTensor,
+        weight: FlexTensor,
+        bias: FlexTensor,
+        onto: FlexTensor,
+    ) -> FlexTensor {
+        cpu::conv(&x, &weight, Some(&bias), None, Some(&onto))
     }
 
     fn fused_conv_bias(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {

@@ -172,6 +172,12 @@ impl Conv {
         }
     }
 
+    /// `onto [M, out, h, w]` plus it, see [`kernels::conv_onto`].
+    pub fn onto(&self, x: Tensor<4>, onto: Tensor<4>) -> Tensor<4> {
+        let bias = self.bias.as_ref().map(Param::val);
+        kernels::conv_onto(x, self.weight.val(), bias, onto)
+    }
+
     /// The rectified norm of it.
     pub fn normed(&self, x: Tensor<4>, norm: &GroupNorm) -> Tensor<4> {
         match &self.bias {
@@ -202,7 +208,7 @@ impl Conv {
     /// The same added to `onto [M, out, h, w]`, see [`kernels::conv_onto`].
     pub fn part_onto(&self, x: Tensor<4>, first: usize, onto: Tensor<4>) -> Tensor<4> {
         let weight = self.weight_part(first, x.dims()[1]);
-        kernels::conv_onto(x, weight, onto)
+        kernels::conv_onto(x, weight, None, onto)
     }
 
     /// The same weights as a convolution whose stride is its kernel, see [`kernels::patches`].
@@ -276,14 +282,14 @@ impl Upsample {
         }
     }
 
-    /// `[N, C, h, w]` to `[N, out, k·h, k·w]`.
-    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+    /// `[N, C, h, w]` onto `[N, out, k·h, k·w]`.
+    pub fn onto(&self, x: Tensor<4>, onto: Tensor<4>) -> Tensor<4> {
         let [_, _, h, w] = x.dims();
-        // A view: the kernel reads the map where it lies.
-        self.forward_tokens(tokens(x), h, w)
+        // Tokens are a view: the kernel reads the map where it lies.
+        kernels::upsample_onto(tokens(x), [h, w], self.weight.val(), self.bias.val(), onto)
     }
 
-    /// The same from row-major tokens `[N, h·w, C]`.
+    /// Row-major tokens `[N, h·w, C]` to `[N, out, k·h, k·w]`.
     pub fn forward_tokens(&self, x: Tensor<3>, h: usize, w: usize) -> Tensor<4> {
         kernels::upsample(x, [h, w], self.weight.val(), self.bias.val())
     }

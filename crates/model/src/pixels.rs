@@ -28,19 +28,14 @@ impl PixelGuidance {
         }
     }
 
-    /// `[N, 3, S, S]` to `[N, out, S/2, S/2]`.
-    fn forward(&self, pixels: Tensor<4>) -> Tensor<4> {
-        let x = self.pairs.patch_map(pixels, Some(Activation::Relu));
-        self.conv2
-            .forward(self.conv1.activated(x, Activation::Relu))
-    }
-
-    /// Adds to a map what the pixels show.
+    /// Adds to a map `[N, out, S/2, S/2]` what the pixels `[N, 3, S, S]` show.
     pub fn add(guidance: Option<&Self>, map: Tensor<4>, pixels: Tensor<4>) -> Tensor<4> {
-        match guidance {
-            Some(guidance) => kernels::plus(map, guidance.forward(pixels)),
-            None => map,
-        }
+        let Some(guidance) = guidance else {
+            return map;
+        };
+        let x = guidance.pairs.patch_map(pixels, Some(Activation::Relu));
+        let x = guidance.conv1.activated(x, Activation::Relu);
+        guidance.conv2.onto(x, map)
     }
 }
 
@@ -122,7 +117,7 @@ impl Deep {
         for round in &self.rounds {
             deep = round.forward(deep);
         }
-        self.join.forward(kernels::plus(self.up.forward(deep), x))
+        self.join.forward(self.up.onto(deep, x))
     }
 }
 
@@ -162,7 +157,7 @@ impl PixelTower {
         if let Some(deep) = &self.deep {
             x = deep.forward(x, tokens);
         }
-        let x = kernels::plus(kernels::plus(self.up.forward(x), near), fine);
+        let x = kernels::plus(self.up.onto(x, near), fine);
         let x = self.join.normed(x, &self.norm);
         self.out.patches(x)
     }

@@ -31,6 +31,19 @@ if (encoder) {
   };
 }
 
+// With this set the GPU is given nothing to do: a run makes its commands, hands them over and reads back what was there
+// before. That is what a run costs on a card that takes no time at all.
+let isIdle = false;
+const queue = globalThis.GPUQueue?.prototype;
+if (queue) {
+  const submit = queue.submit;
+  queue.submit = function (commands) {
+    if (!isIdle) submit.call(this, commands);
+  };
+}
+const IDLE_WARM_UPS = 10;
+const IDLE_RUNS = 30;
+
 // Turns that each engine takes. Its threads look for work a while longer after a run, on the cores that the other's are
 // about to need, so the first run of a turn is not counted.
 const TURNS = 3;
@@ -78,6 +91,17 @@ const measure = async ({ graph, side, classes, embed, gpu, threads, warmUps, run
       report.launches[name] = launches - before;
       for (let i = 0; i < runs / TURNS; i += 1) report[name].push((await timed(run))[0]);
     }
+  }
+  if (gpu) {
+    isIdle = true;
+    report.idle = { ours: [], ort: [] };
+    for (let turn = 0; turn < TURNS; turn += 1) {
+      for (const [name, run] of Object.entries(engines)) {
+        for (let i = 0; i < IDLE_WARM_UPS; i += 1) await timed(run);
+        for (let i = 0; i < IDLE_RUNS / TURNS; i += 1) report.idle[name].push((await timed(run))[0]);
+      }
+    }
+    isIdle = false;
   }
   await session.release();
   ours.free();

@@ -328,8 +328,16 @@ async fn conv(dice: &mut Dice) {
     let [onto0, onto1] = dice.random([maps, output, h, w]);
     compare(
         &format!("{what}, onto {:?}", onto0.dims()),
-        kernels::conv_onto(x0, kept, onto0),
-        plain::onto(plain::conv(x1, w1, None), onto1),
+        kernels::conv_onto(x0.clone(), kept.clone(), None, onto0.clone()),
+        plain::onto(plain::conv(x1.clone(), w1.clone(), None), onto1.clone()),
+        2e-3,
+    )
+    .await;
+    let [b0, b1] = dice.random([output]);
+    compare(
+        &format!("{what}, with bias onto {:?}", onto0.dims()),
+        kernels::conv_onto(x0, kept, Some(b0), onto0),
+        plain::onto(plain::conv(x1, w1, Some(b1)), onto1),
         2e-3,
     )
     .await;
@@ -478,10 +486,19 @@ async fn patches(dice: &mut Dice) {
     // Tokens of a map: a view.
     let [x0, x1] = dice.random([n, c, h * w]).map(|x| x.swap_dims(1, 2));
     let [w0, w1] = dice.random([c, output, k, k]);
+    let [onto0, onto1] = dice.random([n, output, k * h, k * w]);
+    let map = plain::upsample(x1, [h, w], w1, b1);
     compare(
         &format!("upsampling {what}"),
-        kernels::upsample(x0, [h, w], w0, b0),
-        plain::upsample(x1, [h, w], w1, b1),
+        kernels::upsample(x0.clone(), [h, w], w0.clone(), b0.clone()),
+        map.clone(),
+        1e-3,
+    )
+    .await;
+    compare(
+        &format!("upsampling {what}, onto"),
+        kernels::upsample_onto(x0, [h, w], w0, b0, onto0),
+        map + onto1,
         1e-3,
     )
     .await;

@@ -70,13 +70,17 @@ pub(crate) fn join_windows(
         order[cell] = place;
     }
     let (from, len) = (values(&x), onto.layout().num_elements());
-    in_parts(&mut onto.storage_mut::<f32>()[..len], width, |first, part| {
-        for (i, cell) in part.chunks_exact_mut(width).enumerate() {
-            let at = first / width + i;
-            let taken = at / cells * cells + order[at % cells];
-            add(cell, &from[taken * width..][..width]);
-        }
-    });
+    in_parts(
+        &mut onto.storage_mut::<f32>()[..len],
+        width,
+        |first, part| {
+            for (i, cell) in part.chunks_exact_mut(width).enumerate() {
+                let at = first / width + i;
+                let taken = at / cells * cells + order[at % cells];
+                add(cell, &from[taken * width..][..width]);
+            }
+        },
+    );
     onto
 }
 

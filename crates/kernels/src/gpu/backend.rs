@@ -8,8 +8,8 @@ use burn_cubecl::tensor::CubeTensor;
 
 use super::block::End;
 use super::{
-    activate, attention, attention_of_thirds, class_attention, conv, cut_windows, group_norm,
-    join_windows, layer_norm, linear, patch_map, patches, pool_classes, spread_classes, unit,
+    Cells, activate, attention, attention_of_thirds, class_attention, conv, cut_windows,
+    group_norm, join_windows, layer_norm, linear, patches, pool_classes, spread_classes, unit,
     upsample,
 };
 use crate::ops::Fused;
@@ -71,6 +71,15 @@ impl Fused for CubeBackend {
         conv(x, weight, None, (End::Onto, Some(onto)))
     }
 
+    fn fused_conv_bias_onto(
+        x: CubeTensor,
+        weight: CubeTensor,
+        bias: CubeTensor,
+        onto: CubeTensor,
+    ) -> CubeTensor {
+        conv(x, weight, Some(bias), (End::Onto, Some(onto)))
+    }
+
     fn fused_conv_bias(x: CubeTensor, weight: CubeTensor, bias: CubeTensor) -> CubeTensor {
         conv(x, weight, Some(bias), (End::Plain, None))
     }
@@ -115,11 +124,11 @@ impl Fused for CubeBackend {
     }
 
     fn fused_patches(x: CubeTensor, weight: CubeTensor) -> CubeTensor {
-        patches(x, weight, None)
+        patches(x, weight, None, None, Cells::Tokens)
     }
 
     fn fused_patches_bias(x: CubeTensor, weight: CubeTensor, bias: CubeTensor) -> CubeTensor {
-        patches(x, weight, Some(bias))
+        patches(x, weight, Some(bias), None, Cells::Tokens)
     }
 
     fn fused_patch_map(
@@ -128,7 +137,7 @@ impl Fused for CubeBackend {
         bias: CubeTensor,
         activation: Option<Activation>,
     ) -> CubeTensor {
-        patch_map(x, weight, bias, activation)
+        patches(x, weight, Some(bias), activation, Cells::Map)
     }
 
     fn fused_upsample(
@@ -137,7 +146,17 @@ impl Fused for CubeBackend {
         weight: CubeTensor,
         bias: CubeTensor,
     ) -> CubeTensor {
-        upsample(x, height, weight, bias)
+        upsample(x, height, weight, bias, (End::Plain, None))
+    }
+
+    fn fused_upsample_onto(
+        x: CubeTensor,
+        height: usize,
+        weight: CubeTensor,
+        bias: CubeTensor,
+        onto: CubeTensor,
+    ) -> CubeTensor {
+        upsample(x, height, weight, bias, (End::Onto, Some(onto)))
     }
 
     fn fused_activation(x: CubeTensor, activation: Activation) -> CubeTensor {

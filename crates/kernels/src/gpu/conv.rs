@@ -3,14 +3,25 @@
 
 use std::fmt::Write;
 
+use burn::tensor::DType;
+
 use super::block::{Block, End, places};
 use super::{
     CubeTensor, LANES, Shader, dims, full, into_contiguous, launch, output, permute, size,
 };
 use crate::Activation;
 
+/// How the results of a convolution lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Cells {
+    /// `[N, O, h, w]`.
+    Map,
+    /// `[N, h · w, O]`.
+    Tokens,
+}
+
 /// The text of a convolution of stride 1: a row is an output channel, a column a pixel. Channels are innermost in the weights.
-pub(super) fn text(block: Block) -> String {
+pub(super) fn text(block: Block, cells: Cells) -> String {
     let (columns, wide) = (block.columns, block.wide());
     let mut text = block.head("weights", "pixels", 6);
     let [input, output, h, w, k, repeat] = [0, 1, 2, 3, 4, 5].map(size);
@@ -56,12 +67,12 @@ pub(super) fn text(block: Block) -> String {
         text,
         "}}\n}}\nlet base = group.z / {repeat} * outputs * area;"
     );
-    text + &written(block)
+    text + &written(block, cells)
 }
 
 /// The text of a convolution whose stride is its kernel: a row is an output channel, a column a cell. The taps of a
 /// channel lie together in the weights, as in a checkpoint.
-pub(super) fn patches_text(block: Block) -> String {
+pub(super) fn patches_text(block: Block, cells: Cells) -> String {
     let (columns, wide) = (block.columns, block.wide());
     let mut text = block.head("weights", "pixels", 5);
     let [input, output, h, w, k] = [0, 1, 2, 3, 4].map(size);
@@ -79,10 +90,7 @@ pub(super) fn patches_text(block: Block) -> String {
         );
     }
     text += &block.sums();
-    let _ = writeln!(
-        text,
-        "for (var tap = 0u; tap < deep; tap += 1u) {{"
-    );
+    let _ = writeln!(text, "for (var tap = 0u; tap < deep; tap += 1u) {{");
     for part in 0..wide {
         let _ = writeln!(
             text,
@@ -99,7 +107,7 @@ pub(super) fn patches_text(block: Block) -> String {
         |part, j| format!("pixels[at + off{part} + corner{j}]"),
     );
     text += "}\n}\nlet base = 0u;\n";
-    text + &written(block)
+    text + &written(block, cells)
 }
 
 /// Where the weights of a thread's rows begin, each `length` reads long, and which columns are its own.
@@ -126,23 +134,21 @@ fn rows_and_columns(block: Block, length: &str) -> String {
     text
 }
 
-/// The end of a text: results to the map of image `group.z`; what they are added to begins at `base`.
-fn written(block: Block) -> String {
+/// The end of a text: results of image `group.z`; what they are added to begins at `base`.
+fn written(block: Block, cells: Cells) -> String {
     let mut text = String::from("let map = group.z * outputs * area;\n");
     for (i, j) in places(block.rows, block.columns) {
-        let at = format!("(first_row + {i}u) * area + column{j}");
+        let channel = format!("(first_row + {i}u)");
+        let at = match cells {
+            Cells::Map => format!("{channel} * area + column{j}"),
+            Cells::Tokens => format!("column{j} * outputs + {channel}"),
+        };
+        let (to, onto) = (format!("map + {at}"), format!("base + {at}"));
         let _ = writeln!(
             text,
-            "if (first_row + {i}u < outputs && first_column + {}u < area) {{ \
-             {} }}",
+            "if ({channel} < outputs && first_column + {}u < area) {{ {} }}",
             j * LANES,
-            block.write(
-                i,
-                j,
-                &format!("first_row + {i}u"),
-                &format!("map + {at}"),
-                &format!("base + {at}")
-            )
+            block.write(i, j, &channel, &to, &onto)
         );
     }
     text + "}\n"
@@ -154,51 +160,68 @@ pub(crate) fn conv(
     x: CubeTensor,
     weight: CubeTensor,
     bias: Option<CubeTensor>,
+    end: (End, Option<CubeTensor>),
+) -> CubeTensor {
+    laid_out(x, weight, bias, end, Cells::Map)
+}
+
+/// The same, its results laid out as `cells`.
+fn laid_out(
+    x: CubeTensor,
+    weight: CubeTensor,
+    bias: Option<CubeTensor>,
     (end, onto): (End, Option<CubeTensor>),
+    cells: Cells,
 ) -> CubeTensor {
     let ([n, c, h, w], [o, _, k, _]) = (dims(&x), dims(&weight));
-    let [x, weight] = [x, weight].map(full);
-    let (bias, onto) = (bias.map(full), onto.map(full));
     let block = Block::new([o, h * w, c], false, bias.as_ref(), end);
-    let out = output(&x, &[n, o, h, w], block.dtype());
     let repeat = onto
         .as_ref()
         .map_or(1, |onto| n / onto.meta.shape()[0].max(1));
     // Channels innermost, so that a tap's weights lie together.
-    let weight = into_contiguous(permute(weight, &[0, 2, 3, 1]));
-    let inputs = [weight, into_contiguous(x)]
-        .into_iter()
-        .chain(bias.map(into_contiguous))
-        .chain(onto.map(into_contiguous))
-        .collect();
+    let weight = permute(weight, &[0, 2, 3, 1]);
+    let inputs = [weight, x].into_iter().chain(bias).chain(onto);
+    let inputs: Vec<CubeTensor> = inputs.map(full).map(into_contiguous).collect();
+    let out = cells.output(&inputs[0], [n, o, h, w]);
     let sizes = [c, o, h, w, k, repeat];
     let groups = groups(block, [o, h * w, n]);
-    launch(Shader::Conv(block), groups, inputs, &out, &sizes);
+    launch(Shader::Conv(block, cells), groups, inputs, &out, &sizes);
     out
 }
 
-/// A convolution whose stride is its kernel, `[N, C, k · h, k · w]` to `[N, O, h, w]`, and what each result goes through.
-pub(crate) fn patch_map(
+/// A convolution whose stride is its kernel, `[N, C, k · h, k · w]` to `h × w` cells of `O` channels, and what each result
+/// goes through.
+pub(crate) fn patches(
     x: CubeTensor,
     weight: CubeTensor,
-    bias: CubeTensor,
+    bias: Option<CubeTensor>,
     activation: Option<Activation>,
+    cells: Cells,
 ) -> CubeTensor {
     let ([n, c, h, w], [o, _, k, _]) = (dims(&x), dims(&weight));
     let end = activation.map_or(End::Plain, End::Activated);
     if k == 1 {
-        return conv(x, weight, Some(bias), (end, None));
+        return laid_out(x, weight, bias, (end, None), cells);
     }
-    let inputs: Vec<CubeTensor> = [weight, x, bias]
-        .map(|operand| into_contiguous(full(operand)))
-        .into();
     let [down, across] = [h, w].map(|side| side / k);
-    let block = Block::new([o, down * across, k * k], false, inputs.last(), end);
-    let out = output(&inputs[0], &[n, o, down, across], block.dtype());
+    let block = Block::new([o, down * across, k * k], false, bias.as_ref(), end);
+    let inputs = [weight, x].into_iter().chain(bias);
+    let inputs: Vec<CubeTensor> = inputs.map(full).map(into_contiguous).collect();
+    let out = cells.output(&inputs[0], [n, o, down, across]);
     let groups = groups(block, [o, down * across, n]);
     let sizes = [c, o, down, across, k];
-    launch(Shader::Patches(block), groups, inputs, &out, &sizes);
+    launch(Shader::Patches(block, cells), groups, inputs, &out, &sizes);
     out
+}
+
+impl Cells {
+    /// An output beside `like`, in f32.
+    fn output(self, like: &CubeTensor, [n, o, h, w]: [usize; 4]) -> CubeTensor {
+        match self {
+            Self::Map => output(like, &[n, o, h, w], DType::F32),
+            Self::Tokens => output(like, &[n, h * w, o], DType::F32),
+        }
+    }
 }
 
 /// Workgroups for so many channels, pixels and images.

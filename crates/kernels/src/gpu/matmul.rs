@@ -87,7 +87,10 @@ pub(super) fn text(block: Block, to: To) -> String {
                 ),
             ),
         };
-        let onto = format!("({row} / run / repeat * run + {row} % run) * width + column{j}");
+        let onto = match to {
+            To::Matrix => format!("({row} / run / repeat * run + {row} % run) * width + column{j}"),
+            To::Tiles => at.clone(),
+        };
         let _ = writeln!(
             text,
             "if (first_row + {i}u < height && wanted{j} < width) {{ {} }}",
@@ -153,34 +156,27 @@ pub(crate) fn linear(
     view(out, &shape)
 }
 
-/// A convolution whose stride is its kernel, to row-major tokens `[N, cells, O]`.
-pub(crate) fn patches(x: CubeTensor, weight: CubeTensor, bias: Option<CubeTensor>) -> CubeTensor {
-    let ([n, c, h, w], [o, _, k, _]) = (dims(&x), dims(&weight));
-    let (rows, columns) = (h / k, w / k);
-    let cells = view(x, &[n, c, rows, k, columns, k]);
-    let cells = into_contiguous(permute(cells, &[0, 2, 4, 1, 3, 5]));
-    let weight = view(into_contiguous(weight), &[o, c * k * k]);
-    let cells = view(cells, &[n, rows * columns, c * k * k]);
-    linear(cells, weight, bias, (End::Plain, None))
-}
-
-/// A transposed convolution whose stride is its kernel, from tokens `[N, height · width, C]`.
+/// A transposed convolution whose stride is its kernel, from tokens `[N, height · width, C]`; what `end` says, with `onto` of the
+/// result's shape where it is needed.
 pub(crate) fn upsample(
     x: CubeTensor,
     height: usize,
     weight: CubeTensor,
     bias: CubeTensor,
+    (end, onto): (End, Option<CubeTensor>),
 ) -> CubeTensor {
     let ([n, cells, c], [_, o, k, _]) = (dims(&x), dims(&weight));
     let width = cells / height;
     let [x, weight, bias] = [x, weight, bias].map(|operand| into_contiguous(full(operand)));
     let (rows, columns) = (n * cells, o * k * k);
-    let block = Block::new([rows, columns, c], false, Some(&bias), End::Plain);
+    let onto = onto.map(full).map(into_contiguous);
+    let block = Block::new([rows, columns, c], false, Some(&bias), end);
     let out = output(&x, &[n, o, k * height, k * width], block.dtype());
     let [y, z] = grid(rows.div_ceil(block.workgroup_rows()));
     let groups = [columns.div_ceil(block.workgroup_columns()), y, z];
     let sizes = [rows, c, columns, height, width, k, o];
     let shader = Shader::Matmul(block, To::Tiles);
-    launch(shader, groups, vec![x, weight, bias], &out, &sizes);
+    let inputs = [x, weight, bias].into_iter().chain(onto).collect();
+    launch(shader, groups, inputs, &out, &sizes);
     out
 }

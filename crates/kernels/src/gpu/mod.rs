@@ -27,8 +27,8 @@ pub(crate) use attention::fits;
 use activation::activate;
 use attention::{attention, attention_of_thirds};
 use classes::{class_attention, pool_classes, spread_classes};
-use conv::{conv, patch_map};
-use matmul::{linear, patches, upsample};
+use conv::{Cells, conv, patches};
+use matmul::{linear, upsample};
 use norm::{group_norm, layer_norm, unit};
 use windows::{cut_windows, join_windows};
 
@@ -53,8 +53,8 @@ const WORKGROUPS_MAX: usize = 65_535;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Shader {
     Matmul(block::Block, matmul::To),
-    Conv(block::Block),
-    Patches(block::Block),
+    Conv(block::Block, conv::Cells),
+    Patches(block::Block, conv::Cells),
     Attention(attention::Attention),
     Norm(norm::Norm),
     Activation(Activation),
@@ -66,8 +66,8 @@ impl KernelSource for Shader {
     fn source(&self) -> SourceTemplate {
         SourceTemplate::new(match self {
             Self::Matmul(block, to) => matmul::text(*block, *to),
-            Self::Conv(block) => conv::text(*block),
-            Self::Patches(block) => conv::patches_text(*block),
+            Self::Conv(block, cells) => conv::text(*block, *cells),
+            Self::Patches(block, cells) => conv::patches_text(*block, *cells),
             Self::Attention(shader) => shader.text(),
             Self::Norm(shader) => shader.text(),
             Self::Activation(activation) => activation::text(*activation),
@@ -93,7 +93,7 @@ impl Shader {
     /// Threads of a workgroup: a row, or a few.
     fn cube_dim(self) -> CubeDim {
         let rows = match self {
-            Self::Matmul(block, _) | Self::Conv(block) | Self::Patches(block) => block.teams,
+            Self::Matmul(block, _) | Self::Conv(block, _) | Self::Patches(block, _) => block.teams,
             _ => 1,
         };
         CubeDim::new_2d(LANES as u32, rows as u32)

@@ -183,23 +183,13 @@ impl Norm {
              var both = vec2<f32>(0.0);\n\
              for (var i = 0u; i < {threads}u; i += 1u) {{ both += parts[lane - start + i]; }}"
         );
-        text + &scaled(
-            ("start", "length", threads),
-            &eps,
-            channel,
-            finish,
-            number,
-        )
+        text + &scaled(("start", "length", threads), &eps, channel, finish, number)
     }
 }
 
 impl Finish {
     /// The buffers of a kernel that reads these first and writes `number`s.
-    fn buffers<'a>(
-        self,
-        read: &[(&'a str, &'a str)],
-        number: &'a str,
-    ) -> Vec<(&'a str, &'a str)> {
+    fn buffers<'a>(self, read: &[(&'a str, &'a str)], number: &'a str) -> Vec<(&'a str, &'a str)> {
         let onto = self.has_onto.then_some(("onto", "f32"));
         let last = [("results", number)];
         read.iter().copied().chain(onto).chain(last).collect()

@@ -1,6 +1,8 @@
 //! A map cut into windows, and put together again.
 
-use super::{CubeTensor, Shader, dims, each_value, full, into_contiguous, launch_each, output, size};
+use super::{
+    CubeTensor, Shader, dims, each_value, full, into_contiguous, launch_each, output, size,
+};
 
 /// Which way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
