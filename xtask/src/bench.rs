@@ -32,7 +32,7 @@ pub struct Options {
     /// Where to measure
     #[arg(
         long,
-        default_value = "native,cpu,threads,gpu,page",
+        default_value = "native,cpu,threads,gpu,commands,page",
         value_delimiter = ','
     )]
     on: Vec<Place>,
@@ -58,6 +58,8 @@ enum Place {
     Threads,
     /// In the browser, WebGPU.
     Gpu,
+    /// The same without the graphics card's part: what WebGPU is told is dropped, and outputs are not compared.
+    Commands,
     /// The page's engine by stage, on the CPU and on a graphics card.
     Page,
 }
@@ -152,24 +154,21 @@ fn beside_others(options: &Options, folder: &Path) -> Result<Vec<Value>> {
         let site = site(&setup::web_tools()?, folder, &graphs)?;
         for report in options.in_browser(&site, &jobs)? {
             if let Some(graph) = report["graph"].as_str() {
-                same(&report)?;
-                let mut row = |place: &str, times: &Value| -> Result<()> {
-                    rows.push(Row {
-                        place: place.to_owned(),
-                        graph: graph.to_owned(),
-                        ours_ms: median(&times["ours"])?,
-                        theirs: vec![("onnxruntime-web", median(&times["ort"])?)],
-                    });
-                    Ok(())
-                };
-                match report["threads"].as_u64() {
-                    Some(0) | None => {
-                        row("WebGPU", &report)?;
-                        row("WebGPU, commands alone", &report["idle"])?;
-                    }
-                    Some(1) => row("browser's CPU", &report)?,
-                    Some(threads) => row(&format!("browser's CPU, {threads} threads"), &report)?,
+                let commands_alone = report["commandsAlone"] == true;
+                if !commands_alone {
+                    same(&report)?;
                 }
+                rows.push(Row {
+                    place: match report["threads"].as_u64() {
+                        Some(0) | None if commands_alone => "WebGPU's commands alone".into(),
+                        Some(0) | None => "WebGPU".into(),
+                        Some(1) => "browser's CPU".into(),
+                        Some(threads) => format!("browser's CPU, {threads} threads"),
+                    },
+                    graph: graph.to_owned(),
+                    ours_ms: median(&report["ours"])?,
+                    theirs: vec![("onnxruntime-web", median(&report["ort"])?)],
+                });
             }
             raw.push(report);
         }
@@ -216,7 +215,12 @@ impl Options {
         let mut jobs = Vec::new();
         let threads = threads()?;
         // A graphics card has an engine of its own, with one thread.
-        let places = [(Place::Cpu, 1), (Place::Threads, threads), (Place::Gpu, 0)];
+        let places = [
+            (Place::Cpu, 1),
+            (Place::Threads, threads),
+            (Place::Gpu, 0),
+            (Place::Commands, 0),
+        ];
         for (place, threads) in places {
             if !self.on.contains(&place) {
                 continue;
@@ -229,8 +233,8 @@ impl Options {
                 let text = fs::metadata(folder.join(format!("{graph}.text.f32")))?.len();
                 let embed = config["clip"]["embed"].as_u64().context("no `embed`")?;
                 jobs.push(json!({
-                    "graph": graph, "gpu": place == Place::Gpu, "threads": threads, "side": config["input_px"], "embed": embed,
-                    "classes": text / 4 / embed, "warmUps": self.warm_ups, "runs": self.runs,
+                    "graph": graph, "gpu": threads == 0, "commandsAlone": place == Place::Commands, "threads": threads,
+                    "side": config["input_px"], "embed": embed, "classes": text / 4 / embed, "warmUps": self.warm_ups, "runs": self.runs,
                 }));
             }
         }

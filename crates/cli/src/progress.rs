@@ -31,6 +31,9 @@ impl Progress {
             Event::Stage { stage, done, total } => {
                 self.show(STEPS, stage.name(), done as u64, total as u64)
             }
+            Event::HalfPrecisionLeft { reason } => self.bar.println(format!(
+                "in single precision, since in half precision {reason}"
+            )),
         }
     }
 

@@ -71,7 +71,7 @@ impl Stage {
 }
 
 /// What a shell is told while it waits.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
 pub enum Event {
     /// Bytes of the package that have arrived.
@@ -89,6 +89,11 @@ pub enum Event {
         done: usize,
         /// Steps in all.
         total: usize,
+    },
+    /// Half precision did not pass the self-test: what was seen of it is of no account any more, and the package is read again.
+    HalfPrecisionLeft {
+        /// What the self-test said.
+        reason: String,
     },
 }
 
@@ -223,10 +228,7 @@ impl Session {
             ),
             Err(error) => error.to_string(),
         };
-        log::info!(
-            "{} runs in single precision, since in half precision {reason}",
-            self.info.name
-        );
+        on(Event::HalfPrecisionLeft { reason });
         self.info.precision = Precision::F32;
         self.fill(source, &|_| true, on).await?;
         Ok(())
@@ -601,8 +603,8 @@ mod tests {
     use super::{Part, Session};
     use crate::run::fit_ids;
     use crate::{
-        DeviceChoice, EngineError, FolderSource, PackageSource, Precision, PrecisionChoice, Tier,
-        open_device,
+        DeviceChoice, EngineError, Event, FolderSource, PackageSource, Precision, PrecisionChoice,
+        Tier, open_device,
     };
 
     fn nano() -> FolderSource {
@@ -732,14 +734,18 @@ mod tests {
             let test = session.manifest.self_test.as_mut().unwrap();
             test.probes[0].value += error;
             let slack = test.tolerance;
-            pollster::block_on(session.prove_half(&source, &mut |_| {})).unwrap();
-            (session.info.precision, slack)
+            let mut told = 0;
+            let on =
+                &mut |event| told += i32::from(matches!(event, Event::HalfPrecisionLeft { .. }));
+            pollster::block_on(session.prove_half(&source, on)).unwrap();
+            (session.info.precision, told, slack)
         };
-        let (stays, slack) = prove(0.0);
-        assert_eq!(stays, Precision::F16);
+        let (stays, told, slack) = prove(0.0);
+        assert_eq!((stays, told), (Precision::F16, 0));
         // Within what half precision may be off, and beyond.
         assert_eq!(prove(2.0 * slack).0, Precision::F16);
-        assert_eq!(prove(3.0 * slack).0, Precision::F32);
+        let (left, told, _) = prove(3.0 * slack);
+        assert_eq!((left, told), (Precision::F32, 1));
         assert!(session.text.is_empty() && session.whole.is_none());
     }
 

@@ -41,8 +41,6 @@ if (queue) {
     if (!isIdle) submit.call(this, commands);
   };
 }
-const IDLE_WARM_UPS = 10;
-const IDLE_RUNS = 30;
 
 // Turns that each engine takes. Its threads look for work a while longer after a run, on the cores that the other's are
 // about to need, so the first run of a turn is not counted.
@@ -60,8 +58,8 @@ const difference = (a, b) => {
   return apart / most;
 };
 
-// `threads` is 0 for the engine that knows both devices, which has one.
-const measure = async ({ graph, side, classes, embed, gpu, threads, warmUps, runs }) => {
+// `threads` is 0 for the engine that knows both devices, which has one. With `commandsAlone` nothing is computed, so nothing is compared.
+const measure = async ({ graph, side, classes, embed, gpu, commandsAlone, threads, warmUps, runs }) => {
   const script = new URL(threads ? "./cpu/mmovseg_bench.js" : "./mmovseg_bench.js", location.href).href;
   const program = await start(script, threads);
   ort.env.wasm.numThreads = threads || 1;
@@ -79,10 +77,11 @@ const measure = async ({ graph, side, classes, embed, gpu, threads, warmUps, run
     ours: () => ours.run(),
     ort: async () => (await session.run(feed)).out.data,
   };
-  const report = { graph, gpu, threads, device: ours.device(), cold: {}, launches: {}, ours: [], ort: [] };
+  const report = { graph, gpu, commandsAlone, threads, device: ours.device(), cold: {}, launches: {}, ours: [], ort: [] };
+  isIdle = commandsAlone;
   const values = {};
   for (const [name, run] of Object.entries(engines)) [report.cold[name], values[name]] = await timed(run);
-  report.difference = difference(values.ours, values.ort);
+  if (!commandsAlone) report.difference = difference(values.ours, values.ort);
   for (let i = 0; i < warmUps; i += 1) for (const run of Object.values(engines)) await timed(run);
   for (let turn = 0; turn < TURNS; turn += 1) {
     for (const [name, run] of Object.entries(engines)) {
@@ -91,17 +90,6 @@ const measure = async ({ graph, side, classes, embed, gpu, threads, warmUps, run
       report.launches[name] = launches - before;
       for (let i = 0; i < runs / TURNS; i += 1) report[name].push((await timed(run))[0]);
     }
-  }
-  if (gpu) {
-    isIdle = true;
-    report.idle = { ours: [], ort: [] };
-    for (let turn = 0; turn < TURNS; turn += 1) {
-      for (const [name, run] of Object.entries(engines)) {
-        for (let i = 0; i < IDLE_WARM_UPS; i += 1) await timed(run);
-        for (let i = 0; i < IDLE_RUNS / TURNS; i += 1) report.idle[name].push((await timed(run))[0]);
-      }
-    }
-    isIdle = false;
   }
   await session.release();
   ours.free();

@@ -53,8 +53,16 @@ pub async fn open(plan: Plan, source: impl PackageSource) {
 
     let mut before = None;
     let mut on = |event: EngineEvent| {
-        if matches!(event, EngineEvent::Download { .. }) {
-            before.get_or_insert_with(memory_bytes);
+        match &event {
+            EngineEvent::Download { .. } => {
+                before.get_or_insert_with(memory_bytes);
+            }
+            EngineEvent::HalfPrecisionLeft { reason } => {
+                note = Some(format!(
+                    "The model runs in single precision, since in half precision {reason}."
+                ));
+            }
+            EngineEvent::Stage { .. } => {}
         }
         relay(event);
     };

@@ -258,6 +258,8 @@ pub fn relay(event: EngineEvent) {
         EngineEvent::Stage { stage, done, total } => {
             progress(Step::Stage(stage.name().into()), done as u64, total as u64);
         }
+        // A refused kernel in half precision says nothing of the others.
+        EngineEvent::HalfPrecisionLeft { .. } => drop(take_gpu_error()),
     }
 }
 

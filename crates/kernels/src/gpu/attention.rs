@@ -185,7 +185,6 @@ pub(crate) fn attention(
     bias: Option<CubeTensor>,
 ) -> CubeTensor {
     let [n, heads, length, width] = dims(&q);
-    let out = output(&q, &[n, length, heads, width], q.dtype);
     let shader = Attention {
         width,
         is_biased: bias.is_some(),
@@ -193,18 +192,15 @@ pub(crate) fn attention(
         is_packed: false,
     };
     let period = bias.as_ref().map_or(1, |bias| bias.meta.shape()[0]);
-    let mut sizes = vec![length, heads, scale.to_bits() as usize, period];
+    let (mut strides, dtype) = (Vec::new(), q.dtype);
     let mut inputs = Vec::new();
     for operand in [q, k, v] {
-        let operand = in_quads(as_numbers(operand, out.dtype));
-        let strides = operand.meta.strides();
-        sizes.extend((0..3).map(|axis| strides[axis] / 4));
+        let operand = in_quads(as_numbers(operand, dtype));
+        strides.extend((0..3).map(|axis| operand.meta.strides()[axis]));
         inputs.push(operand);
     }
     inputs.extend(bias);
-    let groups = [length.div_ceil(LANES * shader.queries()), heads, n];
-    launch(Shader::Attention(shader), groups, inputs, &out, &sizes);
-    permute(out, &[0, 2, 1, 3])
+    shader.launch(inputs, [n, heads, length], scale, period, &strides)
 }
 
 /// The same of thirds `[N, L, 3 · heads · d]`, without bias.
@@ -212,22 +208,33 @@ pub(crate) fn attention_of_thirds(qkv: CubeTensor, heads: usize, scale: f32) -> 
     let qkv = into_contiguous(qkv);
     let [n, length, row] = dims(&qkv);
     let width = row / 3 / heads;
-    let out = output(&qkv, &[n, length, heads, width], qkv.dtype);
     let shader = Attention {
         width,
         is_biased: false,
         is_half: is_half(&qkv),
         is_packed: true,
     };
-    let mut sizes = vec![length, heads, scale.to_bits() as usize, 1];
-    sizes.extend(
-        [length * row, width, row]
-            .map(|stride| stride / 4)
-            .repeat(3),
-    );
-    let groups = [length.div_ceil(LANES * shader.queries()), heads, n];
-    launch(Shader::Attention(shader), groups, vec![qkv], &out, &sizes);
-    permute(out, &[0, 2, 1, 3])
+    let strides = [length * row, width, row].repeat(3);
+    shader.launch(vec![qkv], [n, heads, length], scale, 1, &strides)
+}
+
+impl Attention {
+    /// Of inputs of which queries, keys and values come first, with three strides each.
+    fn launch(
+        self,
+        inputs: Vec<CubeTensor>,
+        [n, heads, length]: [usize; 3],
+        scale: f32,
+        period: usize,
+        strides: &[usize],
+    ) -> CubeTensor {
+        let out = output(&inputs[0], &[n, length, heads, self.width], inputs[0].dtype);
+        let mut sizes = vec![length, heads, scale.to_bits() as usize, period];
+        sizes.extend(strides.iter().map(|stride| stride / 4));
+        let groups = [length.div_ceil(LANES * self.queries()), heads, n];
+        launch(Shader::Attention(self), groups, inputs, &out, &sizes);
+        permute(out, &[0, 2, 1, 3])
+    }
 }
 
 /// An operand whose heads can be read four values at a time.

@@ -120,12 +120,18 @@ fn matmul(
     let (left, right) = (as_numbers(left, dtype), as_numbers(right, dtype));
     let block = Block::new([m, n, k], is_half(&right), bias.as_ref(), end);
     let out = output(&left, &[m, n], block.dtype());
-    let [y, z] = grid(m.div_ceil(block.workgroup_rows()));
-    let x = n.div_ceil(block.workgroup_columns());
     let inputs = [left, right].into_iter().chain(bias).chain(onto).collect();
-    let shader = Shader::Matmul(block, To::Matrix);
-    launch(shader, [x, y, z], inputs, &out, &[m, k, n, run, repeat]);
+    To::Matrix.launch(block, inputs, &out, &[m, k, n, run, repeat]);
     out
+}
+
+impl To {
+    /// Of `sizes` the first are rows, depth and columns of the product.
+    fn launch(self, block: Block, inputs: Vec<CubeTensor>, out: &CubeTensor, sizes: &[usize]) {
+        let [y, z] = grid(sizes[0].div_ceil(block.workgroup_rows()));
+        let groups = [sizes[2].div_ceil(block.workgroup_columns()), y, z];
+        launch(Shader::Matmul(block, self), groups, inputs, out, sizes);
+    }
 }
 
 /// `x Wᵀ + b` over the last axis, and what `end` says, with `onto` of the result's shape where it is needed, or with fewer of
@@ -172,11 +178,8 @@ pub(crate) fn upsample(
     let onto = onto.map(full).map(into_contiguous);
     let block = Block::new([rows, columns, c], false, Some(&bias), end);
     let out = output(&x, &[n, o, k * height, k * width], block.dtype());
-    let [y, z] = grid(rows.div_ceil(block.workgroup_rows()));
-    let groups = [columns.div_ceil(block.workgroup_columns()), y, z];
     let sizes = [rows, c, columns, height, width, k, o];
-    let shader = Shader::Matmul(block, To::Tiles);
     let inputs = [x, weight, bias].into_iter().chain(onto).collect();
-    launch(shader, groups, inputs, &out, &sizes);
+    To::Tiles.launch(block, inputs, &out, &sizes);
     out
 }
