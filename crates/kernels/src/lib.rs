@@ -345,35 +345,36 @@ pub fn patches(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>) -> Tens
     })
 }
 
-/// The same as a map, `[N, O, h, w]`, and its activation.
+/// The same as a map, `[N, O, h, w]`.
 #[must_use]
-pub fn patch_map(
+pub fn patch_map(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>) -> Tensor<4> {
+    if !has_kernels(&x.device()) {
+        return plain::patch_map(x, weight, bias);
+    }
+    Tensor::from_dispatch(<Dispatch as Fused>::fused_patch_map(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+        bias.into_dispatch(),
+    ))
+}
+
+/// The activation of [`patch_map`]. In one go on a graphics card.
+#[must_use]
+pub fn patch_map_activated(
     x: Tensor<4>,
     weight: Tensor<4>,
     bias: Tensor<1>,
-    activation: Option<Activation>,
+    activation: Activation,
 ) -> Tensor<4> {
-    let device = x.device();
-    let fused = |x: Tensor<4>, activation| {
-        Tensor::from_dispatch(<Dispatch as Fused>::fused_patch_map(
-            x.into_dispatch(),
-            weight.clone().into_dispatch(),
-            bias.clone().into_dispatch(),
-            activation,
-        ))
-    };
-    if goes_on(&device) {
-        return fused(x, activation);
+    if !is_graphics_card(&x.device()) {
+        return activate(patch_map(x, weight, bias), activation);
     }
-    let map = if has_kernels(&device) {
-        fused(x, None)
-    } else {
-        plain::patch_map(x, weight.clone(), bias.clone())
-    };
-    match activation {
-        Some(activation) => activate(map, activation),
-        None => map,
-    }
+    Tensor::from_dispatch(<Dispatch as Fused>::fused_patch_map_activated(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+        bias.into_dispatch(),
+        activation,
+    ))
 }
 
 /// A transposed convolution whose stride is its kernel, weight `[C, O, k, k]`, over row-major tokens

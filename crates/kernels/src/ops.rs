@@ -133,12 +133,20 @@ pub(crate) trait Fused: Backend {
     ) -> FloatTensor<Self> {
         untrained()
     }
-    /// Stride `k`, to `[N, O, height, width]`, with bias, then the activation.
+    /// Stride `k`, to `[N, O, height, width]`, with bias.
     fn fused_patch_map(
         _x: FloatTensor<Self>,
         _weight: FloatTensor<Self>,
         _bias: FloatTensor<Self>,
-        _activation: Option<Activation>,
+    ) -> FloatTensor<Self> {
+        untrained()
+    }
+    /// The activation of the same.
+    fn fused_patch_map_activated(
+        _x: FloatTensor<Self>,
+        _weight: FloatTensor<Self>,
+        _bias: FloatTensor<Self>,
+        _activation: Activation,
     ) -> FloatTensor<Self> {
         untrained()
     }
@@ -383,17 +391,8 @@ impl Fused for Flex {
         cpu::patches(&x, &weight, Some(&bias), Cells::Tokens)
     }
 
-    fn fused_patch_map(
-        x: FlexTensor,
-        weight: FlexTensor,
-        bias: FlexTensor,
-        activation: Option<Activation>,
-    ) -> FlexTensor {
-        let map = cpu::patches(&x, &weight, Some(&bias), Cells::Map);
-        match activation {
-            Some(activation) => cpu::activate(map, activation),
-            None => map,
-        }
+    fn fused_patch_map(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
+        cpu::patches(&x, &weight, Some(&bias), Cells::Map)
     }
 
     fn fused_upsample(
@@ -729,14 +728,9 @@ mod gradients {
             x: FloatTensor<Self>,
             weight: FloatTensor<Self>,
             bias: FloatTensor<Self>,
-            activation: Option<Activation>,
         ) -> FloatTensor<Self> {
             let nodes = [x.node(), weight.node(), bias.node()];
             let (x, weight) = (x.into_primitive(), weight.into_primitive());
-            assert!(
-                activation.is_none(),
-                "activations are recorded on their own"
-            );
             let out = cpu::patches(&x, &weight, Some(&bias.into_primitive()), Cells::Map);
             record!(PatchMap, nodes, (x, weight), out)
         }

@@ -165,16 +165,13 @@ proptest! {
             })
         };
         compare(&tokens(kernels::patches), &tokens(plain::patches), 2e-3);
-        for activation in [None, Some(Activation::Gelu)] {
-            let ours = run(&operands, |[x, weight, bias]| {
-                kernels::patch_map(x, weight, bias.reshape([output]), activation)
-            });
-            let twin = run(&operands, |[x, weight, bias]| {
-                let map = plain::patch_map(x, weight, bias.reshape([output]));
-                activation.map_or(map.clone(), |activation| plain::activate(map, activation))
-            });
-            compare(&ours, &twin, 2e-3);
-        }
+        let map = |f: fn(Tensor<4>, Tensor<4>, Tensor<1>) -> Tensor<4>| {
+            run(&operands, |[x, weight, bias]| f(x, weight, bias.reshape([output])))
+        };
+        compare(&map(kernels::patch_map), &map(plain::patch_map), 2e-3);
+        let ours = map(|x, weight, bias| kernels::patch_map_activated(x, weight, bias, Activation::Gelu));
+        let twin = map(|x, weight, bias| plain::activate(plain::patch_map(x, weight, bias), Activation::Gelu));
+        compare(&ours, &twin, 2e-3);
     }
 
     #[test]

@@ -216,16 +216,25 @@ impl Conv {
         kernels::patches(x, self.weight.val(), self.bias.as_ref().map(Param::val))
     }
 
-    /// The same as a map, for a convolution with bias, and its activation.
-    pub fn patch_map(&self, x: Tensor<4>, activation: Option<Activation>) -> Tensor<4> {
-        if let Some(bias) = &self.bias {
-            return kernels::patch_map(x, self.weight.val(), bias.val(), activation);
+    /// The same as a map, for a convolution with bias.
+    pub fn patch_map(&self, x: Tensor<4>) -> Tensor<4> {
+        match &self.bias {
+            Some(bias) => kernels::patch_map(x, self.weight.val(), bias.val()),
+            None => {
+                let [_, _, h, w] = x.dims();
+                let [_, _, k, _] = self.weight.dims();
+                to_map(self.patches(x), h / k, w / k)
+            }
         }
-        let ([_, _, h, w], [_, _, k, _]) = (x.dims(), self.weight.dims());
-        let map = to_map(self.patches(x), h / k, w / k);
-        match activation {
-            Some(activation) => kernels::activate(map, activation),
-            None => map,
+    }
+
+    /// The activation of it.
+    pub fn patch_map_activated(&self, x: Tensor<4>, activation: Activation) -> Tensor<4> {
+        match &self.bias {
+            Some(bias) => {
+                kernels::patch_map_activated(x, self.weight.val(), bias.val(), activation)
+            }
+            None => kernels::activate(self.patch_map(x), activation),
         }
     }
 }

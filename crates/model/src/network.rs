@@ -60,7 +60,7 @@ impl Projection {
             return kernels::upsample(x, [grid; 2], self.weight.val(), self.bias.val());
         }
         let map = to_map(x, grid, grid);
-        kernels::patch_map(map, self.weight.val(), self.bias.val(), None)
+        kernels::patch_map(map, self.weight.val(), self.bias.val())
     }
 }
 

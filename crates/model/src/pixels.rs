@@ -33,7 +33,7 @@ impl PixelGuidance {
         let Some(guidance) = guidance else {
             return map;
         };
-        let x = guidance.pairs.patch_map(pixels, Some(Activation::Relu));
+        let x = guidance.pairs.patch_map_activated(pixels, Activation::Relu);
         let x = guidance.conv1.activated(x, Activation::Relu);
         guidance.conv2.onto(x, map)
     }
@@ -110,8 +110,8 @@ impl Deep {
     /// `[N, width, 2g, 2g]` and tokens `[N, tokens, g, g]` to `[N, width, 2g, 2g]`.
     fn forward(&self, x: Tensor<4>, tokens: Tensor<4>) -> Tensor<4> {
         let near = kernels::plus(
-            self.down.patch_map(x.clone(), None),
-            self.tokens.patch_map(tokens, None),
+            self.down.patch_map(x.clone()),
+            self.tokens.patch_map(tokens),
         );
         let mut deep = kernels::activate(near, Activation::Relu);
         for round in &self.rounds {
@@ -148,9 +148,11 @@ impl PixelTower {
     /// Pixels `[N, 3, S, S]`, the transformer's fine map `[N, width, S/2, S/2]` and its features
     /// `[N, tokens, S/8, S/8]` to embeddings `[N, (S/2)², embed]`, row-major.
     pub fn forward(&self, pixels: Tensor<4>, fine: Tensor<4>, tokens: Tensor<4>) -> Tensor<3> {
-        let near = self.pairs.patch_map(pixels, Some(Activation::Relu));
+        let near = self.pairs.patch_map_activated(pixels, Activation::Relu);
         let near = self.near.activated(near, Activation::Relu);
-        let mut x = self.down.patch_map(near.clone(), Some(Activation::Relu));
+        let mut x = self
+            .down
+            .patch_map_activated(near.clone(), Activation::Relu);
         for round in &self.rounds {
             x = round.forward(x);
         }

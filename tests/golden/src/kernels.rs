@@ -471,14 +471,14 @@ async fn patches(dice: &mut Dice) {
     let map = plain::patch_map(x1, w1, b1.clone());
     compare(
         &format!("patch map {what}"),
-        kernels::patch_map(x0.clone(), w0.clone(), b0.clone(), None),
+        kernels::patch_map(x0.clone(), w0.clone(), b0.clone()),
         map.clone(),
         1e-3,
     )
     .await;
     compare(
         &format!("patch map {what}, then {activation:?}"),
-        kernels::patch_map(x0, w0, b0.clone(), Some(activation)),
+        kernels::patch_map_activated(x0, w0, b0.clone(), activation),
         plain::activate(map, activation),
         1e-3,
     )

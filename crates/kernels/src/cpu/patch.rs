@@ -191,7 +191,7 @@ fn spread_line<'a, const K: usize>(
 }
 
 /// How cells lie in memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Cells {
     /// `[N, cells, channels]`.
     Tokens,

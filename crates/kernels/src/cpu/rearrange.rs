@@ -44,15 +44,14 @@ pub(crate) fn plus(a: FlexTensor, b: FlexTensor) -> FlexTensor {
 pub(crate) fn cut_windows(x: &FlexTensor, grid: usize, shift: usize) -> FlexTensor {
     let x = contiguous(x);
     let [maps, cells, width] = three(&x);
-    let (order, from) = (by_windows(grid, shift), values(&x));
-    let mut out = zeros(from.len());
-    in_parts(&mut out, width, |first, part| {
-        for (i, cell) in part.chunks_exact_mut(width).enumerate() {
-            let at = first / width + i;
-            let taken = at / cells * cells + order[at % cells];
-            cell.copy_from_slice(&from[taken * width..][..width]);
-        }
-    });
+    let mut out = zeros(values(&x).len());
+    let order = by_windows(grid, shift);
+    each_cell(
+        &mut out,
+        (values(&x), &order),
+        width,
+        <[f32]>::copy_from_slice,
+    );
     tensor(out, vec![4 * maps, cells / 4, width])
 }
 
@@ -69,19 +68,26 @@ pub(crate) fn join_windows(
     for (place, cell) in by_windows(grid, shift).into_iter().enumerate() {
         order[cell] = place;
     }
-    let (from, len) = (values(&x), onto.layout().num_elements());
-    in_parts(
-        &mut onto.storage_mut::<f32>()[..len],
-        width,
-        |first, part| {
-            for (i, cell) in part.chunks_exact_mut(width).enumerate() {
-                let at = first / width + i;
-                let taken = at / cells * cells + order[at % cells];
-                add(cell, &from[taken * width..][..width]);
-            }
-        },
-    );
+    let len = onto.layout().num_elements();
+    let map = &mut onto.storage_mut::<f32>()[..len];
+    each_cell(map, (values(&x), &order), width, add);
     onto
+}
+
+/// `f` of each cell of `width` channels and the one of `from` that `order` names, sequence by sequence.
+fn each_cell(
+    to: &mut [f32],
+    (from, order): (&[f32], &[usize]),
+    width: usize,
+    f: impl Fn(&mut [f32], &[f32]) + Sync,
+) {
+    in_parts(to, width, |first, part| {
+        for (i, cell) in part.chunks_exact_mut(width).enumerate() {
+            let at = first / width + i;
+            let taken = at / order.len() * order.len() + order[at % order.len()];
+            f(cell, &from[taken * width..][..width]);
+        }
+    });
 }
 
 /// The cells of a map by its four windows.

@@ -8,10 +8,10 @@ use burn_cubecl::tensor::CubeTensor;
 
 use super::block::End;
 use super::{
-    Cells, activate, attention, attention_of_thirds, class_attention, conv, cut_windows,
-    group_norm, join_windows, layer_norm, linear, patches, pool_classes, spread_classes, unit,
-    upsample,
+    activate, attention, attention_of_thirds, class_attention, conv, cut_windows, group_norm,
+    join_windows, layer_norm, linear, patches, pool_classes, spread_classes, unit, upsample,
 };
+use crate::cpu::Cells;
 use crate::ops::Fused;
 use crate::{Activation, WindowBias};
 
@@ -131,13 +131,17 @@ impl Fused for CubeBackend {
         patches(x, weight, Some(bias), None, Cells::Tokens)
     }
 
-    fn fused_patch_map(
+    fn fused_patch_map(x: CubeTensor, weight: CubeTensor, bias: CubeTensor) -> CubeTensor {
+        patches(x, weight, Some(bias), None, Cells::Map)
+    }
+
+    fn fused_patch_map_activated(
         x: CubeTensor,
         weight: CubeTensor,
         bias: CubeTensor,
-        activation: Option<Activation>,
+        activation: Activation,
     ) -> CubeTensor {
-        patches(x, weight, Some(bias), activation, Cells::Map)
+        patches(x, weight, Some(bias), Some(activation), Cells::Map)
     }
 
     fn fused_upsample(

@@ -143,6 +143,13 @@ impl Block {
         team_head(&before, &buffers, sizes, self.teams)
     }
 
+    /// Declares `row{i}`, where the shared values of a thread's rows begin: `count` rows of `length` reads each.
+    pub fn row_starts(self, count: &str, length: &str) -> String {
+        (0..self.rows)
+            .map(|i| format!("let row{i} = min(first_row + {i}u, {count} - 1u) * {length};\n"))
+            .collect()
+    }
+
     /// Declares `sum{i}_{j}`.
     pub fn sums(self) -> String {
         places(self.rows, self.columns)

@@ -10,15 +10,7 @@ use super::{
     CubeTensor, LANES, Shader, dims, full, into_contiguous, launch, output, permute, size,
 };
 use crate::Activation;
-
-/// How the results of a convolution lie.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Cells {
-    /// `[N, O, h, w]`.
-    Map,
-    /// `[N, h · w, O]`.
-    Tokens,
-}
+use crate::cpu::Cells;
 
 /// The text of a convolution of stride 1: a row is an output channel, a column a pixel. Channels are innermost in the weights.
 pub(super) fn text(block: Block, cells: Cells) -> String {
@@ -106,7 +98,7 @@ pub(super) fn patches_text(block: Block, cells: Cells) -> String {
         |i| format!("weights[row{i} + weight]"),
         |part, j| format!("pixels[at + off{part} + corner{j}]"),
     );
-    text += "}\n}\nlet base = 0u;\n";
+    text += "}\n}\n";
     text + &written(block, cells)
 }
 
@@ -118,12 +110,7 @@ fn rows_and_columns(block: Block, length: &str) -> String {
         block.workgroup_rows(),
         block.workgroup_columns()
     );
-    for i in 0..rows {
-        let _ = writeln!(
-            text,
-            "let row{i} = min(first_row + {i}u, outputs - 1u) * {length};"
-        );
-    }
+    text += &block.row_starts("outputs", length);
     for j in 0..columns {
         let _ = writeln!(
             text,
@@ -134,7 +121,7 @@ fn rows_and_columns(block: Block, length: &str) -> String {
     text
 }
 
-/// The end of a text: results of image `group.z`; what they are added to begins at `base`.
+/// The end of a text: results of image `group.z`; what they are added to, if anything, begins at `base`.
 fn written(block: Block, cells: Cells) -> String {
     let mut text = String::from("let map = group.z * outputs * area;\n");
     for (i, j) in places(block.rows, block.columns) {
@@ -182,7 +169,7 @@ fn laid_out(
     let weight = permute(weight, &[0, 2, 3, 1]);
     let inputs = [weight, x].into_iter().chain(bias).chain(onto);
     let inputs: Vec<CubeTensor> = inputs.map(full).map(into_contiguous).collect();
-    let out = cells.output(&inputs[0], [n, o, h, w]);
+    let out = cells_output(&inputs[0], cells, [n, o, h, w]);
     let sizes = [c, o, h, w, k, repeat];
     let groups = groups(block, [o, h * w, n]);
     launch(Shader::Conv(block, cells), groups, inputs, &out, &sizes);
@@ -207,20 +194,18 @@ pub(crate) fn patches(
     let block = Block::new([o, down * across, k * k], false, bias.as_ref(), end);
     let inputs = [weight, x].into_iter().chain(bias);
     let inputs: Vec<CubeTensor> = inputs.map(full).map(into_contiguous).collect();
-    let out = cells.output(&inputs[0], [n, o, down, across]);
+    let out = cells_output(&inputs[0], cells, [n, o, down, across]);
     let groups = groups(block, [o, down * across, n]);
     let sizes = [c, o, down, across, k];
     launch(Shader::Patches(block, cells), groups, inputs, &out, &sizes);
     out
 }
 
-impl Cells {
-    /// An output beside `like`, in f32.
-    fn output(self, like: &CubeTensor, [n, o, h, w]: [usize; 4]) -> CubeTensor {
-        match self {
-            Self::Map => output(like, &[n, o, h, w], DType::F32),
-            Self::Tokens => output(like, &[n, h * w, o], DType::F32),
-        }
+/// An output beside `like`, in f32, its cells laid out so.
+fn cells_output(like: &CubeTensor, cells: Cells, [n, o, h, w]: [usize; 4]) -> CubeTensor {
+    match cells {
+        Cells::Map => output(like, &[n, o, h, w], DType::F32),
+        Cells::Tokens => output(like, &[n, h * w, o], DType::F32),
     }
 }
 

@@ -37,12 +37,7 @@ pub(super) fn text(block: Block, to: To) -> String {
         block.workgroup_rows(),
         block.workgroup_columns()
     );
-    for i in 0..rows {
-        let _ = writeln!(
-            text,
-            "let row{i} = min(first_row + {i}u, height - 1u) * depth;"
-        );
-    }
+    text += &block.row_starts("height", "depth");
     for j in 0..columns {
         let _ = writeln!(
             text,

@@ -27,7 +27,7 @@ pub(crate) use attention::fits;
 use activation::activate;
 use attention::{attention, attention_of_thirds};
 use classes::{class_attention, pool_classes, spread_classes};
-use conv::{Cells, conv, patches};
+use conv::{conv, patches};
 use matmul::{linear, upsample};
 use norm::{group_norm, layer_norm, unit};
 use windows::{cut_windows, join_windows};
@@ -43,6 +43,7 @@ use burn_cubecl::template::{KernelSource, SourceKernel, SourceTemplate};
 use burn_cubecl::tensor::CubeTensor;
 
 use crate::Activation;
+use crate::cpu::Cells;
 
 /// Threads of a row of a workgroup.
 const LANES: usize = 32;
@@ -53,8 +54,8 @@ const WORKGROUPS_MAX: usize = 65_535;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Shader {
     Matmul(block::Block, matmul::To),
-    Conv(block::Block, conv::Cells),
-    Patches(block::Block, conv::Cells),
+    Conv(block::Block, Cells),
+    Patches(block::Block, Cells),
     Attention(attention::Attention),
     Norm(norm::Norm),
     Activation(Activation),
