@@ -115,7 +115,7 @@ impl Released {
     }
 }
 
-/// The list of the benchmark that a released file is named after (spec §15), or PIE-RGB-SAR's.
+/// The list of the benchmark that a released file is named after (docs/network.md §13), or PIE-RGB-SAR's.
 fn benchmark(stem: &str) -> &'static Preset {
     let stem = stem.to_lowercase();
     PRESETS

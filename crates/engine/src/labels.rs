@@ -1,4 +1,4 @@
-//! From logits on the model's grid to one class index a pixel of the optical tile (spec §12).
+//! From logits on the model's grid to one class index a pixel of the optical tile (docs/network.md §12).
 
 use mmovseg_kernels::{Activation, activate_values, threads};
 

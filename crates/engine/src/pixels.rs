@@ -26,7 +26,7 @@ pub fn model_pixels(
     })
 }
 
-/// Planes `[3, H, W]` of `(byte − mean) / deviation` with CLIP's constants (spec §3.2).
+/// Planes `[3, H, W]` of `(byte − mean) / deviation` with CLIP's constants (docs/network.md §3.2).
 #[must_use]
 pub fn normalise_pixels(tile: &Rgb8) -> Vec<f32> {
     let area = tile.width_px * tile.height_px;

@@ -37,7 +37,7 @@ impl Session {
         self.run(pair, request, on, None).await
     }
 
-    /// Segments without any cache and keeps every stage under its golden name (spec §20).
+    /// Segments without any cache and keeps every stage under its golden name (docs/network.md §13.1).
     ///
     /// # Errors
     /// Those of [`Session::segment`].

@@ -378,7 +378,7 @@ pub fn patch_map_activated(
 }
 
 /// A transposed convolution whose stride is its kernel, weight `[C, O, k, k]`, over row-major tokens
-/// `[N, h·w, C]`: every cell writes its own `k × k` tile of `[N, O, k·h, k·w]` (spec §4).
+/// `[N, h·w, C]`: every cell writes its own `k × k` tile of `[N, O, k·h, k·w]` (docs/network.md §4).
 #[must_use]
 pub fn upsample(x: Tensor<3>, [h, w]: [usize; 2], weight: Tensor<4>, bias: Tensor<1>) -> Tensor<4> {
     if !has_kernels(&x.device()) {
@@ -443,7 +443,7 @@ pub fn pool_classes(x: Tensor<3>, pairs: usize, grid: usize) -> Tensor<3> {
 }
 
 /// What `2 × 2` cells have in common, `[N·(g/2)², T, C]` by place, brought bilinearly to all of them, the corners of both
-/// grids aligned, onto `[N·T, g², C]`: the way back from [`pool_classes`] (spec §10.2).
+/// grids aligned, onto `[N·T, g², C]`: the way back from [`pool_classes`] (docs/network.md §10).
 #[must_use]
 pub fn spread_classes(x: Tensor<3>, onto: Tensor<3>, grid: usize) -> Tensor<3> {
     if !goes_on(&x.device()) {
@@ -456,7 +456,7 @@ pub fn spread_classes(x: Tensor<3>, onto: Tensor<3>, grid: usize) -> Tensor<3> {
     ))
 }
 
-/// Linear attention among the `T` classes at each of `M` places (spec §10.2): with `φ(z) = elu(z) + 1`,
+/// Linear attention among the `T` classes at each of `M` places (docs/network.md §10): with `φ(z) = elu(z) + 1`,
 /// `q = φ(q + guidance)` and `k` likewise, `qᵢ · Σₛ kₛ vₛᵀ / (qᵢ · Σₛ kₛ + 10⁻⁶)` in each head. The sums go over the classes and
 /// over `pad_count` pads, which are all alike.
 ///
@@ -489,7 +489,7 @@ pub fn class_attention(
 }
 
 /// A map `[M, g², C]`, cyclically moved by `-shift` rows and columns, in its four windows: `[4 M, g² / 4, C]`; windows and the cells
-/// in them row-major (spec §10.1). `g` is even, `shift` less than `g`.
+/// in them row-major (docs/network.md §9). `g` is even, `shift` less than `g`.
 #[must_use]
 pub fn cut_windows(x: Tensor<3>, grid: usize, shift: usize) -> Tensor<3> {
     if !goes_on(&x.device()) {

@@ -1,4 +1,5 @@
-//! The cost aggregator: window attention over cells, then linear attention over classes (spec §10).
+//! The cost aggregator: window attention over cells, then linear attention over classes (docs/network.md §9 and
+//! §10).
 
 use std::sync::Arc;
 
@@ -172,7 +173,7 @@ impl ClassAttention {
     /// One sequence of classes a location: `s [M, T, C]`, `text [1, T, G]`.
     ///
     /// The reference pads the class axis to 256 with one learned row. All pads are equal, so one
-    /// row weighted `256 − T` gives the same sums (spec §10.2, exact shortcut); the pad row is
+    /// row weighted `256 − T` gives the same sums (docs/network.md §10); the pad row is
     /// also the same at every location, so its key and value are computed once.
     fn forward(
         &self,
@@ -258,7 +259,7 @@ impl AggregatorLayer {
         let n = x.dims()[0] / text.dims()[1];
         let sequences = kernels::pool_classes(x.clone(), n, self.grid);
         let mixed = self.attention.forward(sequences, text, name, observer);
-        // What is spread holds its own residual (spec §10.2 step 5).
+        // What is spread holds its own residual (docs/network.md §10, step 5).
         let x = kernels::spread_classes(mixed, x, self.grid);
         self.see_volume(observer, &format!("{name}.out"), &x, n);
         x

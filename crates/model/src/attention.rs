@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 use mmovseg_kernels::{self as kernels, WindowBias};
 
 /// Largest score buffer of one call, in bytes: half of WebGPU's default binding limit of 128 MiB,
-/// since softmax may hold a second one (spec §16.2, memory facts).
+/// since softmax may hold a second one (docs/network.md §2.1).
 const SCORE_BYTES_MAX: usize = 64 << 20;
 
 /// What keeps a query from a key.

@@ -1,4 +1,4 @@
-//! CLIP's text tower (spec §5).
+//! CLIP's text tower (docs/network.md §5).
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -72,7 +72,7 @@ impl TextTower {
     /// Gives unit vectors `[T, E]`.
     ///
     /// Sequences are padded with 0 to the longest of the call only: the mask is causal, so what
-    /// stands after the end mark cannot reach it (spec §5, checked to 3e-6). The end mark is the
+    /// stands after the end mark cannot reach it (docs/network.md §5, checked to 3e-6). The end mark is the
     /// row of the largest id.
     pub fn forward(&self, prompts: &[Vec<u32>], observer: &mut dyn Observer) -> Tensor<2> {
         let device = self.positional_embedding.val().device();

@@ -1,4 +1,4 @@
-//! CLIP's visual tower in the dense mode of spec §4.
+//! CLIP's visual tower in the dense mode of docs/network.md §4.
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor};
@@ -88,7 +88,7 @@ impl ClipBlock {
     }
 
     /// The dense form of the last block: no attention, and the residual that is added is the
-    /// block's *input CLS token*, for every token (spec §4).
+    /// block's *input CLS token*, for every token (docs/network.md §4).
     pub fn forward_dense(&self, x: Tensor<3>) -> Tensor<3> {
         let [_, _, width] = x.dims();
         let cls = x.clone().narrow(1, 0, 1);
@@ -216,7 +216,7 @@ impl ClipVisual {
         }
     }
 
-    /// The position table for a `grid × grid` input, `[1 + grid², W]` (spec §4: by target size).
+    /// The position table for a `grid × grid` input, `[1 + grid², W]` (docs/network.md §4: by target size).
     fn positions(&self, grid: usize) -> Tensor<2> {
         let stored = self.config.table_grid;
         let table = self.positional_embedding.val();

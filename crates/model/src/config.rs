@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The sizes of one MM-OVSeg network (spec §2).
+/// The sizes of one MM-OVSeg network (docs/network.md §2).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelConfig {
     /// What a person calls it: `B`, `L`, `nano`.
@@ -25,13 +25,13 @@ pub struct ModelConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Radiometry {
-    /// Nothing, as in the authors' loader (spec §3.2).
+    /// Nothing, as in the authors' loader (docs/network.md §3.2).
     AsIs,
     /// The robust stretch of `mmovseg_raster::robust_rgb` and `robust_sar`, per tile.
     Robust,
 }
 
-/// The CLIP visual tower (spec §4).
+/// The CLIP visual tower (docs/network.md §4).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClipVisualConfig {
     /// Channels of the residual stream.
@@ -52,7 +52,7 @@ pub struct ClipVisualConfig {
     pub embed: usize,
 }
 
-/// The CLIP text tower (spec §5).
+/// The CLIP text tower (docs/network.md §5).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TextConfig {
     /// Channels of the residual stream.
@@ -73,13 +73,13 @@ pub struct TextConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DinoKind {
-    /// Learned position table, one prefix token (spec §6).
+    /// Learned position table, one prefix token (docs/network.md §6).
     V1,
-    /// Rotary positions, layer scale, five prefix tokens (spec §7).
+    /// Rotary positions, layer scale, five prefix tokens (docs/network.md §7).
     V3,
 }
 
-/// A DINO tower (spec §6, §7).
+/// A DINO tower (docs/network.md §6, §7).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DinoConfig {
     /// Version.
@@ -98,7 +98,7 @@ pub struct DinoConfig {
     pub taps: [usize; 3],
 }
 
-/// Correlation, aggregator and decoder (spec §8 to §11).
+/// Correlation, aggregator and decoder (docs/network.md §8 to §11).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HeadConfig {
     /// Channels of the cost volume.
@@ -139,7 +139,7 @@ pub struct HeadConfig {
 }
 
 impl ModelConfig {
-    /// The released B: CLIP ViT-B/16 and two DINO ViT-B/8 (spec §2).
+    /// The released B: CLIP ViT-B/16 and two DINO ViT-B/8 (docs/network.md §2).
     #[must_use]
     pub fn b() -> Self {
         Self {
@@ -177,7 +177,7 @@ impl ModelConfig {
         }
     }
 
-    /// The released L: CLIP ViT-L/14@336 and two DINOv3 ViT-L/16 (spec §2).
+    /// The released L: CLIP ViT-L/14@336 and two DINOv3 ViT-L/16 (docs/network.md §2).
     #[must_use]
     pub fn l() -> Self {
         Self {
@@ -389,7 +389,7 @@ impl HeadConfig {
 pub struct ConfigError(String);
 
 impl ModelConfig {
-    /// Reads the sizes off a checkpoint's tensors (spec §15): `shape(name)` gives the shape of an
+    /// Reads the sizes off a checkpoint's tensors (docs/network.md §13): `shape(name)` gives the shape of an
     /// entry, or `None` when the checkpoint lacks it.
     ///
     /// Heads are not in any shape. Released towers have heads of 64 channels; towers narrower than

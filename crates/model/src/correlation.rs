@@ -1,4 +1,4 @@
-//! Cost volumes of text against pixels and their fusion, `query_guided` (spec §8).
+//! Cost volumes of text against pixels and their fusion, `query_guided` (docs/network.md §8).
 
 use burn::tensor::Tensor;
 use mmovseg_kernels::{self as kernels, Activation};

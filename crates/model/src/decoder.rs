@@ -1,5 +1,5 @@
 //! The decoder's two stages, each doubling the resolution with guidance from both kinds of
-//! towers (spec §11).
+//! towers (docs/network.md §11).
 
 use burn::module::Module;
 use burn::tensor::activation::relu;

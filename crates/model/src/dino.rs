@@ -1,4 +1,4 @@
-//! The DINO towers: v1 with a learned position table (spec §6), v3 with rotary positions (spec §7).
+//! The DINO towers: v1 with a learned position table (docs/network.md §6), v3 with rotary positions (docs/network.md §7).
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -23,7 +23,7 @@ struct PatchEmbed {
 struct Qkv {
     weight: Param<Tensor<2>>,
     bias: Param<Tensor<1>>,
-    /// v3 only: multiplies the bias, whatever the checkpoint holds (spec §7).
+    /// v3 only: multiplies the bias, whatever the checkpoint holds (docs/network.md §7).
     bias_mask: Option<Param<Tensor<1>>>,
 }
 
@@ -166,7 +166,7 @@ struct Rotary {
 }
 
 impl Rotary {
-    /// Angles `2π · [h/p…, w/p…]` twice over, for patch centres in (−1, 1) (spec §7).
+    /// Angles `2π · [h/p…, w/p…]` twice over, for patch centres in (−1, 1) (docs/network.md §7).
     fn new(periods: Tensor<1>, grid: usize, prefix: usize) -> Self {
         let device = periods.device();
         let quarter = periods.dims()[0];
@@ -272,7 +272,7 @@ impl Dino {
             storage_tokens: v3.then(|| normal([1, STORAGE_TOKENS, width], 0.02, device)),
             pos_embed: (!v3).then(|| normal([1, tokens, width], 0.02, device)),
             rope_embed: v3.then(|| RopeEmbed {
-                // Loaded, never recomputed: the released values are rounded (spec §7).
+                // Loaded, never recomputed: the released values are rounded (docs/network.md §7).
                 periods: constant([width / config.heads / 4], 1.0, device).set_require_grad(false),
             }),
             patch_embed: PatchEmbed {
@@ -376,7 +376,7 @@ impl Dino {
 /// The position table for a `grid × grid` input, `[1, 1 + grid², W]`.
 ///
 /// DINO v1 resizes by a *scale factor* of `(grid + 0.1) / stored`, and PyTorch uses that factor,
-/// not the ratio of the sizes, for its coordinates (spec §6).
+/// not the ratio of the sizes, for its coordinates (docs/network.md §6).
 fn positions(table: Tensor<3>, stored: usize, grid: usize) -> Tensor<3> {
     if stored == grid {
         return table;

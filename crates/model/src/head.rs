@@ -15,7 +15,7 @@ use crate::network::{ClipMaps, DinoMaps};
 use crate::observe::{Observer, see};
 
 /// Classes decoded at once for one tile pair. The decoder treats classes apart, so cutting the list
-/// is exact; 16 keep the widest buffer of the released models below 48 MB (spec §16.2).
+/// is exact; 16 keep the widest buffer of the released models below 48 MB (docs/network.md §2.1).
 const DECODED_CLASSES_MAX: usize = 16;
 
 /// What the head knows of `N` pairs before any word.
@@ -228,7 +228,7 @@ impl Head {
     }
 }
 
-/// Rows to unit length, without an epsilon (spec §9).
+/// Rows to unit length, without an epsilon (docs/network.md §8.1).
 fn unit(x: Tensor<2>) -> Tensor<2> {
     let norm = x.clone().square().sum_dim(1).sqrt();
     x / norm

@@ -108,7 +108,7 @@ impl LayerNorm {
     }
 }
 
-/// Group norm over `[N, C, H, W]` with biased variance (spec §11).
+/// Group norm over `[N, C, H, W]` with biased variance (docs/network.md §11).
 #[derive(Module, Debug)]
 pub(crate) struct GroupNorm {
     pub weight: Param<Tensor<1>>,

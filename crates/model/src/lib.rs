@@ -39,7 +39,7 @@ pub use observe::{Observer, Silent, Trace, TracedTensor};
 pub use params::Precision;
 pub use resample::enlarge;
 
-/// The CLIP pixel mean (RGB order, 8-bit scale), used by every branch, SAR included (spec §3.2).
+/// The CLIP pixel mean (RGB order, 8-bit scale), used by every branch, SAR included (docs/network.md §3.2).
 pub const PIXEL_MEAN: [f32; 3] = [122.770_94, 116.746_01, 104.093_74];
-/// The CLIP pixel deviation that goes with [`PIXEL_MEAN`] (spec §3.2).
+/// The CLIP pixel deviation that goes with [`PIXEL_MEAN`] (docs/network.md §3.2).
 pub const PIXEL_STD: [f32; 3] = [68.500_53, 66.632_16, 70.323_16];

@@ -1,5 +1,5 @@
 //! The whole network, stage by stage, so that a caller can cache what does not change: features
-//! per tile pair, text per class name, the head alone when a class is added (spec §1, §16.2).
+//! per tile pair, text per class name, the head alone when a class is added (docs/network.md §1, §2.1).
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor};
@@ -31,7 +31,7 @@ pub enum Modality {
 }
 
 /// One of the six convolutions between a DINO tap and the head. Kernel and stride are equal;
-/// whether it shrinks or enlarges follows from the variant (spec §6, §7).
+/// whether it shrinks or enlarges follows from the variant (docs/network.md §6, §7).
 #[derive(Module, Debug)]
 struct Projection {
     weight: Param<Tensor<4>>,
@@ -89,7 +89,7 @@ pub struct DinoMaps {
 }
 
 impl DinoMaps {
-    /// The fusion of the modalities: a plain sum (spec §6).
+    /// The fusion of the modalities: a plain sum (docs/network.md §6).
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! Parameters by the names of the released checkpoints (spec §15): loading, exporting, and saying
+//! Parameters by the names of the released checkpoints (docs/network.md §13): loading, exporting, and saying
 //! in one go what is missing, unknown or misshapen.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,7 +9,7 @@ use mmovseg_kernels as kernels;
 
 use crate::network::MmOvSeg;
 
-/// Checkpoint entries that inference never reads (spec §15, "what may be dropped").
+/// Checkpoint entries that inference never reads (docs/network.md §13).
 const UNUSED: [&str; 4] = ["logit_scale", "attn_mask", "mask_token", "local_cls_norm"];
 
 /// Module path to checkpoint name: the first matching prefix or infix of each group is replaced.
@@ -394,7 +394,7 @@ pub fn export<M: Module>(module: &M) -> Vec<(String, Vec<usize>, Tensor<1>)> {
 }
 
 /// Whether a checkpoint entry is one that inference never reads: known leftovers, and queries and
-/// keys of the last visual CLIP block (spec §15).
+/// keys of the last visual CLIP block (docs/network.md §13).
 #[must_use]
 pub fn is_unused(name: &str, clip_layers: usize) -> bool {
     let leaf = |part: &str| name.split('.').any(|piece| piece == part);

@@ -11,7 +11,7 @@ pub(crate) struct Kernel {
 
 impl Kernel {
     /// PyTorch bicubic (A = −0.75), source `(o + ½) / scale − ½`, indices clamped to the edge
-    /// (spec §4, §6).
+    /// (docs/network.md §4, §6).
     pub fn bicubic(input: usize, output: usize, scale: f64) -> Self {
         const A: f64 = -0.75;
         let near = |t: f64| ((A + 2.0) * t - (A + 3.0)) * t * t + 1.0;
@@ -26,7 +26,7 @@ impl Kernel {
         })
     }
 
-    /// PyTorch half-pixel bilinear (spec §3.2). Its coordinates are f32 there, and near column 300
+    /// PyTorch half-pixel bilinear (docs/network.md §3.2). Its coordinates are f32 there, and near column 300
     /// the last place of a coordinate is 3e-5 of a pixel: doing better would be doing otherwise.
     pub fn bilinear(input: usize, output: usize) -> Self {
         let ratio = input as f32 / output as f32;
@@ -62,7 +62,7 @@ impl Kernel {
 }
 
 /// Logits `[N, T, h, h]` brought bilinearly to `[N, T, side_px, side_px]`, as the paper's loss wants
-/// them (spec §21).
+/// them (docs/network.md §14).
 #[must_use]
 pub fn enlarge(logits: Tensor<4>, side_px: usize) -> Tensor<4> {
     let [n, t, h, w] = logits.dims();

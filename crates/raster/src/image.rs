@@ -2,7 +2,7 @@
 
 /// An 8-bit, three-channel picture, row-major, channels interleaved: `[height_px, width_px, 3]`.
 ///
-/// SAR tiles use it too, with three equal channels when the source has one band (spec §3.1).
+/// SAR tiles use it too, with three equal channels when the source has one band (docs/network.md §3.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rgb8 {
     /// Columns.

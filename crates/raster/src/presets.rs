@@ -1,5 +1,5 @@
 //! Class lists to start from: plain land cover, and the benchmarks that MM-OVSeg was published on
-//! (spec §17), with the spelling it was trained on, the colours of their data sets, and which
+//! (docs/network.md §12.1), with the spelling it was trained on, the colours of their data sets, and which
 //! classes training saw.
 
 use crate::default_palette;

@@ -28,7 +28,7 @@ pub enum SarScale {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SarOptions {
     /// The band to use, 0-based. `None`: the only one; of two (VV, VH) the second; of three or more
-    /// 8-bit bands the first three as they are (spec §3.1), of other data the first.
+    /// 8-bit bands the first three as they are (docs/network.md §3.1), of other data the first.
     pub polarisation: Option<usize>,
     /// From sample values to bytes.
     pub scale: SarScale,

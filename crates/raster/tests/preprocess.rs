@@ -1,4 +1,4 @@
-//! Fitting to the model's square against the authors' loader, byte for byte (spec §3.1 and §20).
+//! Fitting to the model's square against the authors' loader, byte for byte (docs/network.md §3.1).
 
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 

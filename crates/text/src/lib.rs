@@ -1,5 +1,5 @@
 //! Prompts, templates and tokenizers: from a class name in plain words to the token ids that the
-//! text tower reads (spec §5).
+//! text tower reads (docs/network.md §5).
 
 mod clean;
 mod prompt;

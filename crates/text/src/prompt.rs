@@ -1,12 +1,12 @@
 //! Puts a class name into a prompt template.
 
-/// The template that the released models use (spec §5): no full stop, the tokenizer lower-cases.
+/// The template that the released models use (docs/network.md §5): no full stop, the tokenizer lower-cases.
 pub const CLIP_TEMPLATE: &str = "A photo of a {} in the scene";
 
 /// Fills `template`, which has one `{}`, with `class`.
 ///
 /// Of a class name that lists synonyms ("farmland, crops") only the part before the first
-/// comma and space is used (spec §5). A template without `{}` is returned as it is.
+/// comma and space is used (docs/network.md §5). A template without `{}` is returned as it is.
 #[must_use]
 pub fn prompt(template: &str, class: &str) -> String {
     let name = class.split_once(", ").map_or(class, |(first, _)| first);

@@ -29,7 +29,7 @@ const WORD_END: &str = "</w>";
 const CLIP_MERGES: usize = 48_894;
 /// Longest sequence of the released models.
 const CLIP_CONTEXT: usize = 77;
-/// Contractions, letter runs, single digits, runs of other non-space (spec §5).
+/// Contractions, letter runs, single digits, runs of other non-space (docs/network.md §5).
 const WORDS: &str = r"(?i)'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
 /// The WordPiece entry for what no pieces spell.
 const UNKNOWN: &str = "[UNK]";
@@ -91,7 +91,7 @@ struct Stored {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
 enum Vocabulary {
-    /// By CLIP's rule (spec §5): 256 byte symbols, the same with `</w>`, one entry a merge.
+    /// By CLIP's rule (docs/network.md §5): 256 byte symbols, the same with `</w>`, one entry a merge.
     ClipBpe {
         /// `"left right"`, best first.
         merges: Vec<String>,
@@ -286,7 +286,7 @@ impl Tokenizer {
         self.end_id as usize + 1
     }
 
-    /// Builds the vocabulary of `merges` by CLIP's rule (spec §5).
+    /// Builds the vocabulary of `merges` by CLIP's rule (docs/network.md §5).
     fn from_merges(
         merges: Vec<(String, String)>,
         cleaning: Cleaning,

@@ -1,4 +1,4 @@
-//! The figures of semantic segmentation, from one confusion matrix (spec §12.4).
+//! The figures of semantic segmentation, from one confusion matrix (docs/network.md §12).
 
 use serde::{Deserialize, Serialize};
 

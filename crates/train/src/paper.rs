@@ -1,4 +1,4 @@
-//! The paper's own stage 2, for converted checkpoints of variants B and L (spec §21): what is trained,
+//! The paper's own stage 2, for converted checkpoints of variants B and L (docs/network.md §14): what is trained,
 //! the loss and the schedule are the authors'. One flaw is mended: crop and flip act on the optical
 //! tile, the SAR tile and the labels together.
 
@@ -16,7 +16,7 @@ use crate::learn::{Loss, learn};
 use crate::run::{Recipe, Slow, StageOptions};
 
 /// AdamW, half a cosine without warm-up, the norm of all gradients held to 0.01, CLIP a hundred times
-/// more slowly than the rest (spec §21).
+/// more slowly than the rest (docs/network.md §14).
 const RECIPE: Recipe = Recipe {
     weight_decay: 1e-4,
     beta_2: 0.999,

@@ -354,7 +354,7 @@ pub fn train_segment(options: &StageOptions) -> Result<(), TrainError> {
                 .map(|cosines| pixel_loss(cosines, &batch.pixels, &weight));
             let logits = model.head(&clip, &dino, text, &mut Silent);
             let total = weight.clone().sum() + 1e-6;
-            // The paper's loss: binary cross-entropy a class and pixel (spec §21), here without the
+            // The paper's loss: binary cross-entropy a class and pixel (docs/network.md §14), here without the
             // pixels that have no label.
             let bce = relu(logits.clone()) - logits.clone() * target.clone()
                 + (-logits.clone().abs()).exp().log1p();

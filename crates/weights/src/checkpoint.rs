@@ -13,7 +13,7 @@ use safetensors::tensor::{Dtype, TensorInfo};
 use crate::shard::parse_header;
 use crate::{HostTensor, WeightsError};
 
-/// The key of the weights in a training checkpoint (spec §15).
+/// The key of the weights in a training checkpoint (docs/network.md §13).
 const MODEL_KEY: &str = "model";
 
 /// The largest header the safetensors format allows.

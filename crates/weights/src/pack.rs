@@ -6,7 +6,7 @@ use crate::{Dtypes, HostTensor, StoreDtype, WeightsError};
 
 /// Tensors that belong into the same shards: the parts of the model that checkpoints share.
 ///
-/// The released files of a variant differ only in what training touched (spec §15): the head, the
+/// The released files of a variant differ only in what training touched (docs/network.md §13): the head, the
 /// projections and the q and v matrices of CLIP. Those stay apart from the frozen towers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Group {

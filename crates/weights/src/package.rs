@@ -22,7 +22,7 @@ use crate::{
 ///
 /// **Shards.** Tensors are read one at a time and at most six shards are in memory. Each of these
 /// has its own shards, in this order: optical DINO, SAR DINO, CLIP visual, CLIP text, the q and v
-/// matrices of CLIP (training touches them, spec §15), the rest. Larger tensors are split by rows.
+/// matrices of CLIP (training touches them, docs/network.md §13), the rest. Larger tensors are split by rows.
 /// The same tensors in the same order always give the same files, and two packages share the
 /// shards of every group that is equal in both.
 ///

@@ -5,7 +5,7 @@ use std::ops::Range;
 /// A whole tensor in host memory, f32, row-major.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HostTensor {
-    /// Name as in the checkpoint (spec §15).
+    /// Name as in the checkpoint (docs/network.md §13).
     pub name: String,
     /// Extents, outermost first; empty for a scalar.
     pub shape: Vec<usize>,

@@ -1,4 +1,4 @@
-//! The network against the authors' outputs (spec §20): one body that runs on the CPU, on native
+//! The network against the authors' outputs (docs/network.md §13.1): one body that runs on the CPU, on native
 //! wgpu and in the browser; and generated scenes, whose bytes are the same everywhere.
 
 mod kernels;

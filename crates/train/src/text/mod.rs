@@ -100,7 +100,7 @@ pub struct TextReport {
 /// Builds vocabulary and targets, trains the student, measures it.
 ///
 /// Writes to `options.out`: `tokenizer.json`; `text.safetensors` (the tower under the checkpoint
-/// names of spec §15, f32); `report.json`; `losses.jsonl`; `teacher.safetensors` (a cache) and
+/// names of docs/network.md §13, f32); `report.json`; `losses.jsonl`; `teacher.safetensors` (a cache) and
 /// the last checkpoint (`model.bpk`, `optimizer.bpk`, `state.json`).
 ///
 /// # Errors
@@ -303,7 +303,7 @@ fn token_table(
         .collect())
 }
 
-/// Writes the tower under its checkpoint names (spec §15).
+/// Writes the tower under its checkpoint names (docs/network.md §13).
 fn export(tower: &mmovseg_model::clip_text::TextTower, path: &Path) -> Result<(), TrainError> {
     let named = tensors::values(tower)?
         .into_iter()
