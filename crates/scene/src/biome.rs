@@ -8,6 +8,15 @@ pub enum LandUse {
     Farm,
     Grass,
     Bare,
+    Savanna,
+    Shrubland,
+    Smallholder,
+    Terraces,
+    Orchard,
+    Plantation,
+    Paddy,
+    Rock,
+    SaltFlat,
 }
 
 /// What a kind of landscape is made of.

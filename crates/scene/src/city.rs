@@ -87,6 +87,7 @@ impl ScenePlan {
                 label: CITY,
                 rgb: paved,
                 db: -17.0 + cardinal * 0.4,
+                vv_gain_db: 0.0,
                 point: 0.0,
                 relief: 0.5,
             };
@@ -160,6 +161,7 @@ impl ScenePlan {
             label: CITY,
             rgb,
             db,
+            vv_gain_db: 0.0,
             point,
             relief: 0.5,
         }

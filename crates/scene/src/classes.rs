@@ -8,6 +8,8 @@ pub const ROAD: u8 = 3;
 pub const FARMLAND: u8 = 4;
 pub const GRASSLAND: u8 = 5;
 pub const BARE: u8 = 6;
+/// Ground that none of [`CLASSES`] names. Scenes of `generate` have none.
+pub const IGNORE: u8 = 255;
 
 /// A land-cover class of the generated ground truth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

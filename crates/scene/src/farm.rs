@@ -51,7 +51,7 @@ impl ScenePlan {
 
     /// Rectangular parcels: square blocks, each cut into strips. Returns the parcel's hash, the
     /// distance to its edge (px) and whether the point is off the edge.
-    fn cadastre(&self, zone: &Zone, u: f32, v: f32, block: f32) -> (u32, f32, bool) {
+    pub fn cadastre(&self, zone: &Zone, u: f32, v: f32, block: f32) -> (u32, f32, bool) {
         let (bu, bv) = (floor(u / block), floor(v / block));
         let b = hash(zone.seed ^ salt::PARCEL_BLOCK, bu as i32, bv as i32);
         let (mut a, mut c) = (u / block - bu, v / block - bv);
@@ -72,7 +72,7 @@ impl ScenePlan {
 
     /// A field with one crop.
     #[allow(clippy::too_many_arguments, reason = "one point in three frames")]
-    fn crop(&self, zone: &Zone, id: u32, u: f32, v: f32, x: f32, y: f32, edge: f32) -> Surface {
+    pub fn crop(&self, zone: &Zone, id: u32, u: f32, v: f32, x: f32, y: f32, edge: f32) -> Surface {
         let p = &self.palette;
         let f = |i: i32| uniform(id, i, salt::CROP_STREAM);
         let g = p.green;
@@ -112,6 +112,8 @@ impl ScenePlan {
             label: FARMLAND,
             rgb,
             db: db + 2.2 * (f(6) - 0.5) + 0.5 * patchy,
+            // Upright stems absorb VV; rough wet soil returns it.
+            vv_gain_db: 9.0 * (f(8) - 0.5),
             point: 0.0,
             relief: 1.0,
         }
@@ -120,7 +122,7 @@ impl ScenePlan {
 
 /// Irregular parcels: the cells of a jittered lattice, longer in `u` than in `v`. Returns the
 /// parcel's hash, the distance to its edge (px) and whether the point is off the edge.
-fn irregular_parcel(seed: u32, u: f32, v: f32, cell_px: f32) -> (u32, f32, bool) {
+pub fn irregular_parcel(seed: u32, u: f32, v: f32, cell_px: f32) -> (u32, f32, bool) {
     let (gu, gv) = (u / (1.5 * cell_px), v / cell_px);
     let (iu, iv) = (cell(gu), cell(gv));
     let (mut best, mut second, mut id) = (f32::MAX, f32::MAX, 0);

@@ -22,6 +22,7 @@ impl ScenePlan {
             label: FOREST,
             rgb: scale(base, k.max(0.3)),
             db: p.forest_db + 0.7 * stand + 0.5 * clump,
+            vv_gain_db: 0.0,
             point: 0.0,
             relief: 1.0,
         }
@@ -46,6 +47,7 @@ impl ScenePlan {
                 if shrub { 0.65 * k } else { k },
             ),
             db: -17.4 + 1.2 * (traits.grass_backscatter() - 0.5) + 0.6 * mottle + 0.4 * fine,
+            vv_gain_db: 0.0,
             point: 0.0,
             relief: 1.0,
         }
@@ -69,6 +71,7 @@ impl ScenePlan {
             label: BARE,
             rgb: scale(base, k.max(0.2)),
             db: p.bare_db + 1.6 * (rough - 0.5) + 0.7 * broad + 0.4 * fine,
+            vv_gain_db: 0.0,
             point: 0.0,
             relief: 1.0,
         }
@@ -82,6 +85,7 @@ impl ScenePlan {
             label: ROAD,
             rgb: scale(mix(p.asphalt, p.highway, brightness), 1.0 + 0.08 * wear),
             db: -20.3 + 0.5 * wear,
+            vv_gain_db: 0.0,
             point: 0.0,
             relief: 0.6,
         }
@@ -97,6 +101,7 @@ impl ScenePlan {
             label: WATER,
             rgb: scale(rgb, 1.0 + 0.03 * ripple + 0.15 * swell),
             db: p.water_db + 1.2 * swell,
+            vv_gain_db: 0.0,
             point: 0.0,
             relief: 0.0,
         }

@@ -18,7 +18,7 @@ enum Coast {
 
 impl ScenePlan {
     /// Land at a point, before villages, water and roads.
-    fn land(&self, x: f32, y: f32, slope: [f32; 2]) -> Surface {
+    fn land(&self, x: f32, y: f32, slope: [f32; 2], height_px: f32) -> Surface {
         let zone = self.zones.at(x, y);
         let steep = (slope[0] * slope[0] + slope[1] * slope[1]).sqrt();
         if zone.land_use == LandUse::City && slope[0] * slope[0] + slope[1] * slope[1] < 0.35 {
@@ -55,6 +55,16 @@ impl ScenePlan {
                     self.bare(zone, x, y)
                 }
             }
+            LandUse::Savanna => self.savanna(zone, x, y),
+            LandUse::Shrubland => self.shrubland(zone, x, y),
+            LandUse::Smallholder if steep > 0.35 || woods > 0.5 => self.forest(x, y),
+            LandUse::Smallholder => self.smallholder(zone, x, y),
+            LandUse::Terraces => self.terraces(zone, x, y, height_px),
+            LandUse::Orchard => self.orchard(zone, x, y),
+            LandUse::Plantation => self.plantation(zone, x, y),
+            LandUse::Paddy => self.paddy(zone, x, y),
+            LandUse::Rock => self.rock(zone, x, y, height_px),
+            LandUse::SaltFlat => self.salt_flat(zone, x, y),
         }
     }
 
@@ -139,6 +149,7 @@ impl ScenePlan {
                     label,
                     rgb: mix(surface.rgb, over.rgb, cover),
                     db: lerp(surface.db, over.db, cover),
+                    vv_gain_db: surface.vv_gain_db * (1.0 - cover),
                     point: surface.point * (1.0 - cover),
                     relief: lerp(surface.relief, over.relief, cover),
                 };
@@ -173,7 +184,7 @@ impl ScenePlan {
         } else if let Some(zone) = self.village(x, y) {
             self.city(&zone, x, y, true)
         } else {
-            self.land(x, y, slope)
+            self.half_flooded(self.land(x, y, slope, height), height - lake_level, x, y)
         };
         self.with_roads(surface, x, y)
     }
@@ -192,6 +203,7 @@ pub fn paint(plan: &ScenePlan, size_px: usize) -> Layout {
         }
     }
     let lake_level = plan.terrain.lake_level_px(&height);
+    let relief_px = plan.terrain.slope_scale * plan.terrain.hill_px * 0.7;
     let mut surface = Vec::with_capacity(side_px * side_px);
     let mut slope = Vec::with_capacity(side_px * side_px);
     for row in 0..side_px {
@@ -202,7 +214,9 @@ pub fn paint(plan: &ScenePlan, size_px: usize) -> Layout {
                 (height[here + wide] - height[here - wide]) * 0.5,
             ];
             slope.push(grad);
-            surface.push(plan.paint(at(column + 1), at(row + 1), height[here], grad, lake_level));
+            let (x, y) = (at(column + 1), at(row + 1));
+            let painted = plan.paint(x, y, height[here], grad, lake_level);
+            surface.push(plan.with_events(painted, [x, y], grad, height[here], relief_px));
         }
     }
     Layout {

@@ -5,7 +5,11 @@ use crate::curve::{Curve, TURN, direction};
 use crate::dice::Dice;
 use crate::palette::Palette;
 use crate::terrain::Terrain;
+use crate::world::{Events, Region};
 use crate::zone::ZoneMap;
+
+/// Keeps the random numbers of world scenes apart from those of standard ones.
+const WORLD_SEED: u64 = 0x3C6E_F372_FE94_F82B;
 
 /// A scene before it is painted.
 pub struct ScenePlan {
@@ -29,6 +33,7 @@ pub struct ScenePlan {
     pub sun: [f32; 2],
     pub terrain: Terrain,
     pub pond: Option<Pond>,
+    pub events: Events,
 }
 
 /// A coast: water on one side of a rough line.
@@ -129,7 +134,25 @@ impl ScenePlan {
             sun,
             terrain,
             pond,
+            events: Events::default(),
         }
+    }
+
+    /// Draws the plan of a seed for a scene of `side_px` in one of the world's regions.
+    pub fn draw_world(seed: u64, side_px: usize) -> Self {
+        let mut dice = Dice::new(seed ^ WORLD_SEED);
+        let region = Region::draw(&mut dice);
+        let mut plan = Self::draw_in(&region.biome, &mut dice, side_px);
+        region.recolour(&mut plan.palette, &mut dice);
+        plan.events = region.events(&mut dice);
+        // Most of the world is further from a highway than around the standard scenes.
+        let most_roads = dice.pick(&[0.3, 0.3, 0.25, 0.15]);
+        plan.roads.truncate(most_roads);
+        if plan.events.flood_margin_px > 0.0 {
+            plan.terrain.slope_scale = plan.terrain.slope_scale.max(dice.range(0.004, 0.02));
+            plan.terrain.lake_share = dice.range(0.08, 0.6);
+        }
+        plan
     }
 }
 

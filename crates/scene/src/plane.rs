@@ -76,10 +76,20 @@ pub fn crop(plane: &[f32], side: usize) -> Vec<f32> {
     out
 }
 
-/// The 99 % quantile of a non-empty plane.
-pub fn quantile_99(plane: &[f32]) -> f32 {
+/// The value at rank `rank` of a plane.
+fn ranked(plane: &[f32], rank: usize) -> f32 {
     let mut sorted = plane.to_vec();
-    let rank = (sorted.len() - 1) * 99 / 100;
     let (_, value, _) = sorted.select_nth_unstable_by(rank, f32::total_cmp);
     *value
+}
+
+/// The 99 % quantile of a non-empty plane.
+pub fn quantile_99(plane: &[f32]) -> f32 {
+    ranked(plane, (plane.len() - 1) * 99 / 100)
+}
+
+/// The quantile of a non-empty plane at `share`, 0 to 1.
+pub fn quantile(plane: &[f32], share: f32) -> f32 {
+    let last = plane.len() - 1;
+    ranked(plane, ((last as f32 * share) as usize).min(last))
 }

@@ -65,9 +65,40 @@ pub const BEACH_SAND: u32 = 0xC8;
 /// Where trees grow outside forests, and where forests have clearings.
 pub const WOODS: u32 = 0xA1;
 
+/// Savanna and shrubland.
+pub const SAVANNA_SOIL: u32 = 0x1101;
+pub const SAVANNA_FINE: u32 = 0x1102;
+pub const SAVANNA_TREES: u32 = 0x1103;
+pub const MOUNDS: u32 = 0x1104;
+pub const SHRUB_PATCHES: u32 = 0x1105;
+pub const SHRUBS: u32 = 0x1106;
+
+/// Small plots, terraces, orchards, plantations.
+pub const PLOT_BEND: u32 = 0x1201;
+pub const FIELD_TREES: u32 = 0x1202;
+pub const FIELD_ROOFS: u32 = 0x1203;
+pub const TERRACE: u32 = 0x1204;
+pub const TERRACE_EDGE: u32 = 0x1205;
+pub const ORCHARD_GAPS: u32 = 0x1206;
+pub const PLANTATION: u32 = 0x1207;
+
+/// Rock, salt, snow, fire, floods.
+pub const STRATA: u32 = 0x1301;
+pub const STRATA_BEND: u32 = 0x1302;
+pub const SALT_WET: u32 = 0x1303;
+pub const SALT_VEINS: u32 = 0x1304;
+pub const SNOW: u32 = 0x1305;
+pub const FIRE: u32 = 0x1306;
+pub const FIRE_SEVERITY: u32 = 0x1307;
+pub const FLOOD_EDGE: u32 = 0x1308;
+
+/// Air between ground and sensor.
+pub const HAZE: u32 = 0x1401;
+
 /// Streams of numbers that belong to one hash: the last argument of [`crate::noise::uniform`].
 pub const VILLAGE_STREAM: i32 = 1;
 pub const DISTRICT_STREAM: i32 = 3;
 pub const CROP_STREAM: i32 = 5;
 pub const LOT_STREAM: i32 = 9;
+pub const PADDY_STREAM: i32 = 11;
 pub const ZONE_STREAM: i32 = 77;

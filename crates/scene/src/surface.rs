@@ -30,6 +30,8 @@ pub struct Surface {
     pub rgb: Rgb,
     /// Mean VH backscatter, dB.
     pub db: f32,
+    /// VV backscatter over the usual ratio of VV to VH, dB.
+    pub vv_gain_db: f32,
     /// Extra backscattered power of a point target (linear, 1 = 0 dB).
     pub point: f32,
     /// How much the relief modulates this pixel: 0 flat (water), 1 open ground.
