@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use clap::builder::RangedU64ValueParser;
 use mmovseg_engine::{
-    DeviceInfo, Modality, Preprocess, SegmentRequest, StageTiming, TilePair, Tiling,
+    DeviceInfo, HashedPair, Modality, Preprocess, SegmentRequest, StageTiming, TilePair, Tiling,
 };
 use mmovseg_raster::Rgb8;
 use serde::Serialize;
@@ -116,7 +116,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
                 request.classes = names[..count].to_vec();
                 let done = pollster::block_on(session.segment(&pair, &request, &mut |_| {}))?;
                 windows = done.windows;
-                // A word that was never heard, as somebody types it.
+                // A word that is not in the cache, as somebody types it.
                 request.classes[count - 1] = format!("other land {run}");
                 let edit = pollster::block_on(session.segment(&pair, &request, &mut |_| {}))?;
                 // The first run compiles kernels and fills caches.
@@ -197,7 +197,7 @@ fn class_names(own: Vec<String>) -> Vec<String> {
 }
 
 /// A generated scene, repeated where it does not reach.
-fn pair(side_px: usize) -> TilePair {
+fn pair(side_px: usize) -> HashedPair {
     let part_px = side_px.min(GENERATED_PX);
     let scene = mmovseg_scene::generate(1, part_px);
     let repeat = |tile: Rgb8| {
@@ -211,7 +211,7 @@ fn pair(side_px: usize) -> TilePair {
         }
         out
     };
-    TilePair::new(repeat(scene.rgb), repeat(scene.sar))
+    HashedPair::new(TilePair::new(repeat(scene.rgb), repeat(scene.sar)))
 }
 
 /// Each stage over all runs, then their sum.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use mmovseg_engine::{SegmentRequest, Segmentation, TilePair, Tiling};
+use mmovseg_engine::{HashedPair, SegmentRequest, Segmentation, TilePair, Tiling};
 use mmovseg_raster::{geojson, indexed_png, label_geotiff, palette_for};
 use mmovseg_weights::Manifest;
 use safetensors::tensor::{Dtype, TensorView};
@@ -65,7 +65,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         preprocess: args.mode.preprocess,
         tiling: args.tiling,
     };
-    let pair = args.tiles.open()?;
+    let pair = HashedPair::new(args.tiles.open()?);
 
     let mut progress = Progress::new();
     let started = Instant::now();

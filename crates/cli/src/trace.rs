@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use mmovseg_engine::{SegmentRequest, Tiling};
+use mmovseg_engine::{HashedPair, SegmentRequest, Tiling};
 use mmovseg_model::{Trace, TracedTensor};
 use safetensors::tensor::{Dtype, TensorView};
 
@@ -33,7 +33,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         preprocess: args.mode.preprocess,
         tiling: Tiling::Whole,
     };
-    let pair = args.tiles.open()?;
+    let pair = HashedPair::new(args.tiles.open()?);
     let mut progress = Progress::new();
     let mut session = args.model.load(&mut |event| progress.event(event))?;
     let mut trace = Trace::default();

@@ -7,7 +7,7 @@ use burn::tensor::{DType, Device};
 use mmovseg_model::Precision;
 use serde::{Deserialize, Serialize};
 
-use crate::EngineError;
+use crate::error::EngineError;
 
 /// What a user asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,14 +3,16 @@
 
 use burn::tensor::Tensor;
 use burn::tensor::activation::sigmoid;
-use mmovseg_model::{Modality, Observer};
-use mmovseg_raster::TilePair;
+use mmovseg_model::Observer;
 use serde::{Deserialize, Serialize};
 
-use crate::run::{Clock, read};
-use crate::scene::Wants;
-use crate::session::{Event, SegmentRequest, Session, Stage};
-use crate::{EngineError, Tiling};
+use crate::api::{Event, SegmentRequest, Stage};
+use crate::error::EngineError;
+use crate::scene::Scene;
+use crate::session::Session;
+use crate::stages::{Clock, Encoder, Features, fused, read};
+use crate::tiles::HashedPair;
+use crate::windows::Tiling;
 
 /// One stage of the head, as a map for each class.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -48,7 +50,7 @@ impl Session {
     /// Those of [`Session::segment`].
     pub async fn explain(
         &mut self,
-        pair: &TilePair,
+        pair: &HashedPair,
         request: &SegmentRequest,
         on: &mut dyn FnMut(Event),
     ) -> Result<Vec<StageMap>, EngineError> {
@@ -58,14 +60,18 @@ impl Session {
             tiling: Tiling::Whole,
             ..request.clone()
         };
-        self.open_scene(pair, &whole, on, &mut clock)?;
-        self.encode_text(&request.classes, on, &mut None, &mut clock)
+        let scene = Scene::new(pair, &whole, &self.config)?;
+        let encoders = Encoder::of(request.modality);
+        self.touch(&scene, encoders);
+        let inputs = self.inputs(&scene, 0, encoders, on, &mut clock)?;
+        let rows = self
+            .encode_text(&request.classes, on, &mut None, &mut clock)
             .await?;
-        let text = self.text_rows(&request.classes);
-        let of = (pair, false, 0);
-        let (clip, dino) = self
-            .encode_maps(of, request.modality, on, &mut None, &mut clock)
+        let text = self.text_tensor(&rows);
+        let features = self
+            .encode((&scene, 0), encoders, inputs, on, &mut None, &mut clock)
             .await?;
+        let (clip, dino) = fused(features)?;
         self.begin_head(on).await?;
 
         let mut watch = Watch {
@@ -105,37 +111,33 @@ impl Session {
     /// When the pair cannot be used, the run is cancelled or the device fails.
     pub async fn similar_patches(
         &mut self,
-        pair: &TilePair,
+        pair: &HashedPair,
         request: &SegmentRequest,
         at: [f64; 2],
         on: &mut dyn FnMut(Event),
     ) -> Result<PatchSimilarity, EngineError> {
         let mut clock = Clock::start();
-        self.uncancel();
+        self.start();
         let whole = SegmentRequest {
             tiling: Tiling::Whole,
             ..request.clone()
         };
-        self.open_scene(pair, &whole, on, &mut clock)?;
-        let wants = Wants {
-            clip: false,
-            ..Wants::of(Modality::Fused)
-        };
+        let scene = Scene::new(pair, &whole, &self.config)?;
+        let encoders = Encoder::DINOS;
+        let inputs = self.inputs(&scene, 0, encoders, on, &mut clock)?;
         let features = self
-            .encode_window(pair, (false, 0), wants, on, &mut None, &mut clock)
+            .encode((&scene, 0), encoders, inputs, on, &mut None, &mut clock)
             .await?;
-        let maps = [
-            (features.optical.clone(), Stage::DinoOptical),
-            (features.sar.clone(), Stage::DinoSar),
-        ];
-        self.keep(false, 0, features);
         let grid = self.config.head.grid;
         // NaN and what lies outside become a cell of the grid.
         let cell = |share: f64| ((share * grid as f64) as usize).min(grid - 1);
         let mut wanted = Vec::new();
         let mut cosines = Vec::new();
-        for (map, stage) in maps {
-            let Some(map) = map else { continue };
+        for (features, encoder) in features.into_iter().zip(encoders) {
+            let stage = encoder.stage;
+            let Features::Dino(map) = features else {
+                continue;
+            };
             let [_, embed, h, w] = map.down.dims();
             let planes = read(map.down.reshape([embed * h * w]), stage).await?;
             let patch = |index: usize| -> Vec<f32> {
@@ -163,12 +165,10 @@ impl Session {
         on: &mut dyn FnMut(Event),
     ) -> Result<Vec<f32>, EngineError> {
         self.begin(classes)?;
-        self.encode_text(classes, on, &mut None, &mut Clock::start())
+        let rows = self
+            .encode_text(classes, on, &mut None, &mut Clock::start())
             .await?;
-        let rows: Vec<Vec<f32>> = classes
-            .iter()
-            .map(|class| unit(self.text[class].clone()))
-            .collect();
+        let rows: Vec<Vec<f32>> = rows.into_iter().map(unit).collect();
         Ok(rows
             .iter()
             .flat_map(|a| rows.iter().map(|b| dot(a, b)))

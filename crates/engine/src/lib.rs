@@ -1,22 +1,30 @@
 //! The session that every shell drives: load a package, encode a tile pair, segment it, test itself.
 //!
 //! Shells (command line, Worker, training's evaluation) see tiles, class names, labels and events;
-//! the model sees normalised pixels and tokens; this room is what stands between. Everything that
+//! the model sees normalised pixels and tokens; this crate stands between them. Everything that
 //! may wait is `async`, since a browser's GPU answers only asynchronously; native shells block on it.
 
+mod api;
+mod cache;
 mod device;
 mod error;
 mod explain;
 mod labels;
+mod load;
 mod package;
 mod pixels;
+mod precision;
 mod run;
 mod scene;
-#[cfg(not(target_arch = "wasm32"))]
 mod self_test;
 mod session;
+mod stages;
+mod tiles;
 mod windows;
 
+pub use api::{
+    CancelFlag, Event, SegmentRequest, Segmentation, SelfTestReport, Sensor, Stage, StageTiming,
+};
 pub use device::{
     DeviceChoice, DeviceInfo, PrecisionChoice, Tier, half_precision, is_gpu_layer, open_device,
 };
@@ -29,10 +37,8 @@ pub use package::PackageSource;
 pub use pixels::{model_pixels, normalise_pixels};
 #[cfg(not(target_arch = "wasm32"))]
 pub use self_test::add_self_test;
-pub use session::{
-    CancelFlag, Event, SegmentRequest, Segmentation, SelfTestReport, Session, Stage, StageTiming,
-};
-
+pub use session::Session;
+pub use tiles::HashedPair;
 pub use windows::Tiling;
 
 pub use mmovseg_kernels::threads;

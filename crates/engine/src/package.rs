@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use crate::EngineError;
+use crate::error::EngineError;
 
 /// Gives the files of one package: a folder natively, a URL in a browser.
 pub trait PackageSource {
@@ -42,4 +42,11 @@ impl PackageSource for FolderSource {
         // The file itself is what is damaged.
         false
     }
+}
+
+/// The shipped package.
+#[cfg(test)]
+pub(crate) fn nano() -> FolderSource {
+    let own = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default();
+    FolderSource(std::path::Path::new(&own).join("../../models/nano"))
 }

@@ -1,221 +1,150 @@
-//! What a session remembers of a scene: where its windows lie and the features of those that fit.
+//! One scene of a run: how it is cut into windows, and the pixels of each as the encoders read them.
 
-use std::collections::HashMap;
-use std::hash::{Hash, Hasher};
-
-use burn::tensor::Tensor;
 use mmovseg_model::config::Radiometry;
-use mmovseg_model::network::{ClipMaps, DinoMaps, Ground, Volumes};
-use mmovseg_model::{Modality, ModelConfig};
-use mmovseg_raster::{Preprocess, RasterError, Rgb8, RgbRadiometry, SarRadiometry, TilePair, fit};
-use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+use mmovseg_model::{ModelConfig, Sensor};
+use mmovseg_raster::{
+    Preprocess, RasterError, Rgb8, RgbRadiometry, SarRadiometry, fit_optical, fit_sar, robust_rgb,
+    robust_sar,
+};
 
-use crate::pixels::{model_pixels, normalise_pixels};
+use crate::api::SegmentRequest;
+use crate::cache::{Cached, Key, ResultCache};
+use crate::pixels::normalise_pixels;
+use crate::tiles::HashedPair;
 use crate::windows::Plan;
 
-/// Most memory that the features of one scene's windows may take, in bytes, so that a changed word
-/// re-runs text and head only. The first windows that fit are kept, the others are encoded again in
-/// each run: runs go through the windows in one order, so that keeping the newest would keep none.
-/// A window of nano takes about 8 MB, one of the released models about 25 MB.
-const KEPT_BYTES_MAX: usize = 256 << 20;
-
-/// Which features a run needs.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Wants {
-    pub clip: bool,
-    pub optical: bool,
-    pub sar: bool,
-}
-
-impl Wants {
-    pub fn of(modality: Modality) -> Self {
-        Self {
-            clip: modality != Modality::Sar,
-            optical: modality != Modality::Sar,
-            sar: modality != Modality::Optical,
-        }
-    }
-}
-
-/// Features of one window.
-#[derive(Clone, Default)]
-pub(crate) struct Features {
-    /// The scene they were last compared with.
-    scene: u64,
-    /// What the towers saw.
-    optical_pixels: u64,
-    sar_pixels: u64,
-    pub clip: Option<ClipMaps>,
-    pub optical: Option<DinoMaps>,
-    pub sar: Option<DinoMaps>,
-}
-
-impl Features {
-    /// Whether nothing has to be computed for a run on scene `key`.
-    fn suffice(&self, key: u64, wants: Wants) -> bool {
-        self.scene == key
-            && (!wants.clip || self.clip.is_some())
-            && (!wants.optical || self.optical.is_some())
-            && (!wants.sar || self.sar.is_some())
-    }
-
-    fn bytes(&self) -> usize {
-        fn of<const D: usize>(tensor: &Tensor<D>) -> usize {
-            tensor.dims().iter().product::<usize>() * size_of::<f32>()
-        }
-        let dino = |maps: &Option<DinoMaps>| {
-            let bytes = |maps: &DinoMaps| {
-                let pixels = maps.pixels.as_ref().map_or(0, of);
-                of(&maps.down) + of(&maps.coarse) + of(&maps.fine) + pixels
-            };
-            maps.as_ref().map_or(0, bytes)
-        };
-        let clip = |maps: &ClipMaps| of(&maps.dense) + of(&maps.coarse) + of(&maps.fine);
-        self.clip.as_ref().map_or(0, clip) + dino(&self.optical) + dino(&self.sar)
-    }
-}
-
-/// What the head has made of a scene as a whole, so that a changed word repeats only what hears it.
-pub(crate) struct Heard {
-    /// The scene's [`Scene::key`].
-    pub key: u64,
-    pub ground: Ground,
-    /// By class name; those of the last run.
-    pub volumes: HashMap<String, Volumes>,
-}
-
-/// Normalised planes of one window, `[3, S, S]` each.
-pub(crate) struct Pixels {
-    pub optical: Vec<f32>,
-    pub sar: Vec<f32>,
-}
-
-/// One scene.
-pub(crate) struct Scene {
-    /// Of the tiles' pixels and the preprocessing.
-    pub key: u64,
+/// A tile pair, its windows, and how their pixels are prepared.
+pub(crate) struct Scene<'a> {
+    pub pair: &'a HashedPair,
     pub plan: Plan,
     preprocess: Preprocess,
-    /// Measured once for all windows; `None` when each picture is normalised by itself or not at all.
-    radiometry: Option<(RgbRadiometry, SarRadiometry)>,
-    windows: Vec<Features>,
-    /// Memory of the features in `windows`.
-    bytes: usize,
+    radiometry: Radiometry,
+    input_px: usize,
 }
 
-/// Tells scenes apart.
-pub(crate) fn key(pair: &TilePair, preprocess: Preprocess) -> u64 {
-    let mut hasher = Xxh3::new();
-    preprocess.hash(&mut hasher);
-    for tile in [&pair.rgb, &pair.sar] {
-        (tile.width_px, tile.height_px, &tile.data).hash(&mut hasher);
-    }
-    hasher.finish()
-}
-
-impl Scene {
-    /// A scene to be cut by `plan`, which takes over what an `older` one of the same plan has
-    /// learnt: features of a tile that stayed the same are found again by its pixels, so that
-    /// pulling a cloud over the optical tile re-runs only what sees it.
+impl<'a> Scene<'a> {
+    /// Checks that the pair can be cut as the request asks.
+    ///
+    /// # Errors
+    /// When a tile has no pixels, or the tiles' sizes differ where they must not.
     pub fn new(
-        pair: &TilePair,
-        key: u64,
-        plan: Plan,
-        preprocess: Preprocess,
+        pair: &'a HashedPair,
+        request: &SegmentRequest,
         config: &ModelConfig,
-        older: Option<Self>,
     ) -> Result<Self, RasterError> {
         let size = |tile: &Rgb8| [tile.width_px, tile.height_px];
         let (rgb, sar) = (size(&pair.rgb), size(&pair.sar));
-        if plan.count() > 1 && rgb != sar {
+        if rgb.contains(&0) {
+            return Err(RasterError::Argument(
+                "a tile without pixels cannot be segmented; choose another tile".into(),
+            ));
+        }
+        let plan = Plan::new(
+            rgb,
+            request.tiling,
+            request.preprocess,
+            config.input_px,
+            4 * config.head.grid,
+        );
+        let must_agree = plan.count() > 1 || request.preprocess == Preprocess::Parity;
+        if must_agree && rgb != sar {
             return Err(RasterError::SizeMismatch { rgb, sar });
         }
-        let radiometry = match config.radiometry {
-            Radiometry::Robust if plan.count() > 1 => Some((
-                RgbRadiometry::measure(&pair.rgb),
-                SarRadiometry::measure(&pair.sar),
-            )),
-            Radiometry::Robust | Radiometry::AsIs => None,
-        };
-        let (windows, bytes) = match older.filter(|older| older.plan == plan) {
-            Some(older) => (older.windows, older.bytes),
-            None => (vec![Features::default(); plan.count()], 0),
-        };
         Ok(Self {
-            key,
+            pair,
             plan,
-            preprocess,
-            radiometry,
-            windows,
-            bytes,
+            preprocess: request.preprocess,
+            radiometry: config.radiometry,
+            input_px: config.input_px,
         })
     }
 
-    /// Takes out what is known of a window, and gives its pixels when that is not all that is
-    /// wanted. Features of other pixels are dropped.
-    pub fn take(
-        &mut self,
-        index: usize,
-        wants: Wants,
-        pair: &TilePair,
-        config: &ModelConfig,
-    ) -> Result<(Features, Option<Pixels>), RasterError> {
-        let mut features = std::mem::take(&mut self.windows[index]);
-        self.bytes -= features.bytes();
-        if features.suffice(self.key, wants) {
-            return Ok((features, None));
-        }
-        let pixels = self.pixels(index, pair, config)?;
-        let hash = |planes: &[f32]| xxh3_64(bytemuck::cast_slice(planes));
-        let (optical, sar) = (hash(&pixels.optical), hash(&pixels.sar));
-        if features.optical_pixels != optical {
-            (features.clip, features.optical) = (None, None);
-        }
-        if features.sar_pixels != sar {
-            features.sar = None;
-        }
-        (features.optical_pixels, features.sar_pixels) = (optical, sar);
-        features.scene = self.key;
-        Ok((features, Some(pixels)))
+    /// Whether the scene is cut into windows.
+    pub fn is_cut(&self) -> bool {
+        self.plan.count() > 1
     }
 
-    /// Puts a window's features back, as far as there is room.
-    pub fn keep(&mut self, index: usize, features: Features) {
-        let bytes = features.bytes();
-        if self.plan.count() == 1 || self.bytes + bytes <= KEPT_BYTES_MAX {
-            self.bytes += bytes;
-            self.windows[index] = features;
-        }
-    }
-
-    fn pixels(
-        &self,
-        index: usize,
-        pair: &TilePair,
-        config: &ModelConfig,
-    ) -> Result<Pixels, RasterError> {
-        if self.plan.count() == 1 {
-            let (optical, sar) = model_pixels(&pair.rgb, &pair.sar, self.preprocess, config)?;
-            return Ok(Pixels { optical, sar });
-        }
-        let [column, row] = self.plan.position(index);
+    /// First pixel and size of a window, columns first.
+    fn place(&self, window: usize) -> [usize; 4] {
+        let [column, row] = self.plan.position(window);
         let (columns, rows) = (&self.plan.columns, &self.plan.rows);
-        let at = [columns.start_px(column), rows.start_px(row)];
-        let size = [columns.window_px, rows.window_px];
-        let cut = |tile: &Rgb8| tile.crop(at, size);
-        let mut tiles = fit(
-            &cut(&pair.rgb),
-            &cut(&pair.sar),
-            self.preprocess,
-            config.input_px,
-        )?;
-        if let Some((rgb, sar)) = &self.radiometry {
-            tiles.rgb = rgb.apply(&tiles.rgb);
-            tiles.sar = sar.apply(&tiles.sar);
-        }
-        Ok(Pixels {
-            optical: normalise_pixels(&tiles.rgb),
-            sar: normalise_pixels(&tiles.sar),
+        [
+            columns.start_px(column),
+            rows.start_px(row),
+            columns.window_px,
+            rows.window_px,
+        ]
+    }
+
+    /// Key of the hash of a window's pixels: all that [`Scene::pixels`] depends on.
+    pub fn pixels_key(&self, sensor: Sensor, window: usize) -> Key {
+        let place = self.is_cut().then(|| self.place(window));
+        let inputs = (sensor, self.pair.hash_of(sensor), self.preprocess, place);
+        Key::new("pixels", inputs)
+    }
+
+    /// Normalised planes `[3, S, S]` of a window of one tile. What is measured on the scene as a
+    /// whole is kept in `cache`.
+    ///
+    /// # Errors
+    /// When the tile cannot be fitted to the model's square.
+    pub fn pixels(
+        &self,
+        sensor: Sensor,
+        window: usize,
+        cache: &mut ResultCache,
+    ) -> Result<Vec<f32>, RasterError> {
+        let tile = self.pair.tile(sensor);
+        let cut;
+        let part = if self.is_cut() {
+            let [x, y, width, height] = self.place(window);
+            cut = tile.crop([x, y], [width, height]);
+            &cut
+        } else {
+            tile
+        };
+        let fitted = match sensor {
+            Sensor::Optical => fit_optical(part, self.preprocess, self.input_px)?,
+            Sensor::Sar => fit_sar(part, self.preprocess, self.input_px)?,
+        };
+        let even = match (self.radiometry, sensor, self.is_cut()) {
+            (Radiometry::AsIs, ..) => fitted,
+            (Radiometry::Robust, Sensor::Optical, false) => robust_rgb(&fitted),
+            (Radiometry::Robust, Sensor::Sar, false) => robust_sar(&fitted),
+            // One measure for all windows, so that they agree where they overlap.
+            (Radiometry::Robust, Sensor::Optical, true) => self
+                .measured(sensor, cache, RgbRadiometry::measure)
+                .apply(&fitted),
+            (Radiometry::Robust, Sensor::Sar, true) => self
+                .measured(sensor, cache, SarRadiometry::measure)
+                .apply(&fitted),
+        };
+        Ok(normalise_pixels(&even))
+    }
+
+    fn measured<T: Cached>(
+        &self,
+        sensor: Sensor,
+        cache: &mut ResultCache,
+        measure: fn(&Rgb8) -> T,
+    ) -> T {
+        let key = Key::new("radiometry", (sensor, self.pair.hash_of(sensor)));
+        cache.get(key).unwrap_or_else(|| {
+            let measured = measure(self.pair.tile(sensor));
+            cache.insert(key, measured.clone());
+            measured
         })
+    }
+}
+
+impl Cached for RgbRadiometry {
+    fn bytes(&self) -> usize {
+        256
+    }
+}
+
+impl Cached for SarRadiometry {
+    fn bytes(&self) -> usize {
+        size_of::<Self>()
     }
 }

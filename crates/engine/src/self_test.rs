@@ -1,10 +1,220 @@
-//! The golden self-test that a new package gets: measured on the package itself, as stored.
+//! The golden self-test: measured on a new package as it is stored, and compared on every device
+//! that loads it.
 
+#[cfg(not(target_arch = "wasm32"))]
 use std::path::Path;
 
+#[cfg(not(target_arch = "wasm32"))]
+use burn::tensor::Device;
+use mmovseg_model::{Modality, Precision};
+use mmovseg_raster::{Preprocess, TilePair};
+#[cfg(not(target_arch = "wasm32"))]
 use mmovseg_weights::Manifest;
+use mmovseg_weights::{Probe, SelfTest};
 
-use crate::{DeviceChoice, EngineError, FolderSource, Session, open_device};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::api::{Event, Stage};
+use crate::api::{SegmentRequest, SelfTestReport};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::device::{DeviceChoice, DeviceInfo, open_device};
+use crate::error::EngineError;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::package::{FolderSource, PackageSource};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::scene::Scene;
+use crate::session::Session;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::stages::{Clock, Encoder};
+use crate::tiles::HashedPair;
+use crate::windows::Tiling;
+
+/// How much further off than in single precision a self-test may be in half precision: eleven bits
+/// for each value that passes between operations.
+const HALF_SLACK: f64 = 4.0;
+
+impl Session {
+    /// Runs the package's golden self-test on this device: a generated pair whose logits are known.
+    ///
+    /// # Errors
+    /// When the package carries none, or the device fails.
+    pub async fn self_test(&mut self) -> Result<SelfTestReport, EngineError> {
+        let test = self
+            .manifest
+            .self_test
+            .clone()
+            .ok_or(EngineError::NoSelfTest)?;
+        let now = self
+            .measure_self_test(test.seed, &test.classes, test.tolerance)
+            .await?;
+        let tolerance = match self.info.precision {
+            Precision::F32 => test.tolerance,
+            Precision::F16 => HALF_SLACK * test.tolerance,
+        };
+        let mut max_error = (now.logit_mean - test.logit_mean)
+            .abs()
+            .max((now.logit_std - test.logit_std).abs());
+        for probe in &test.probes {
+            let found = now.probes.iter().find(|p| p.index == probe.index);
+            // A probe outside the output is as wrong as a number can be.
+            max_error =
+                max_error.max(found.map_or(f64::INFINITY, |p| (p.value - probe.value).abs()));
+        }
+        Ok(SelfTestReport {
+            passed: max_error <= tolerance,
+            max_error,
+            tolerance,
+        })
+    }
+
+    /// Measures what [`Session::self_test`] later compares with: mean, deviation and 32 spread
+    /// logits of a generated scene.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub async fn measure_self_test(
+        &mut self,
+        seed: u64,
+        classes: &[String],
+        tolerance: f64,
+    ) -> Result<SelfTest, EngineError> {
+        // The test must compute, not remember.
+        self.forget();
+        let (pair, request) = self.self_test_input(seed, classes);
+        self.measure(&pair, &request, seed, tolerance).await
+    }
+
+    /// [`Session::measure_self_test`] of a package, one part of the model in memory at a time: a
+    /// checkpoint of 4 GB is converted on a machine that could not hold it.
+    ///
+    /// # Errors
+    /// Those of [`Session::load`] and [`Session::measure_self_test`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) async fn measure_by_parts<S: PackageSource>(
+        source: &S,
+        device: (Device, DeviceInfo),
+        seed: u64,
+        classes: &[String],
+    ) -> Result<SelfTest, EngineError> {
+        let on: &mut dyn FnMut(Event) = &mut |_| {};
+        let mut session = Self::open(source, device, on).await?;
+        let (pair, request) = session.self_test_input(seed, classes);
+        let scene = Scene::new(&pair, &request, &session.config)?;
+        let mut clock = Clock::start();
+        let (clock, trace) = (&mut clock, &mut None);
+        let mut seen = Vec::new();
+        for part in Part::IN_ORDER {
+            let wants = |name: &str| Part::of(name) == part;
+            seen.extend(session.fill(source, &wants, on).await?);
+            if part == Part::Text {
+                session.encode_text(classes, on, trace, clock).await?;
+            }
+            let encoder = Encoder::of(Modality::Fused)
+                .iter()
+                .find(|encoder| Part::of_stage(encoder.stage) == Some(part));
+            if let Some(&encoder) = encoder {
+                let encoders = [encoder];
+                let inputs = session.inputs(&scene, 0, &encoders, on, clock)?;
+                // All stays in the cache for the run below, which needs the head's weights alone.
+                session
+                    .encode((&scene, 0), &encoders, inputs, on, trace, clock)
+                    .await?;
+            }
+        }
+        session.check(&seen)?;
+        session.measure(&pair, &request, seed, 0.0).await
+    }
+
+    /// The self-test's generated pair.
+    fn self_test_input(&self, seed: u64, classes: &[String]) -> (HashedPair, SegmentRequest) {
+        let scene = mmovseg_scene::generate(seed, self.config.input_px);
+        let pair = HashedPair::new(TilePair::new(scene.rgb, scene.sar));
+        let request = SegmentRequest {
+            classes: classes.to_vec(),
+            modality: Modality::Fused,
+            preprocess: Preprocess::Aligned,
+            tiling: Tiling::Whole,
+        };
+        (pair, request)
+    }
+
+    async fn measure(
+        &mut self,
+        pair: &HashedPair,
+        request: &SegmentRequest,
+        seed: u64,
+        tolerance: f64,
+    ) -> Result<SelfTest, EngineError> {
+        let logits = self.segment(pair, request, &mut |_| {}).await?.logits;
+        let count = logits.len() as f64;
+        let mean = logits.iter().map(|&v| f64::from(v)).sum::<f64>() / count;
+        let variance = logits
+            .iter()
+            .map(|&v| (f64::from(v) - mean).powi(2))
+            .sum::<f64>()
+            / count;
+        let step = (logits.len() / 32).max(1);
+        let probes = (0..logits.len())
+            .step_by(step)
+            .map(|index| Probe {
+                index,
+                value: f64::from(logits[index]),
+            })
+            .collect();
+        Ok(SelfTest {
+            seed,
+            classes: request.classes.clone(),
+            logit_mean: mean,
+            logit_std: variance.sqrt(),
+            probes,
+            tolerance,
+        })
+    }
+}
+
+/// A part of the model that runs by itself once what it reads is there, by its parameters' names.
+#[cfg(not(target_arch = "wasm32"))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Text,
+    Clip,
+    DinoOptical,
+    DinoSar,
+    Head,
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl Part {
+    pub const IN_ORDER: [Self; 5] = [
+        Self::Text,
+        Self::Clip,
+        Self::DinoOptical,
+        Self::DinoSar,
+        Self::Head,
+    ];
+
+    fn of_stage(stage: Stage) -> Option<Self> {
+        match stage {
+            Stage::Clip => Some(Self::Clip),
+            Stage::DinoOptical => Some(Self::DinoOptical),
+            Stage::DinoSar => Some(Self::DinoSar),
+            _ => None,
+        }
+    }
+
+    pub fn of(name: &str) -> Self {
+        if name.contains("clip_model.visual.") || name.starts_with("upsample") {
+            Self::Clip
+        } else if name.contains("clip_model.") {
+            Self::Text
+        } else if name.starts_with("dino_sar") {
+            Self::DinoSar
+        } else if name.starts_with("dino_") {
+            Self::DinoOptical
+        } else {
+            Self::Head
+        }
+    }
+}
 
 /// Seed of the generated pair.
 const SEED: u64 = 7;
@@ -27,4 +237,40 @@ pub async fn add_self_test(folder: &Path, manifest: &mut Manifest) -> Result<(),
     test.tolerance = TOLERANCE * test.logit_std.max(f64::from(f32::EPSILON));
     manifest.self_test = Some(test);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+    use super::Part;
+    use crate::device::{DeviceChoice, PrecisionChoice, open_device};
+    use crate::package::nano;
+    use crate::session::Session;
+
+    #[test]
+    fn a_self_test_by_parts_is_that_of_the_whole_model() {
+        let device = || pollster::block_on(open_device(DeviceChoice::Cpu)).unwrap();
+        let mut whole = pollster::block_on(Session::load(
+            &nano(),
+            device(),
+            PrecisionChoice::Auto,
+            &mut |_| {},
+        ))
+        .unwrap();
+        let classes = whole.manifest().default_classes.clone();
+        let by_parts =
+            pollster::block_on(Session::measure_by_parts(&nano(), device(), 7, &classes)).unwrap();
+        let at_once = pollster::block_on(whole.measure_self_test(7, &classes, 0.0)).unwrap();
+        assert_eq!(by_parts.probes.len(), at_once.probes.len());
+        assert!(at_once.logit_std > 0.1);
+        for (a, b) in by_parts.probes.iter().zip(&at_once.probes) {
+            assert_eq!(a.index, b.index);
+            assert!((a.value - b.value).abs() < 1e-5, "{a:?} {b:?}");
+        }
+        // Every part has parameters, and a part without its own would have run on random ones.
+        for part in Part::IN_ORDER {
+            let names = whole.model.parameter_shapes();
+            assert!(names.keys().any(|name| Part::of(name) == part), "{part:?}");
+        }
+    }
 }

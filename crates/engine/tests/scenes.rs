@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use mmovseg_engine::{
-    DeviceChoice, EngineError, Event, FolderSource, Modality, PrecisionChoice, Preprocess,
-    SegmentRequest, Segmentation, Session, Stage, TilePair, Tiling, open_device,
+    DeviceChoice, EngineError, Event, FolderSource, HashedPair, Modality, PrecisionChoice,
+    Preprocess, SegmentRequest, Segmentation, Session, Stage, TilePair, Tiling, open_device,
 };
 use mmovseg_raster::Rgb8;
 
@@ -15,9 +15,13 @@ fn session() -> Session {
     pollster::block_on(Session::load(&source, device, precision, &mut |_| {})).unwrap()
 }
 
-fn scene(seed: u64, side_px: usize) -> TilePair {
+fn pair(rgb: Rgb8, sar: Rgb8) -> HashedPair {
+    HashedPair::new(TilePair::new(rgb, sar))
+}
+
+fn scene(seed: u64, side_px: usize) -> HashedPair {
     let scene = mmovseg_scene::generate(seed, side_px);
-    TilePair::new(scene.rgb, scene.sar)
+    pair(scene.rgb, scene.sar)
 }
 
 /// Twice as wide and high, each half the mirror image of the other.
@@ -45,7 +49,7 @@ fn request(tiling: Tiling) -> SegmentRequest {
     }
 }
 
-fn run(session: &mut Session, pair: &TilePair, request: &SegmentRequest) -> Segmentation {
+fn run(session: &mut Session, pair: &HashedPair, request: &SegmentRequest) -> Segmentation {
     pollster::block_on(session.segment(pair, request, &mut |_| {})).unwrap()
 }
 
@@ -92,7 +96,7 @@ fn only_large_scenes_are_cut_and_parity_never_by_itself() {
     }
     let long = mmovseg_scene::generate(4, 400);
     let strip = |tile: &Rgb8| tile.crop([0, 0], [397, 90]);
-    let strip = TilePair::new(strip(&long.rgb), strip(&long.sar));
+    let strip = pair(strip(&long.rgb), strip(&long.sar));
     let result = run(&mut session, &strip, &request(Tiling::Auto));
     assert_eq!(result.labels.len(), 397 * 90);
     assert!(result.windows > 1);
@@ -117,7 +121,7 @@ fn moving_the_windows_moves_no_sure_border() {
     // Half of the way from one window to the next: as far off as a grid can be.
     let shift = 48;
     let cut = |tile: &Rgb8| tile.crop([shift; 2], [560 - shift; 2]);
-    let moved = TilePair::new(cut(&whole.rgb), cut(&whole.sar));
+    let moved = pair(cut(&whole.rgb), cut(&whole.sar));
     let a = run(&mut session, &whole, &request(Tiling::Auto));
     let b = run(&mut session, &moved, &request(Tiling::Auto));
     let inner = 560 - shift;
@@ -145,7 +149,7 @@ fn moving_the_windows_moves_no_sure_border() {
 fn a_mirrored_scene_is_labelled_like_its_quarter() {
     let mut session = session();
     let small = scene(11, 384);
-    let large = TilePair::new(mirrored(&small.rgb), mirrored(&small.sar));
+    let large = pair(mirrored(&small.rgb), mirrored(&small.sar));
     let a = run(&mut session, &small, &request(Tiling::Auto));
     let b = run(&mut session, &large, &request(Tiling::Auto));
     // The quarter itself, away from the edges of the small scene.
@@ -188,7 +192,7 @@ fn a_changed_word_runs_heads_only_and_progress_is_told_by_window() {
 
     // Another optical tile leaves the SAR features as they are.
     let mut clouded = pair.clone();
-    clouded.rgb = scene(6, 300).rgb;
+    clouded.set_rgb(scene(6, 300).rgb.clone());
     let third = run(&mut session, &clouded, &changed);
     let stages: Vec<_> = third.timings.iter().map(|t| t.stage).collect();
     assert!(!stages.contains(&Stage::DinoSar) && stages.contains(&Stage::DinoOptical));
@@ -315,4 +319,108 @@ fn a_patch_is_most_like_itself_and_words_like_themselves() {
         "a forest is nearer to woodland than to water: {table:?}"
     );
     assert!(pollster::block_on(session.vocabulary(&[], &mut |_| {})).is_err());
+}
+
+/// Stages of a run in order, or those of a run that is cancelled as soon as `until` is done.
+fn stages(
+    session: &mut Session,
+    pair: &HashedPair,
+    request: &SegmentRequest,
+    until: Option<Stage>,
+) -> Option<Vec<Stage>> {
+    let flag = session.cancel_flag();
+    let outcome = pollster::block_on(session.segment(pair, request, &mut |event| {
+        if let Event::Stage { stage, done, total } = event
+            && Some(stage) == until
+            && done == total
+        {
+            flag.cancel();
+        }
+    }));
+    match outcome {
+        Ok(found) => Some(found.timings.iter().map(|t| t.stage).collect()),
+        Err(EngineError::Cancelled) => None,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// A cancelled run took the features out of their place and did not put them back.
+#[test]
+fn a_run_cancelled_at_any_stage_leaves_what_its_stages_have_finished() {
+    let request = request(Tiling::Whole);
+    let clear = scene(8, 192);
+    let all = [
+        Stage::Preprocess,
+        Stage::Text,
+        Stage::Clip,
+        Stage::DinoOptical,
+        Stage::DinoSar,
+        Stage::Head,
+        Stage::Labels,
+    ];
+    let mut session = session();
+    let expected = run(&mut session, &clear, &request);
+    for cancelled_at in 0..5 {
+        session.forget();
+        let cancelled = stages(&mut session, &clear, &request, Some(all[cancelled_at]));
+        assert_eq!(cancelled, None, "cancelled after {:?}", all[cancelled_at]);
+        let again = stages(&mut session, &clear, &request, None).unwrap();
+        // Pixels are not kept, only their hash: an encoder that runs has them prepared again.
+        let again: Vec<_> = again
+            .into_iter()
+            .filter(|&stage| stage != Stage::Preprocess)
+            .collect();
+        assert_eq!(again, all[(cancelled_at + 1).max(1)..]);
+    }
+    assert_eq!(run(&mut session, &clear, &request).labels, expected.labels);
+}
+
+/// Dragging the page's cloud cancels one run after the other.
+#[test]
+fn a_changed_cloud_never_runs_the_sar_encoder_however_its_runs_are_cancelled() {
+    let mut session = session();
+    for (side, tiling) in [(192, Tiling::Whole), (300, Tiling::Auto)] {
+        let request = request(tiling);
+        let mut pair = scene(8, side);
+        let first = stages(&mut session, &pair, &request, None).unwrap();
+        assert!(first.contains(&Stage::DinoSar));
+        let mut clouds = 100..;
+        let mut changed = |pair: &mut HashedPair| {
+            let cloud = mmovseg_scene::generate(clouds.next().unwrap(), side).rgb;
+            pair.set_rgb(cloud);
+        };
+        for until in [Stage::Preprocess, Stage::Clip, Stage::DinoOptical] {
+            changed(&mut pair);
+            let whole = tiling == Tiling::Whole;
+            let cancelled = stages(&mut session, &pair, &request, Some(until));
+            // Windows tell of themselves alone; there only the first stage can be waited for.
+            assert_eq!(cancelled.is_none(), whole || until == Stage::Preprocess);
+            let again = stages(&mut session, &pair, &request, None).unwrap();
+            assert!(!again.contains(&Stage::DinoSar), "{again:?}");
+            assert!(!again.contains(&Stage::Text), "{again:?}");
+        }
+        changed(&mut pair);
+        let clouded = run(&mut session, &pair, &request);
+        session.forget();
+        assert_eq!(run(&mut session, &pair, &request).labels, clouded.labels);
+    }
+}
+
+#[test]
+fn sensors_of_one_pair_share_their_encoders() {
+    let mut session = session();
+    let pair = scene(9, 192);
+    let mut ran = |modality| {
+        let request = SegmentRequest {
+            modality,
+            ..request(Tiling::Whole)
+        };
+        stages(&mut session, &pair, &request, None).unwrap()
+    };
+    assert!(ran(Modality::Fused).contains(&Stage::Clip));
+    assert_eq!(ran(Modality::Optical), [Stage::Head, Stage::Labels]);
+    let sar = ran(Modality::Sar);
+    assert_eq!(sar, [Stage::Clip, Stage::Head, Stage::Labels], "blank CLIP");
+    assert_eq!(ran(Modality::Sar), [Stage::Head, Stage::Labels]);
+    assert_eq!(ran(Modality::Fused), [Stage::Head, Stage::Labels]);
 }

@@ -21,6 +21,16 @@ pub struct ModelConfig {
     pub head: HeadConfig,
 }
 
+/// What a tile was taken with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sensor {
+    /// A camera: red, green, blue.
+    Optical,
+    /// Synthetic-aperture radar: backscatter.
+    Sar,
+}
+
 /// What happens to the bytes of a tile before the CLIP mean and deviation are applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

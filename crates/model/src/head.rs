@@ -10,7 +10,7 @@ use crate::aggregator::AggregatorLayer;
 use crate::config::ModelConfig;
 use crate::correlation::{fuse, unit_cosine};
 use crate::decoder::DecoderStage;
-use crate::layers::{Conv, Linear, to_map, tokens};
+use crate::layers::{Conv, Linear, bytes, to_map, tokens};
 use crate::network::{ClipMaps, DinoMaps};
 use crate::observe::{Observer, see};
 
@@ -33,6 +33,17 @@ pub struct Ground {
     decoder: [Tensor<4>; 2],
 }
 
+impl Ground {
+    /// Bytes of all maps.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let [coarse, fine] = &self.decoder;
+        let pixels = self.pixels.as_ref().map_or(0, bytes);
+        let maps = bytes(&self.clip) + bytes(&self.dino) + bytes(&self.appearance);
+        maps + bytes(coarse) + bytes(fine) + pixels
+    }
+}
+
 /// What `T` classes are on `N` pairs before the classes see one another.
 #[derive(Clone)]
 pub struct Volumes {
@@ -43,6 +54,12 @@ pub struct Volumes {
 }
 
 impl Volumes {
+    /// Bytes of the volumes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        bytes(&self.cells) + self.pixels.as_ref().map_or(0, bytes)
+    }
+
     /// One class's, of volumes of one pair. A view.
     ///
     /// # Panics

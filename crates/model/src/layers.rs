@@ -260,6 +260,11 @@ pub(crate) fn kept(
     (Tensor::cat(vec![first, some], 1), count)
 }
 
+/// Bytes of a tensor's values.
+pub(crate) fn bytes<const D: usize>(x: &Tensor<D>) -> usize {
+    x.dims().iter().product::<usize>() * x.dtype().size()
+}
+
 /// Row-major tokens `[N, h·w, C]` as a map `[N, C, h, w]`.
 pub(crate) fn to_map(x: Tensor<3>, h: usize, w: usize) -> Tensor<4> {
     let [n, _, c] = x.dims();

@@ -32,7 +32,7 @@ pub mod params;
 mod pixels;
 mod resample;
 
-pub use config::ModelConfig;
+pub use config::{ModelConfig, Sensor};
 pub use correlation::cosine;
 pub use network::{MmOvSeg, Modality};
 pub use observe::{Observer, Silent, Trace, TracedTensor};

@@ -10,7 +10,7 @@ use crate::config::ModelConfig;
 use crate::dino::{Dino, DinoTaps};
 use crate::head::Head;
 pub use crate::head::{Ground, Volumes};
-use crate::layers::{Upsample, constant, normal, to_map, tokens};
+use crate::layers::{Upsample, bytes, constant, normal, to_map, tokens};
 use crate::observe::{Observer, see};
 use crate::pixels::{PixelGuidance, PixelHead, PixelTower};
 use mmovseg_kernels::{self as kernels, Awake};
@@ -75,6 +75,14 @@ pub struct ClipMaps {
     pub fine: Tensor<4>,
 }
 
+impl ClipMaps {
+    /// Bytes of all maps.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        bytes(&self.dense) + bytes(&self.coarse) + bytes(&self.fine)
+    }
+}
+
 /// What one DINO tower, or the sum of both, gives to the head.
 #[derive(Clone)]
 pub struct DinoMaps {
@@ -89,6 +97,13 @@ pub struct DinoMaps {
 }
 
 impl DinoMaps {
+    /// Bytes of all maps.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let pixels = self.pixels.as_ref().map_or(0, bytes);
+        bytes(&self.down) + bytes(&self.coarse) + bytes(&self.fine) + pixels
+    }
+
     /// The fusion of the modalities: a plain sum (docs/network.md §6).
     #[must_use]
     pub fn plus(self, other: Self) -> Self {

@@ -30,5 +30,5 @@ pub use optical::{OpticalOptions, Stretch, optical_to_rgb};
 pub use pair::{TilePair, open_pair};
 pub use presets::{PRESETS, Preset, PresetClass, palette_for};
 pub use raster::{GeoKeys, GeoRef, MAX_DECODED_BYTES, MAX_SIDE_PX, Raster, Samples};
-pub use resize::{ModelTiles, Preprocess, fit, resize_bilinear};
+pub use resize::{ModelTiles, Preprocess, fit, fit_optical, fit_sar, resize_bilinear};
 pub use sar::{SarOptions, SarScale, sar_to_rgb};

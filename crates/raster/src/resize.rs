@@ -45,34 +45,58 @@ pub fn fit(
     preprocess: Preprocess,
     side_px: usize,
 ) -> Result<ModelTiles, RasterError> {
-    if side_px == 0
-        || [rgb, sar]
-            .iter()
-            .any(|p| p.width_px == 0 || p.height_px == 0)
-    {
+    let size = |tile: &Rgb8| [tile.width_px, tile.height_px];
+    let (optical, radar) = (size(rgb), size(sar));
+    if preprocess == Preprocess::Parity && optical != radar {
+        return Err(RasterError::SizeMismatch {
+            rgb: optical,
+            sar: radar,
+        });
+    }
+    Ok(ModelTiles {
+        rgb: fit_optical(rgb, preprocess, side_px)?,
+        sar: fit_sar(sar, preprocess, side_px)?,
+    })
+}
+
+/// The optical half of [`fit`].
+///
+/// # Errors
+/// When the picture is empty or `side_px` is 0.
+pub fn fit_optical(
+    rgb: &Rgb8,
+    preprocess: Preprocess,
+    side_px: usize,
+) -> Result<Rgb8, RasterError> {
+    refuse_empty(rgb, side_px)?;
+    Ok(match preprocess {
+        Preprocess::Aligned => resize_bilinear(rgb, side_px, side_px),
+        Preprocess::Parity => {
+            let [width_px, height_px] = parity_size(rgb.width_px, rgb.height_px, side_px);
+            top_left(&resize_bilinear(rgb, width_px, height_px), side_px)
+        }
+    })
+}
+
+/// The SAR half of [`fit`].
+///
+/// # Errors
+/// When the picture is empty or `side_px` is 0.
+pub fn fit_sar(sar: &Rgb8, preprocess: Preprocess, side_px: usize) -> Result<Rgb8, RasterError> {
+    refuse_empty(sar, side_px)?;
+    Ok(match preprocess {
+        Preprocess::Aligned => resize_bilinear(sar, side_px, side_px),
+        Preprocess::Parity => top_left(sar, side_px),
+    })
+}
+
+fn refuse_empty(tile: &Rgb8, side_px: usize) -> Result<(), RasterError> {
+    if side_px == 0 || tile.width_px == 0 || tile.height_px == 0 {
         return Err(RasterError::Argument(
             "a tile without pixels cannot be fitted to the model; choose another tile".into(),
         ));
     }
-    match preprocess {
-        Preprocess::Aligned => Ok(ModelTiles {
-            rgb: resize_bilinear(rgb, side_px, side_px),
-            sar: resize_bilinear(sar, side_px, side_px),
-        }),
-        Preprocess::Parity => {
-            if (rgb.width_px, rgb.height_px) != (sar.width_px, sar.height_px) {
-                return Err(RasterError::SizeMismatch {
-                    rgb: [rgb.width_px, rgb.height_px],
-                    sar: [sar.width_px, sar.height_px],
-                });
-            }
-            let [width_px, height_px] = parity_size(rgb.width_px, rgb.height_px, side_px);
-            Ok(ModelTiles {
-                rgb: top_left(&resize_bilinear(rgb, width_px, height_px), side_px),
-                sar: top_left(sar, side_px),
-            })
-        }
-    }
+    Ok(())
 }
 
 /// Width and height after scaling the shorter side to `side_px` and capping the longer one (docs/network.md §3.1).

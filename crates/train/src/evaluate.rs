@@ -3,7 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
-use mmovseg_engine::{EngineError, Modality, Preprocess, SegmentRequest, Session, Tiling};
+use mmovseg_engine::{
+    EngineError, HashedPair, Modality, Preprocess, SegmentRequest, Session, Tiling,
+};
 use mmovseg_raster::{
     Cloud, OpticalOptions, RasterError, SarOptions, add_cloud, open_pair, read_label_png,
 };
@@ -123,7 +125,9 @@ pub async fn evaluate(
             preprocess: options.preprocess,
             tiling: Tiling::Whole,
         };
-        let result = session.segment(&pair, &request, &mut |_| {}).await?;
+        let result = session
+            .segment(&HashedPair::new(pair), &request, &mut |_| {})
+            .await?;
         matrix.add(&truth.data, &result.labels);
         on_image(i + 1, labels.len());
     }

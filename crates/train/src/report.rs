@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use mmovseg_engine::{Modality, Preprocess, SegmentRequest, Session, TilePair, Tiling};
+use mmovseg_engine::{HashedPair, Modality, Preprocess, SegmentRequest, Session, TilePair, Tiling};
 use mmovseg_raster::{Rgb8, add_cloud};
 use mmovseg_scene::{CLASSES, CloudKind, class_names, cloud_for, generate};
 use serde::Serialize;
@@ -172,7 +172,7 @@ async fn scenes(
                 Some(cloud) => add_cloud(&scene.rgb, &cloud).0,
                 None => scene.rgb.clone(),
             };
-            let pair = TilePair::new(rgb, scene.sar.clone());
+            let pair = HashedPair::new(TilePair::new(rgb, scene.sar.clone()));
             for (&modality, matrices) in modalities.iter().zip(&mut matrices) {
                 for (names, matrix) in names.iter().zip(matrices) {
                     let labels = labels(session, &pair, names, modality).await?;
@@ -217,7 +217,7 @@ async fn eurosat(
         for bytes in &held_out {
             let rgb = from_jpeg(bytes, name)?;
             let sar = Rgb8::filled(rgb.width_px, rgb.height_px, 0);
-            let pair = TilePair::new(rgb, sar);
+            let pair = HashedPair::new(TilePair::new(rgb, sar));
             for (prompts, hits) in [by_names, EUROSAT_SYNONYMS].iter().zip(&mut hits) {
                 let labels = labels(session, &pair, prompts, Modality::Optical).await?;
                 *hits += usize::from(largest(&labels, prompts.len()) == class);
@@ -252,14 +252,15 @@ async fn pairs(
         let Some(cloud) = cloud_for(i as u64, CloudKind::Thick) else {
             continue;
         };
-        let clouded = TilePair::new(add_cloud(&clear.rgb, &cloud).0, clear.sar.clone());
-        // Both sensors' masks of one tile in a row: the session then has its features.
-        let mut both = async |pair: &TilePair| {
+        let clear = HashedPair::new(clear.clone());
+        let mut clouded = clear.clone();
+        clouded.set_rgb(add_cloud(&clear.rgb, &cloud).0);
+        let mut both = async |pair: &HashedPair| {
             let fused = labels(session, pair, &names, Modality::Fused).await?;
             let optical = labels(session, pair, &names, Modality::Optical).await?;
             Ok::<_, ReportError>([fused, optical])
         };
-        let (before, after) = (both(clear).await?, both(&clouded).await?);
+        let (before, after) = (both(&clear).await?, both(&clouded).await?);
         for (same, (before, after)) in same.iter_mut().zip(before.iter().zip(&after)) {
             *same += before.iter().zip(after).filter(|(a, b)| a == b).count();
         }
@@ -278,7 +279,7 @@ async fn pairs(
 /// Labels of one pass over the whole pair.
 async fn labels(
     session: &mut Session,
-    pair: &TilePair,
+    pair: &HashedPair,
     classes: &[&str],
     modality: Modality,
 ) -> Result<Vec<u8>, ReportError> {

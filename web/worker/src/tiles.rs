@@ -1,6 +1,6 @@
 //! The pair that is open: as read, and as shown under its cloud.
 
-use mmovseg_engine::TilePair;
+use mmovseg_engine::{HashedPair, TilePair};
 use mmovseg_protocol::{Cloud, MAX_SHOWN_PX, Reading, SarScale, Stretch, Tiles};
 use mmovseg_raster::{OpticalOptions, RasterError, Rgb8, SarOptions, add_cloud, open_pair};
 
@@ -12,7 +12,7 @@ pub struct OpenTiles {
     /// The optical tile without our cloud, where there is one.
     clear: Option<Rgb8>,
     /// What the model sees and the page shows.
-    pub shown: TilePair,
+    pub shown: HashedPair,
     /// Index into `mmovseg_scene::CLASSES` of each pixel, for generated scenes.
     pub truth: Option<Vec<u8>>,
     /// Whether the SAR tile looks optical and the optical one like SAR.
@@ -57,7 +57,7 @@ impl OpenTiles {
     ) -> Self {
         let mut tiles = Self {
             clear: None,
-            shown: pair,
+            shown: HashedPair::new(pair),
             truth,
             swapped,
             origin,
@@ -74,7 +74,7 @@ impl OpenTiles {
         if !cloud.is_visible() {
             // A tile without a cloud is kept once only: it may have 10 000 px a side.
             if let Some(clear) = clear {
-                self.shown.rgb = clear;
+                self.shown.set_rgb(clear);
             }
             return;
         }
@@ -84,7 +84,7 @@ impl OpenTiles {
             opacity: cloud.opacity,
             cover: cloud.cover,
         };
-        self.shown.rgb = add_cloud(&clear, &layer).0;
+        self.shown.set_rgb(add_cloud(&clear, &layer).0);
         self.clear = Some(clear);
     }
 

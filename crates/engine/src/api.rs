@@ -1,0 +1,158 @@
+//! What shells say to a session and what it answers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use mmovseg_model::Modality;
+use mmovseg_raster::Preprocess;
+use serde::{Deserialize, Serialize};
+
+use crate::windows::Tiling;
+
+pub use mmovseg_model::Sensor;
+
+/// The steps of a run, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// Preprocessing on the host.
+    Preprocess,
+    /// The text tower, for class names not seen before.
+    Text,
+    /// CLIP's visual tower.
+    Clip,
+    /// DINO over the optical tile.
+    DinoOptical,
+    /// DINO over the SAR tile.
+    DinoSar,
+    /// Correlation, aggregator, decoder.
+    Head,
+    /// The windows of a scene larger than the model's input: all stages above but text, and the
+    /// labels, one window after another.
+    Windows,
+    /// Resize and argmax on the host.
+    Labels,
+}
+
+impl Stage {
+    /// The stage's name as events and reports spell it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Preprocess => "preprocess",
+            Self::Text => "text",
+            Self::Clip => "clip",
+            Self::DinoOptical => "dino-optical",
+            Self::DinoSar => "dino-sar",
+            Self::Head => "head",
+            Self::Windows => "windows",
+            Self::Labels => "labels",
+        }
+    }
+}
+
+/// What a shell is told while it waits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum Event {
+    /// Bytes of the package that have arrived.
+    Download {
+        /// So far.
+        done_bytes: u64,
+        /// In all; 0 until the manifest is there.
+        total_bytes: u64,
+    },
+    /// Steps of a stage; `done == total` when its result is there.
+    Stage {
+        /// Which.
+        stage: Stage,
+        /// Steps done (transformer blocks in the towers).
+        done: usize,
+        /// Steps in all.
+        total: usize,
+    },
+    /// Half precision did not pass the self-test: what was seen of it is of no account any more, and the package is read again.
+    HalfPrecisionLeft {
+        /// What the self-test said.
+        reason: String,
+    },
+}
+
+/// What to segment, and how.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SegmentRequest {
+    /// Class names in plain words; labels are positions in this list.
+    pub classes: Vec<String>,
+    /// Which tiles to use.
+    pub modality: Modality,
+    /// How tiles become the model's square.
+    pub preprocess: Preprocess,
+    /// Whether a large scene is cut into windows.
+    #[serde(default)]
+    pub tiling: Tiling,
+}
+
+/// Time of one stage.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StageTiming {
+    /// Which.
+    pub stage: Stage,
+    /// Wall time with the device's work awaited.
+    pub ms: f64,
+}
+
+/// The result of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Segmentation {
+    /// Class names, in the order of the labels.
+    pub classes: Vec<String>,
+    /// Columns of the optical tile.
+    pub width_px: usize,
+    /// Rows of the optical tile.
+    pub height_px: usize,
+    /// Class index of each pixel, row-major.
+    pub labels: Vec<u8>,
+    /// Rows and columns of the logits, which cover the scene evenly.
+    pub grid_px: [usize; 2],
+    /// `[T, h, w]`, before the sigmoid. Of a scene in windows they are the logits of the blended
+    /// probabilities, on a grid of at most 2²⁴ values.
+    pub logits: Vec<f32>,
+    /// Share of pixels of each class, 0 to 1.
+    pub share: Vec<f64>,
+    /// Stages that ran, each summed over all windows; cached ones are absent.
+    pub timings: Vec<StageTiming>,
+    /// Windows that the scene was cut into; 1 when it was run as a whole.
+    pub windows: usize,
+}
+
+/// Stops a run from outside, between two of its stages or windows.
+#[derive(Clone, Debug, Default)]
+pub struct CancelFlag(Arc<AtomicBool>);
+
+impl CancelFlag {
+    /// Makes the run that is going on end with `EngineError::Cancelled`. Without one, nothing.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the run is to end.
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Withdraws the request to end.
+    pub(crate) fn reset(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
+/// How the golden self-test went on this device.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SelfTestReport {
+    /// Whether every number was within tolerance.
+    pub passed: bool,
+    /// Largest absolute difference seen.
+    pub max_error: f64,
+    /// What is allowed.
+    pub tolerance: f64,
+}

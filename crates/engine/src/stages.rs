@@ -1,0 +1,554 @@
+//! The stages of a run, each behind the result cache: text, encoders, head.
+
+use burn::tensor::{Tensor, TensorData};
+use mmovseg_model::network::{ClipMaps, DinoMaps, Ground, Volumes};
+use mmovseg_model::{Modality, Observer, Sensor, Silent, Trace};
+use mmovseg_text::{TextError, prompt};
+use web_time::Instant;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::api::{Event, Stage, StageTiming};
+use crate::cache::{Cached, Key};
+use crate::error::EngineError;
+use crate::pixels::upload;
+use crate::scene::Scene;
+use crate::session::Session;
+
+/// What an encoder reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// The window of a tile.
+    Tile(Sensor),
+    /// Zeros, as CLIP in runs without the optical tile.
+    Blank,
+}
+
+/// An encoder of a run: its stage and what it reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Encoder {
+    pub stage: Stage,
+    pub input: Input,
+}
+
+impl Encoder {
+    const CLIP: Self = Self {
+        stage: Stage::Clip,
+        input: Input::Tile(Sensor::Optical),
+    };
+    const BLANK_CLIP: Self = Self {
+        stage: Stage::Clip,
+        input: Input::Blank,
+    };
+    const DINO_OPTICAL: Self = Self {
+        stage: Stage::DinoOptical,
+        input: Input::Tile(Sensor::Optical),
+    };
+    const DINO_SAR: Self = Self {
+        stage: Stage::DinoSar,
+        input: Input::Tile(Sensor::Sar),
+    };
+    /// Those that see tiles, for what compares patches.
+    pub const DINOS: &[Self] = &[Self::DINO_OPTICAL, Self::DINO_SAR];
+
+    /// Those of a run with these sensors, in order.
+    pub fn of(modality: Modality) -> &'static [Self] {
+        match modality {
+            Modality::Fused => &[Self::CLIP, Self::DINO_OPTICAL, Self::DINO_SAR],
+            Modality::Optical => &[Self::CLIP, Self::DINO_OPTICAL],
+            Modality::Sar => &[Self::BLANK_CLIP, Self::DINO_SAR],
+        }
+    }
+}
+
+/// What an encoder gives.
+#[derive(Clone)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a handful of values, each of tensor handles"
+)]
+pub(crate) enum Features {
+    Clip(ClipMaps),
+    Dino(DinoMaps),
+}
+
+impl Cached for Features {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Clip(maps) => maps.bytes(),
+            Self::Dino(maps) => maps.bytes(),
+        }
+    }
+}
+
+impl Cached for Ground {
+    fn bytes(&self) -> usize {
+        Self::bytes(self)
+    }
+}
+
+/// Of one class. On the CPU it is a view into the volumes that were computed with it, which stay in
+/// memory as long as one of them does; they are used, and leave the cache, together.
+impl Cached for Volumes {
+    fn bytes(&self) -> usize {
+        Self::bytes(self)
+    }
+}
+
+/// The keys of a window's features, and the pixels that had to be prepared to know them.
+pub(crate) struct Inputs {
+    keys: Vec<Key>,
+    pixels: Vec<(Sensor, Tensor<4>)>,
+}
+
+/// Logits off the device.
+pub(crate) struct Logits {
+    /// `[T, h, w]`, row-major.
+    pub values: Vec<f32>,
+    pub shape: [usize; 3],
+}
+
+impl Session {
+    /// Marks all that is known of the scene as used, so that a run that is cancelled early does not
+    /// let it make room for results of other scenes.
+    pub(crate) fn touch(&mut self, scene: &Scene<'_>, encoders: &[Encoder]) {
+        for window in 0..scene.plan.count() {
+            for encoder in encoders {
+                let known = match encoder.input {
+                    Input::Blank => Some(BLANK),
+                    Input::Tile(sensor) => self.cache.get(scene.pixels_key(sensor, window)),
+                };
+                if let Some(input) = known {
+                    self.cache.touch(encoder.key(input));
+                }
+            }
+        }
+    }
+
+    /// The class names' embeddings, in the order of the names.
+    pub(crate) async fn encode_text(
+        &mut self,
+        classes: &[String],
+        on: &mut dyn FnMut(Event),
+        trace: &mut Option<&mut Trace>,
+        clock: &mut Clock,
+    ) -> Result<Vec<Vec<f32>>, EngineError> {
+        let stage = Stage::Text;
+        let key = |class: &String| Key::new("text", class);
+        let known: Vec<Option<Vec<f32>>> = classes
+            .iter()
+            .map(|class| self.cache.get(key(class)))
+            .collect();
+        let mut new: Vec<&String> = Vec::new();
+        for (class, known) in classes.iter().zip(&known) {
+            // A trace shows the list as it was given.
+            if known.is_none() && (trace.is_some() || !new.contains(&class)) {
+                new.push(class);
+            }
+        }
+        if new.is_empty() {
+            return Ok(known.into_iter().flatten().collect());
+        }
+        self.breathe().await?;
+        let context = self.config.text.context;
+        let template = &self.manifest.prompt_template;
+        let prompts = new
+            .iter()
+            .map(|class| {
+                let mut ids = self.tokenizer.encode(&prompt(template, class), context)?;
+                fit_ids(&mut ids, self.tokenizer.eot_id(), self.config.text.vocab);
+                Ok(ids)
+            })
+            .collect::<Result<Vec<_>, TextError>>()?;
+        let embeddings = {
+            let mut observer = Relay {
+                stage,
+                on,
+                trace: trace.as_deref_mut(),
+            };
+            self.model.encode_text(&prompts, &mut observer)
+        };
+        let [count, embed] = embeddings.dims();
+        let values = read(embeddings.reshape([count * embed]), stage).await?;
+        let rows: Vec<Vec<f32>> = values.chunks_exact(embed).map(<[f32]>::to_vec).collect();
+        for (class, row) in new.iter().zip(&rows) {
+            self.cache.insert(key(class), row.clone());
+        }
+        clock.lap(stage);
+        let fresh = |class: &String| {
+            let index = new.iter().position(|&name| name == class);
+            index.map(|index| rows[index].clone()).unwrap_or_default()
+        };
+        Ok(classes
+            .iter()
+            .zip(known)
+            .map(|(class, known)| known.unwrap_or_else(|| fresh(class)))
+            .collect())
+    }
+
+    /// Embeddings as the head reads them, `[T, E]`.
+    pub(crate) fn text_tensor(&self, rows: &[Vec<f32>]) -> Tensor<2> {
+        let shape = [rows.len(), self.config.clip.embed];
+        Tensor::from_data(TensorData::new(rows.concat(), shape), &self.device)
+    }
+
+    /// What the encoders read in a window, by keys. Pixels are prepared where their hash is not known.
+    pub(crate) fn inputs(
+        &mut self,
+        scene: &Scene<'_>,
+        window: usize,
+        encoders: &[Encoder],
+        on: &mut dyn FnMut(Event),
+        clock: &mut Clock,
+    ) -> Result<Inputs, EngineError> {
+        let mut inputs = Inputs {
+            keys: Vec::with_capacity(encoders.len()),
+            pixels: Vec::new(),
+        };
+        for encoder in encoders {
+            let input = match encoder.input {
+                Input::Blank => BLANK,
+                Input::Tile(sensor) => {
+                    let key = scene.pixels_key(sensor, window);
+                    match self.cache.get(key) {
+                        Some(hash) => hash,
+                        None => {
+                            let planes = scene.pixels(sensor, window, &mut self.cache)?;
+                            let hash = xxh3_64(bytemuck::cast_slice(&planes));
+                            self.cache.insert(key, hash);
+                            let side = self.config.input_px;
+                            inputs
+                                .pixels
+                                .push((sensor, upload(planes, side, &self.device)));
+                            clock.lap(Stage::Preprocess);
+                            hash
+                        }
+                    }
+                }
+            };
+            inputs.keys.push(encoder.key(input));
+        }
+        if !inputs.pixels.is_empty() {
+            on(Event::Stage {
+                stage: Stage::Preprocess,
+                done: 1,
+                total: 1,
+            });
+        }
+        Ok(inputs)
+    }
+
+    /// The features of a window, one of each encoder. Those that are not known are computed, and
+    /// kept as each encoder is done.
+    pub(crate) async fn encode(
+        &mut self,
+        (scene, window): (&Scene<'_>, usize),
+        encoders: &[Encoder],
+        mut inputs: Inputs,
+        on: &mut dyn FnMut(Event),
+        trace: &mut Option<&mut Trace>,
+        clock: &mut Clock,
+    ) -> Result<Vec<Features>, EngineError> {
+        // All that is known is marked as used before anything new asks for room.
+        let known: Vec<Option<Features>> =
+            inputs.keys.iter().map(|&key| self.cache.get(key)).collect();
+        let mut all = Vec::with_capacity(encoders.len());
+        for ((encoder, known), key) in encoders.iter().zip(known).zip(inputs.keys) {
+            if let Some(features) = known {
+                all.push(features);
+                continue;
+            }
+            let side = self.config.input_px;
+            let pixels = match encoder.input {
+                Input::Blank => Tensor::zeros([1, 3, side, side], &self.device),
+                Input::Tile(sensor) => match inputs.pixels.iter().find(|(of, _)| *of == sensor) {
+                    Some((_, pixels)) => pixels.clone(),
+                    None => {
+                        let planes = scene.pixels(sensor, window, &mut self.cache)?;
+                        let pixels = upload(planes, side, &self.device);
+                        inputs.pixels.push((sensor, pixels.clone()));
+                        clock.lap(Stage::Preprocess);
+                        pixels
+                    }
+                },
+            };
+            self.breathe().await?;
+            let stage = encoder.stage;
+            let features = {
+                let trace = trace.as_deref_mut();
+                let mut observer = Relay { stage, on, trace };
+                match stage {
+                    Stage::Clip => Features::Clip(self.model.encode_clip(pixels, &mut observer)),
+                    _ => {
+                        let sar = stage == Stage::DinoSar;
+                        Features::Dino(self.model.encode_dino(pixels, sar, &mut observer))
+                    }
+                }
+            };
+            match &features {
+                Features::Clip(maps) => await_map(&maps.fine, stage).await?,
+                Features::Dino(maps) => await_map(&maps.down, stage).await?,
+            }
+            self.cache.insert(key, features.clone());
+            clock.lap(stage);
+            all.push(features);
+        }
+        Ok(all)
+    }
+
+    /// The head over the scene as a whole. Its class-agnostic features and the cost volumes of
+    /// classes are computed where they are not known, and kept once the logits are found finite.
+    pub(crate) async fn head(
+        &mut self,
+        scene: &Scene<'_>,
+        (encoders, inputs): (&[Encoder], Inputs),
+        (classes, rows): (&[String], &[Vec<f32>]),
+        on: &mut dyn FnMut(Event),
+        clock: &mut Clock,
+    ) -> Result<Logits, EngineError> {
+        let silent = &mut Silent;
+        let ground_key = Key::new("class-agnostic", &inputs.keys);
+        let known: Option<Ground> = self.cache.get(ground_key);
+        let fresh = match known {
+            Some(_) => None,
+            None => Some(
+                self.encode((scene, 0), encoders, inputs, on, &mut None, clock)
+                    .await?,
+            ),
+        };
+        self.begin_head(on).await?;
+        let ground = match (known, fresh) {
+            (Some(ground), _) => ground,
+            (None, fresh) => {
+                let (clip, dino) = fused(fresh.unwrap_or_default())?;
+                self.model.ground(&clip, &dino, silent)
+            }
+        };
+        let key = |class: &String| Key::new("cost-volume", (ground_key, class));
+        let mut volumes: Vec<(&String, Option<Volumes>)> = Vec::new();
+        for class in classes {
+            volumes.push((class, self.cache.get(key(class))));
+        }
+        let mut new: Vec<usize> = Vec::new();
+        for (index, (class, known)) in volumes.iter().enumerate() {
+            if known.is_none() && !new.iter().any(|&i| volumes[i].0 == *class) {
+                new.push(index);
+            }
+        }
+        let mut computed: Vec<(Key, Volumes)> = Vec::new();
+        if !new.is_empty() {
+            let some: Vec<Vec<f32>> = new.iter().map(|&index| rows[index].clone()).collect();
+            let all = self.model.volumes(&ground, self.text_tensor(&some), silent);
+            for (i, &index) in new.iter().enumerate() {
+                computed.push((key(volumes[index].0), all.class(i)));
+            }
+        }
+        let of_class = |(class, known): (&String, Option<Volumes>)| {
+            known.or_else(|| {
+                let key = key(class);
+                computed
+                    .iter()
+                    .find(|(of, _)| *of == key)
+                    .map(|(_, volume)| volume.clone())
+            })
+        };
+        let joined = Volumes::join(volumes.into_iter().filter_map(of_class).collect())
+            .ok_or(device_error(Stage::Head, "there are no classes"))?;
+        let logits = self
+            .model
+            .decode(&ground, joined, self.text_tensor(rows), silent);
+        let logits = self.read_logits(logits).await?;
+        self.cache.insert(ground_key, ground);
+        for (key, volume) in computed {
+            self.cache.insert(key, volume);
+        }
+        Ok(logits)
+    }
+
+    /// Tells that the head begins, unless the run was cancelled.
+    pub(crate) async fn begin_head(&self, on: &mut dyn FnMut(Event)) -> Result<(), EngineError> {
+        self.breathe().await?;
+        on(Event::Stage {
+            stage: Stage::Head,
+            done: 0,
+            total: 1,
+        });
+        Ok(())
+    }
+
+    /// Logits `[1, T, h, w]` off the device, checked.
+    pub(crate) async fn read_logits(&self, logits: Tensor<4>) -> Result<Logits, EngineError> {
+        let [_, classes, h, w] = logits.dims();
+        let values = read(logits.reshape([classes * h * w]), Stage::Head).await?;
+        if values.iter().any(|v| !v.is_finite()) {
+            return Err(EngineError::NotFinite {
+                device: self.info.name.clone(),
+            });
+        }
+        Ok(Logits {
+            values,
+            shape: [classes, h, w],
+        })
+    }
+
+    /// Lets a browser's Worker read its messages, one of which may be that the run is cancelled.
+    pub(crate) async fn breathe(&self) -> Result<(), EngineError> {
+        #[cfg(target_arch = "wasm32")]
+        gloo_timers::future::TimeoutFuture::new(0).await;
+        if self.cancelled.is_set() {
+            return Err(EngineError::Cancelled);
+        }
+        Ok(())
+    }
+}
+
+/// Stands for the hash of a blank tile's pixels.
+const BLANK: u64 = 0;
+
+impl Encoder {
+    /// The key of its features for an input with this hash.
+    fn key(self, input: u64) -> Key {
+        Key::new(self.stage.name(), (self.input == Input::Blank, input))
+    }
+}
+
+/// What the head reads: CLIP's maps, and the sum of all DINOs'.
+pub(crate) fn fused(features: Vec<Features>) -> Result<(ClipMaps, DinoMaps), EngineError> {
+    let (mut clip, mut dino) = (None, None);
+    for features in features {
+        match features {
+            Features::Clip(maps) => clip = Some(maps),
+            Features::Dino(maps) => {
+                dino = Some(match dino.take() {
+                    None => maps,
+                    Some(sum) => DinoMaps::plus(sum, maps),
+                });
+            }
+        }
+    }
+    clip.zip(dino)
+        .ok_or(device_error(Stage::Head, "features are missing"))
+}
+
+/// Measures stages one after another.
+pub(crate) struct Clock {
+    started: Instant,
+    pub timings: Vec<StageTiming>,
+}
+
+impl Clock {
+    pub fn start() -> Self {
+        Self {
+            started: Instant::now(),
+            timings: Vec::new(),
+        }
+    }
+
+    /// Ends a stage, or adds to it when it ran for another window before.
+    pub fn lap(&mut self, stage: Stage) {
+        let now = Instant::now();
+        let ms = now.duration_since(self.started).as_secs_f64() * 1e3;
+        match self.timings.iter_mut().find(|known| known.stage == stage) {
+            Some(known) => known.ms += ms,
+            None => self.timings.push(StageTiming { stage, ms }),
+        }
+        self.started = now;
+    }
+}
+
+/// Passes blocks on as events and tensors on to a trace.
+pub(crate) struct Relay<'a, 'b> {
+    pub stage: Stage,
+    pub on: &'a mut dyn FnMut(Event),
+    pub trace: Option<&'b mut Trace>,
+}
+
+impl Observer for Relay<'_, '_> {
+    fn wants_tensors(&self) -> bool {
+        self.trace.is_some()
+    }
+
+    fn tensor(&mut self, name: &str, shape: &[usize], flat: Tensor<1>) {
+        if let Some(trace) = self.trace.as_deref_mut() {
+            trace.tensor(name, shape, flat);
+        }
+    }
+
+    fn block(&mut self, done: usize, total: usize) {
+        (self.on)(Event::Stage {
+            stage: self.stage,
+            done,
+            total,
+        });
+    }
+}
+
+/// Maps token ids into a token table of `vocab` rows that is smaller than the tokenizer's, as those of
+/// test checkpoints are: the end mark becomes the last row (the tower finds it as the largest id),
+/// the start mark the row before it, any other id its remainder by `vocab − 2`. A table that holds
+/// every id leaves them as they are.
+pub(crate) fn fit_ids(ids: &mut [u32], end_id: u32, vocab: usize) {
+    let Ok(rows) = u32::try_from(vocab) else {
+        return;
+    };
+    if end_id < rows {
+        return;
+    }
+    for id in ids {
+        *id = match end_id - (*id).min(end_id) {
+            0 => rows.saturating_sub(1),
+            1 => rows.saturating_sub(2),
+            _ => *id % rows.saturating_sub(2).max(1),
+        };
+    }
+}
+
+pub(crate) fn device_error(stage: Stage, reason: impl ToString) -> EngineError {
+    EngineError::Device {
+        stage: stage.name(),
+        reason: reason.to_string(),
+    }
+}
+
+pub(crate) async fn read(flat: Tensor<1>, stage: Stage) -> Result<Vec<f32>, EngineError> {
+    let data = flat
+        .into_data_async()
+        .await
+        .map_err(|error| device_error(stage, format!("{error:?}")))?;
+    data.try_into_vec::<f32>()
+        .map_err(|error| device_error(stage, format!("{error:?}")))
+}
+
+/// Waits until a map is computed by reading one value of it, so that stage times are true and a
+/// failing device is noticed at the stage where it fails.
+async fn await_map(map: &Tensor<4>, stage: Stage) -> Result<(), EngineError> {
+    read(
+        map.clone().slice([0..1, 0..1, 0..1, 0..1]).reshape([1]),
+        stage,
+    )
+    .await
+    .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fit_ids;
+
+    #[test]
+    fn ids_fit_a_smaller_table_and_stay_in_one_that_is_large_enough() {
+        let clip = [49406, 320, 1125, 49405, 49407];
+        let mut ids = clip;
+        fit_ids(&mut ids, 49407, 49408);
+        assert_eq!(ids, clip);
+        fit_ids(&mut ids, 49407, 512);
+        assert_eq!(ids, [510, 320, 105, 445, 511]);
+        // A damaged package may claim a table of any size.
+        for vocab in 0..4 {
+            let mut ids = clip;
+            fit_ids(&mut ids, 49407, vocab);
+            assert!(
+                ids.iter().all(|&id| (id as usize) < vocab.max(1)),
+                "{ids:?}"
+            );
+        }
+    }
+}
