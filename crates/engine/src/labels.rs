@@ -1,6 +1,6 @@
 //! From logits on the model's grid to one class index a pixel of the optical tile (docs/network.md §12).
 
-use mmovseg_kernels::{Activation, activate_values, threads};
+use mmovseg_kernels::{Activation, activate_slice, threads};
 
 /// Sigmoid, half-pixel bilinear resize to `width_px × height_px`, argmax with the first class on
 /// ties. `logits` is `[T, h, w]`, row-major, at most 255 classes; gives `height_px · width_px`
@@ -16,7 +16,7 @@ pub fn labels(
     height_px: usize,
 ) -> Vec<u8> {
     let mut prob = logits.to_vec();
-    activate_values(&mut prob, Activation::Sigmoid);
+    activate_slice(&mut prob, Activation::Sigmoid);
     let rows = axis(h, height_px, h as f32 / height_px as f32);
     let is_much = classes * rows.len() * width_px >= SHARED;
     in_strips(&rows, is_much, |rows| {

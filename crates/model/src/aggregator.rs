@@ -202,7 +202,7 @@ impl ClassAttention {
             attn.heads,
         );
         see(observer, &format!("{name}.class_attn_valid"), &out);
-        let s = kernels::plus(out, s);
+        let s = kernels::add(out, s);
         let n = self.norm2.forward(s.clone());
         self.mlp_in.then_onto(n, Activation::Relu, &self.mlp_out, s)
     }

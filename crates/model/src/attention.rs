@@ -66,7 +66,7 @@ pub(crate) fn attend(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, mask: &Mask) -> T
                 .step_by(rows)
                 .map(|start| {
                     let q = q.clone().narrow(2, start, rows.min(length - start));
-                    kernels::plain::attention(q, k.clone(), v.clone(), None, false)
+                    kernels::reference::attention(q, k.clone(), v.clone(), None, false)
                 })
                 .collect();
             Tensor::cat(parts, 2)
@@ -77,9 +77,9 @@ pub(crate) fn attend(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, mask: &Mask) -> T
 
 fn attend_group(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, mask: &Mask) -> Tensor<4> {
     match mask {
-        Mask::None => kernels::plain::attention(q, k, v, None, false),
-        Mask::Causal => kernels::plain::attention(q, k, v, None, true),
-        Mask::Bias(bias) => kernels::plain::attention(q, k, v, Some(bias), false),
+        Mask::None => kernels::reference::attention(q, k, v, None, false),
+        Mask::Causal => kernels::reference::attention(q, k, v, None, true),
+        Mask::Bias(bias) => kernels::reference::attention(q, k, v, Some(bias), false),
     }
 }
 

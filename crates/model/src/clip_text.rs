@@ -2,12 +2,11 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use mmovseg_kernels::Awake;
 
 use crate::attention::Mask;
 use crate::clip_visual::ClipBlock;
 use crate::config::TextConfig;
-use mmovseg_kernels as kernels;
+use mmovseg_kernels::{self as kernels, Epilogue, SpinGuard};
 
 use crate::layers::{LayerNorm, normal};
 use crate::observe::{Observer, see};
@@ -76,7 +75,7 @@ impl TextTower {
     /// row of the largest id.
     pub fn forward(&self, prompts: &[Vec<u32>], observer: &mut dyn Observer) -> Tensor<2> {
         let device = self.positional_embedding.val().device();
-        let _awake = Awake::on(&device);
+        let _spinning = SpinGuard::new(&device);
         let length = prompts
             .iter()
             .map(Vec::len)
@@ -128,7 +127,12 @@ impl TextTower {
         let x = self.ln_final.forward(x);
         see(observer, "text.ln_final", &x);
         let ends = pick.matmul(x).reshape([count, width]);
-        let projected = kernels::linear(ends, self.text_projection.val().transpose(), None);
+        let projected = kernels::linear(
+            ends,
+            self.text_projection.val().transpose(),
+            None,
+            Epilogue::None,
+        );
         see(observer, "text.eot_projected", &projected);
         let norm = projected.clone().square().sum_dim(1).sqrt();
         let text = projected / norm;

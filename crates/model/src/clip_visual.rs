@@ -2,7 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor};
-use mmovseg_kernels::{self as kernels, Activation};
+use mmovseg_kernels::{self as kernels, Activation, Epilogue};
 
 use crate::attention::{Mask, attend, merge_heads, split_heads};
 use crate::config::ClipVisualConfig;
@@ -67,7 +67,7 @@ impl ClipBlock {
         let project = |weight: &Param<Tensor<2>>, third: usize| {
             let bias = bias.clone().narrow(0, third * width, width);
             split_heads(
-                kernels::linear(n.clone(), weight.val(), Some(bias)),
+                kernels::linear(n.clone(), weight.val(), Some(bias), Epilogue::None),
                 self.attn.heads,
             )
         };
@@ -97,6 +97,7 @@ impl ClipBlock {
             self.ln_1.forward(x),
             self.attn.v_proj_weight.val(),
             Some(bias),
+            Epilogue::None,
         );
         self.feed_forward(full(self.attn.out_proj.forward(v)) + cls)
     }
@@ -206,7 +207,7 @@ impl ClipVisual {
         }
         let x = self.ln_post.forward(x);
         see(observer, "clip.ln_post", &x);
-        let dense = kernels::linear(x, self.proj.val().transpose(), None);
+        let dense = kernels::linear(x, self.proj.val().transpose(), None, Epilogue::None);
         see(observer, "clip.dense_features", &dense);
         let fine = taps.pop().unwrap_or_else(|| dense.clone());
         let coarse = taps.pop().unwrap_or_else(|| fine.clone());

@@ -1,7 +1,7 @@
 //! Cost volumes of text against pixels and their fusion, `query_guided` (docs/network.md §8).
 
 use burn::tensor::Tensor;
-use mmovseg_kernels::{self as kernels, Activation};
+use mmovseg_kernels::{self as kernels, Activation, Epilogue};
 
 use crate::layers::Conv;
 use crate::observe::{Observer, see};
@@ -17,9 +17,14 @@ pub(crate) fn unit_cosine(features: Tensor<3>, text: Tensor<2>) -> Tensor<3> {
     let [n, cells, width] = features.dims();
     let [classes, _] = text.dims();
     // Of each class all cells lie together, as what follows reads them.
-    kernels::linear(text, features.reshape([n * cells, width]), None)
-        .reshape([classes, n, cells])
-        .swap_dims(0, 1)
+    kernels::linear(
+        text,
+        features.reshape([n * cells, width]),
+        None,
+        Epilogue::None,
+    )
+    .reshape([classes, n, cells])
+    .swap_dims(0, 1)
 }
 
 /// The first cost volume, `[N·T, C, g, g]`, from the two correlations `[N, T, g²]`.
@@ -43,7 +48,7 @@ pub(crate) fn fuse(
     see_volume(observer, "corr.dino_embed_sigmoid", &d, n);
     let fused = fusion.activated(Tensor::cat(vec![a.clone(), d], 1), Activation::Sigmoid);
     see_volume(observer, "corr.fused_sigmoid", &fused, n);
-    let volume = kernels::plus(fused, a);
+    let volume = kernels::add(fused, a);
     see_volume(observer, "corr.embed", &volume, n);
     volume
 }

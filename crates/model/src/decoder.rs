@@ -4,7 +4,7 @@
 use burn::module::Module;
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
-use mmovseg_kernels as kernels;
+use mmovseg_kernels::{self as kernels, Epilogue};
 
 use crate::layers::{Conv, GroupNorm, Upsample};
 use crate::observe::{Observer, see};
@@ -65,7 +65,8 @@ impl DecoderStage {
         } else {
             let up = (self.up.weight.val(), self.up.bias.val());
             let weight = self.conv1.weight_part(0, up.1.dims()[0]);
-            kernels::conv_upsampled_normed(x, [h, w], up, weight, shared, self.norm1.rectified())
+            let epilogue = Epilogue::add_norm(shared, self.norm1.rectified());
+            kernels::conv_upsampled(x, [h, w], up, weight, epilogue)
         };
         let x = self.conv2.normed(x, &self.norm2);
         see(observer, &format!("{name}.out"), &x);

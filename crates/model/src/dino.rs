@@ -2,7 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use mmovseg_kernels::{self as kernels, Activation};
+use mmovseg_kernels::{self as kernels, Activation, Epilogue};
 
 use crate::attention::{Mask, attend, merge_heads, split_heads};
 use crate::config::{DinoConfig, DinoKind};
@@ -38,14 +38,14 @@ impl DinoAttention {
     /// `[N, L, 3 · heads · d]` to `[N, heads, L, d]`.
     fn mix(&self, qkv: &Tensor<3>, rotary: Option<&Rotary>) -> Tensor<4> {
         if rotary.is_none()
-            && let Some(mixed) = kernels::attention_of_thirds(qkv, self.heads)
+            && let Some(mixed) = kernels::attention_packed(qkv, self.heads)
         {
             return mixed;
         }
         // On the CPU queries, keys and values are views: heads are cut before the thirds, each of which lies in no one
         // piece. WebGPU refuses one buffer bound more than once where it may be written.
         let width = qkv.dims()[2] / 3;
-        let heads = kernels::is_shared_by_cores(&qkv.device())
+        let heads = kernels::is_cpu_without_gradients(&qkv.device())
             .then(|| split_heads(qkv.clone(), 3 * self.heads));
         let third = |i: usize| match &heads {
             Some(heads) => heads.clone().narrow(1, i * self.heads, self.heads),
@@ -140,7 +140,7 @@ impl DinoBlock {
             Some(mask) => attn.qkv.bias.val() * mask.val(),
             None => attn.qkv.bias.val(),
         };
-        let qkv = kernels::linear(n, attn.qkv.weight.val(), Some(bias));
+        let qkv = kernels::linear(n, attn.qkv.weight.val(), Some(bias), Epilogue::None);
         let mixed = merge_heads(attn.mix(&qkv, rotary));
         let x = match &self.ls1 {
             Some(scale) => x + scale.forward(attn.proj.forward(mixed)),

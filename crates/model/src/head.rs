@@ -205,7 +205,7 @@ impl Head {
         let [n, _, _] = ground.clip.dims();
         let [classes, _] = text.dims();
         let projection = &self.text_guidance_projection;
-        let text = projection.activated(unit(text), Activation::Relu);
+        let text = projection.activated(kernels::unit(text), Activation::Relu);
         let width = text.dims()[1];
         let text = text.reshape([1, classes, width]);
         see(observer, "guid.text", &text);
@@ -243,10 +243,4 @@ impl Head {
         };
         logits.reshape([n, classes, 4 * grid, 4 * grid])
     }
-}
-
-/// Rows to unit length, without an epsilon (docs/network.md §8.1).
-fn unit(x: Tensor<2>) -> Tensor<2> {
-    let norm = x.clone().square().sum_dim(1).sqrt();
-    x / norm
 }

@@ -3,7 +3,7 @@
 use burn::module::{Module, Param};
 use burn::nn::Initializer;
 use burn::tensor::{DType, Device, Int, Tensor};
-use mmovseg_kernels::{self as kernels, Activation, Norm};
+use mmovseg_kernels::{self as kernels, Activation, Epilogue};
 
 /// A parameter drawn from a normal distribution of the given deviation, made on first use.
 pub(crate) fn normal<const D: usize>(
@@ -39,17 +39,27 @@ impl Linear {
     }
 
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        kernels::linear(x, self.weight.val(), Some(self.bias.val()))
+        kernels::linear(x, self.weight.val(), Some(self.bias.val()), Epilogue::None)
     }
 
     /// The activation of it.
     pub fn activated<const D: usize>(&self, x: Tensor<D>, activation: Activation) -> Tensor<D> {
-        kernels::linear_activated(x, self.weight.val(), self.bias.val(), activation)
+        kernels::linear(
+            x,
+            self.weight.val(),
+            Some(self.bias.val()),
+            Epilogue::Activation(activation),
+        )
     }
 
     /// `onto + y`.
     pub fn onto<const D: usize>(&self, x: Tensor<D>, onto: Tensor<D>) -> Tensor<D> {
-        kernels::linear_onto(x, self.weight.val(), self.bias.val(), onto)
+        kernels::linear(
+            x,
+            self.weight.val(),
+            Some(self.bias.val()),
+            Epilogue::add(onto),
+        )
     }
 
     /// `onto + last(f(y))`.
@@ -62,27 +72,33 @@ impl Linear {
     ) -> Tensor<D> {
         let own = (self.weight.val(), self.bias.val());
         let last = (last.weight.val(), last.bias.val());
-        kernels::mlp_onto(x, own, activation, last, onto)
+        kernels::mlp(x, own, activation, last, onto)
     }
 
     /// What the inputs from `first` on add to the result, without the bias. A part of the input that is
     /// the same for many rows is multiplied once for all of them.
     pub fn part<const D: usize>(&self, x: Tensor<D>, first: usize) -> Tensor<D> {
         let width = x.dims()[D - 1];
-        kernels::linear(x, self.weight.val().narrow(1, first, width), None)
+        kernels::linear(
+            x,
+            self.weight.val().narrow(1, first, width),
+            None,
+            Epilogue::None,
+        )
     }
 
-    /// The same added to `onto [M, L, out]`, see [`kernels::linear_over`].
+    /// [`Linear::part`] added to `onto [M, L, out]`, each entry for `N / M` entries of `x [N, L, in]`.
     pub fn part_over(&self, x: Tensor<3>, first: usize, onto: Tensor<3>) -> Tensor<3> {
         let width = x.dims()[2];
-        kernels::linear_over(x, self.weight.val().narrow(1, first, width), onto)
+        let weight = self.weight.val().narrow(1, first, width);
+        kernels::linear(x, weight, None, Epilogue::add(onto))
     }
 
     /// [`Linear::part`] with the bias.
     pub fn part_with_bias<const D: usize>(&self, x: Tensor<D>, first: usize) -> Tensor<D> {
         let width = x.dims()[D - 1];
         let weight = self.weight.val().narrow(1, first, width);
-        kernels::linear(x, weight, Some(self.bias.val()))
+        kernels::linear(x, weight, Some(self.bias.val()), Epilogue::None)
     }
 }
 
@@ -128,19 +144,17 @@ impl GroupNorm {
     }
 
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let (weight, bias) = (self.weight.val(), self.bias.val());
-        kernels::group_norm(x, weight, bias, self.groups, Self::EPS)
+        kernels::group_norm(x, self.operands())
     }
 
-    /// `max(0, y)` for kernels that end in it.
-    pub fn rectified(&self) -> Norm {
-        Norm {
-            gamma: self.weight.val(),
-            beta: self.bias.val(),
-            groups: self.groups,
-            eps: Self::EPS,
-            activation: Activation::Relu,
-        }
+    /// The norm followed by ReLU, for an epilogue.
+    pub fn rectified(&self) -> kernels::GroupNorm {
+        self.operands().then(Activation::Relu)
+    }
+
+    fn operands(&self) -> kernels::GroupNorm {
+        let (weight, bias) = (self.weight.val(), self.bias.val());
+        kernels::GroupNorm::new(weight, bias, self.groups, Self::EPS)
     }
 }
 
@@ -161,43 +175,39 @@ impl Conv {
     }
 
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        kernels::conv(x, self.weight.val(), self.bias.as_ref().map(Param::val))
+        self.with_epilogue(x, Epilogue::None)
+    }
+
+    /// `[N, in, h, w]` to `[N, out, h, w]`, then the epilogue.
+    fn with_epilogue(&self, x: Tensor<4>, epilogue: Epilogue) -> Tensor<4> {
+        let bias = self.bias.as_ref().map(Param::val);
+        kernels::conv(x, self.weight.val(), bias, epilogue)
     }
 
     /// The activation of it.
     pub fn activated(&self, x: Tensor<4>, activation: Activation) -> Tensor<4> {
-        match &self.bias {
-            Some(bias) => kernels::conv_activated(x, self.weight.val(), bias.val(), activation),
-            None => kernels::activate(self.forward(x), activation),
-        }
+        self.with_epilogue(x, Epilogue::Activation(activation))
     }
 
-    /// `onto [M, out, h, w]` plus it, see [`kernels::conv_onto`].
+    /// `onto [M, out, h, w]` plus it, each entry for `N / M` images.
     pub fn onto(&self, x: Tensor<4>, onto: Tensor<4>) -> Tensor<4> {
-        let bias = self.bias.as_ref().map(Param::val);
-        kernels::conv_onto(x, self.weight.val(), bias, onto)
+        self.with_epilogue(x, Epilogue::add(onto))
     }
 
     /// The rectified norm of it.
     pub fn normed(&self, x: Tensor<4>, norm: &GroupNorm) -> Tensor<4> {
-        match &self.bias {
-            Some(_) => norm.rectified().of(self.forward(x)),
-            None => kernels::conv_normed(x, self.weight.val(), norm.rectified()),
-        }
+        self.with_epilogue(x, Epilogue::Norm(norm.rectified()))
     }
 
     /// `onto` plus it.
     pub fn normed_onto(&self, x: Tensor<4>, norm: &GroupNorm, onto: Tensor<4>) -> Tensor<4> {
-        match &self.bias {
-            Some(_) => kernels::plus(self.normed(x, norm), onto),
-            None => kernels::conv_normed_onto(x, self.weight.val(), norm.rectified(), onto),
-        }
+        self.with_epilogue(x, Epilogue::norm_add(norm.rectified(), onto))
     }
 
     /// What the input channels from `first` on add to the result, without the bias; see [`Linear::part`].
     pub fn part(&self, x: Tensor<4>, first: usize) -> Tensor<4> {
         let weight = self.weight_part(first, x.dims()[1]);
-        kernels::conv(x, weight, None)
+        kernels::conv(x, weight, None, Epilogue::None)
     }
 
     /// The weights of so many input channels from `first` on.
@@ -205,10 +215,10 @@ impl Conv {
         self.weight.val().narrow(1, first, channels)
     }
 
-    /// The same added to `onto [M, out, h, w]`, see [`kernels::conv_onto`].
+    /// [`Conv::part`] added to `onto [M, out, h, w]`, each entry for `N / M` images.
     pub fn part_onto(&self, x: Tensor<4>, first: usize, onto: Tensor<4>) -> Tensor<4> {
         let weight = self.weight_part(first, x.dims()[1]);
-        kernels::conv_onto(x, weight, None, onto)
+        kernels::conv(x, weight, None, Epilogue::add(onto))
     }
 
     /// The same weights as a convolution whose stride is its kernel, see [`kernels::patches`].
@@ -216,26 +226,19 @@ impl Conv {
         kernels::patches(x, self.weight.val(), self.bias.as_ref().map(Param::val))
     }
 
-    /// The same as a map, for a convolution with bias.
+    /// [`Conv::patches`] as a map `[N, out, h / k, w / k]`.
     pub fn patch_map(&self, x: Tensor<4>) -> Tensor<4> {
-        match &self.bias {
-            Some(bias) => kernels::patch_map(x, self.weight.val(), bias.val()),
-            None => {
-                let [_, _, h, w] = x.dims();
-                let [_, _, k, _] = self.weight.dims();
-                to_map(self.patches(x), h / k, w / k)
-            }
-        }
+        self.patch_map_with(x, Epilogue::None)
     }
 
-    /// The activation of it.
+    /// The activation of [`Conv::patch_map`].
     pub fn patch_map_activated(&self, x: Tensor<4>, activation: Activation) -> Tensor<4> {
-        match &self.bias {
-            Some(bias) => {
-                kernels::patch_map_activated(x, self.weight.val(), bias.val(), activation)
-            }
-            None => kernels::activate(self.patch_map(x), activation),
-        }
+        self.patch_map_with(x, Epilogue::Activation(activation))
+    }
+
+    fn patch_map_with(&self, x: Tensor<4>, epilogue: Epilogue) -> Tensor<4> {
+        let bias = self.bias.as_ref().map(Param::val);
+        kernels::patch_map(x, self.weight.val(), bias, epilogue)
     }
 }
 
@@ -300,11 +303,15 @@ impl Upsample {
     pub fn onto(&self, x: Tensor<4>, onto: Tensor<4>) -> Tensor<4> {
         let [_, _, h, w] = x.dims();
         // Tokens are a view: the kernel reads the map where it lies.
-        kernels::upsample_onto(tokens(x), [h, w], self.weight.val(), self.bias.val(), onto)
+        self.with_epilogue(tokens(x), [h, w], Epilogue::add(onto))
     }
 
     /// Row-major tokens `[N, h·w, C]` to `[N, out, k·h, k·w]`.
     pub fn forward_tokens(&self, x: Tensor<3>, h: usize, w: usize) -> Tensor<4> {
-        kernels::upsample(x, [h, w], self.weight.val(), self.bias.val())
+        self.with_epilogue(x, [h, w], Epilogue::None)
+    }
+
+    fn with_epilogue(&self, x: Tensor<3>, grid: [usize; 2], epilogue: Epilogue) -> Tensor<4> {
+        kernels::upsample(x, grid, self.weight.val(), self.bias.val(), epilogue)
     }
 }

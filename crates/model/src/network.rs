@@ -13,7 +13,7 @@ pub use crate::head::{Ground, Volumes};
 use crate::layers::{Upsample, bytes, constant, normal, to_map, tokens};
 use crate::observe::{Observer, see};
 use crate::pixels::{PixelGuidance, PixelHead, PixelTower};
-use mmovseg_kernels::{self as kernels, Awake};
+use mmovseg_kernels::{self as kernels, Epilogue, SpinGuard};
 
 /// Which tiles a run listens to.
 #[derive(
@@ -57,10 +57,21 @@ impl Projection {
     /// Row-major tokens `[N, g², W]` to a map `[N, out, g′, g′]`.
     fn forward(&self, x: Tensor<3>, grid: usize) -> Tensor<4> {
         if self.enlarges {
-            return kernels::upsample(x, [grid; 2], self.weight.val(), self.bias.val());
+            return kernels::upsample(
+                x,
+                [grid; 2],
+                self.weight.val(),
+                self.bias.val(),
+                Epilogue::None,
+            );
         }
         let map = to_map(x, grid, grid);
-        kernels::patch_map(map, self.weight.val(), self.bias.val())
+        kernels::patch_map(
+            map,
+            self.weight.val(),
+            Some(self.bias.val()),
+            Epilogue::None,
+        )
     }
 }
 
@@ -108,13 +119,13 @@ impl DinoMaps {
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
         Self {
-            down: kernels::plus(self.down, other.down),
-            coarse: kernels::plus(self.coarse, other.coarse),
-            fine: kernels::plus(self.fine, other.fine),
+            down: kernels::add(self.down, other.down),
+            coarse: kernels::add(self.coarse, other.coarse),
+            fine: kernels::add(self.fine, other.fine),
             pixels: self
                 .pixels
                 .zip(other.pixels)
-                .map(|(a, b)| kernels::plus(a, b)),
+                .map(|(a, b)| kernels::add(a, b)),
         }
     }
 
@@ -235,7 +246,7 @@ impl MmOvSeg {
 
     /// Normalised optical pixels `[N, 3, S, S]` through CLIP.
     pub fn encode_clip(&self, pixels: Tensor<4>, observer: &mut dyn Observer) -> ClipMaps {
-        let _awake = Awake::on(&pixels.device());
+        let _spinning = SpinGuard::new(&pixels.device());
         let grid = self.config.head.grid;
         let features = self.clip.visual.forward(pixels.clone(), None, observer);
         let [tap_a, tap_b] = features.taps;
@@ -286,7 +297,7 @@ impl MmOvSeg {
         sar: bool,
         observer: &mut dyn Observer,
     ) -> DinoMaps {
-        let _awake = Awake::on(&pixels.device());
+        let _spinning = SpinGuard::new(&pixels.device());
         let taps = self.dino_taps(pixels.clone(), sar, observer);
         let mut maps = self.project_dino(taps, sar, observer);
         let (guidance, tower) = if sar {
@@ -364,7 +375,7 @@ impl MmOvSeg {
 
     /// What the head makes of features before it hears a word.
     pub fn ground(&self, clip: &ClipMaps, dino: &DinoMaps, observer: &mut dyn Observer) -> Ground {
-        let _awake = Awake::on(&clip.dense.device());
+        let _spinning = SpinGuard::new(&clip.dense.device());
         self.fusion.ground(clip, dino, observer)
     }
 
@@ -375,7 +386,7 @@ impl MmOvSeg {
         text: Tensor<2>,
         observer: &mut dyn Observer,
     ) -> Volumes {
-        let _awake = Awake::on(&text.device());
+        let _spinning = SpinGuard::new(&text.device());
         let by_pixels = self.pixel_head.as_ref().zip(ground.pixels.clone());
         Volumes {
             cells: self.fusion.volumes(ground, text.clone(), observer),
@@ -391,12 +402,12 @@ impl MmOvSeg {
         text: Tensor<2>,
         observer: &mut dyn Observer,
     ) -> Tensor<4> {
-        let _awake = Awake::on(&text.device());
+        let _spinning = SpinGuard::new(&text.device());
         let logits = self.fusion.decode(ground, volumes.cells, text, observer);
         let logits = match volumes.pixels {
             Some(more) => {
                 let shape = logits.dims();
-                kernels::plus(logits, more.reshape(shape))
+                kernels::add(logits, more.reshape(shape))
             }
             None => logits,
         };

@@ -189,7 +189,7 @@ impl ModuleMapper for Load<'_> {
         let data = TensorData::new(data, shape).convert_dtype(dtype);
         let tensor = Tensor::from_data(data, (&param.lazy_device(), dtype));
         let tensor = if name.ends_with("weight") && !is_table(&name) {
-            kernels::keep(tensor)
+            kernels::prepack(tensor)
         } else {
             tensor
         };

@@ -109,7 +109,7 @@ impl Deep {
 
     /// `[N, width, 2g, 2g]` and tokens `[N, tokens, g, g]` to `[N, width, 2g, 2g]`.
     fn forward(&self, x: Tensor<4>, tokens: Tensor<4>) -> Tensor<4> {
-        let near = kernels::plus(
+        let near = kernels::add(
             self.down.patch_map(x.clone()),
             self.tokens.patch_map(tokens),
         );
@@ -159,7 +159,7 @@ impl PixelTower {
         if let Some(deep) = &self.deep {
             x = deep.forward(x, tokens);
         }
-        let x = kernels::plus(self.up.onto(x, near), fine);
+        let x = kernels::add(self.up.onto(x, near), fine);
         let x = self.join.normed(x, &self.norm);
         self.out.patches(x)
     }

@@ -26,13 +26,13 @@ fn scenes_are_the_committed_bytes() {
 }
 
 #[wasm_bindgen_test]
-async fn kernels_agree_with_their_twins_on_cpu() {
+async fn kernels_agree_with_their_references_on_cpu() {
     check_kernels(Device::flex(), 3, 6).await;
     check_extremes(Device::flex()).await;
 }
 
 #[wasm_bindgen_test]
-async fn kernels_agree_with_their_twins_on_webgpu() {
+async fn kernels_agree_with_their_references_on_webgpu() {
     let (device, _) = open_device(DeviceChoice::Gpu)
         .await
         .expect("WebGPU in this browser");

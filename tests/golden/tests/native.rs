@@ -37,13 +37,13 @@ fn l_on_wgpu() {
 }
 
 #[test]
-fn kernels_agree_with_their_twins_on_cpu() {
+fn kernels_agree_with_their_references_on_cpu() {
     pollster::block_on(check_kernels(Device::flex(), 1, 12));
     pollster::block_on(check_extremes(Device::flex()));
 }
 
 #[test]
-fn kernels_agree_with_their_twins_on_wgpu() {
+fn kernels_agree_with_their_references_on_wgpu() {
     pollster::block_on(check_kernels(wgpu(), 2, 12));
     pollster::block_on(check_extremes(wgpu()));
 }
@@ -56,7 +56,7 @@ fn both_in_half_precision_on_wgpu() {
 }
 
 #[test]
-fn kernels_in_half_precision_agree_with_their_twins_on_wgpu() {
+fn kernels_in_half_precision_agree_with_their_references_on_wgpu() {
     pollster::block_on(check_half_kernels(wgpu(), 5, 12));
 }
 

@@ -4,20 +4,20 @@ use burn::backend::flex::FlexTensor;
 
 use super::math::{exp, normal};
 use super::{contiguous, in_parts, own, tensor, values, vectorised};
-use crate::Activation;
+use crate::activation::Activation;
 
 /// The activation of each value, in the place of the input where nobody else holds it.
 pub(crate) fn activate(x: FlexTensor, activation: Activation) -> FlexTensor {
     let mut x = own(x);
     let len = x.layout().num_elements();
     in_parts(&mut x.storage_mut::<f32>()[..len], 1, |_, part| {
-        activate_all(part, activation);
+        activate_slice(part, activation);
     });
     x
 }
 
 /// The activation of each value, in place.
-pub(crate) fn activate_all(values: &mut [f32], activation: Activation) {
+pub(crate) fn activate_slice(values: &mut [f32], activation: Activation) {
     match activation {
         Activation::Gelu => map(
             values,

@@ -7,9 +7,10 @@ use super::math::{LANES, exp, exp_within, fold, max};
 use super::narrow;
 use super::product::{Panels, Place, product};
 use super::{
-    PARALLEL_PRODUCTS, add, each, each_of, forward_strides, threads, vectorised, with_buffer, zeros,
+    PARALLEL_PRODUCTS, add_to, each, each_of, forward_strides, threads, vectorised, with_buffer,
+    zeros,
 };
-use crate::WindowBias;
+use crate::bias::WindowBias;
 
 /// Scores that are held at once: half a megabyte, inside a core's second cache.
 const SCORES: usize = 1 << 17;
@@ -219,7 +220,7 @@ impl Queries<'_> {
                                 if let Some(bias) = bias {
                                     let bias = bias[(first + begin) * keys..].chunks_exact(keys);
                                     for (row, bias) in scores.chunks_exact_mut(count).zip(bias) {
-                                        add(row, &bias[start..start + count]);
+                                        add_to(row, &bias[start..start + count]);
                                     }
                                 }
                                 exponentials(scores, count, count, so_far);
@@ -365,7 +366,7 @@ pub(crate) fn attention_backward(
             product((&mut shares, at), false, q, (k.0, k.1.transposed()), scale);
             let shares = &mut shares[..rows * keys];
             if let Some(bias) = bias {
-                add(shares, &bias[first * keys..]);
+                add_to(shares, &bias[first * keys..]);
             }
             product(
                 (&mut slopes, at),

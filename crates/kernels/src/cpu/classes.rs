@@ -5,7 +5,7 @@ use burn::backend::flex::FlexTensor;
 
 use super::math::exp;
 use super::{contiguous, in_parts, own, tensor, values, vectorised, zeros};
-use crate::plain::corners;
+use crate::reference::corners;
 
 /// Cells `[N·T, g², C]` of `N` pairs, the means of `2 × 2` of them by place: `[N·(g/2)², T, C]`.
 pub(crate) fn pool_classes(x: &FlexTensor, pairs: usize, grid: usize) -> FlexTensor {

@@ -3,15 +3,15 @@
 
 use burn::backend::flex::FlexTensor;
 
-use super::activation::activate_all;
+use super::activation::activate_slice;
 use super::direct::{self, Packed};
 use super::norm::{Norm, in_bands_normed};
 use super::product::{Place, product, product_of_planes};
 use super::winograd;
 use super::{
-    PARALLEL_PRODUCTS, UNFOLDED, add, contiguous, each, tensor, threads, values, with_buffer,
+    PARALLEL_PRODUCTS, UNFOLDED, add_to, contiguous, each, tensor, threads, values, with_buffer,
 };
-use crate::Activation;
+use crate::activation::Activation;
 
 /// The sizes of one convolution.
 #[derive(Clone, Copy)]
@@ -171,42 +171,22 @@ fn with_unfolded<T>(
     })
 }
 
-/// `x [N, C, H, W]`, `weight [O, C, k, k]` with odd `k`, to `[N, O, H, W]`; zeros around the map. The
-/// results are added to `onto [M, O, H, W]`, each of the `M` for as many images one after the other, then go through
-/// the activation.
+/// The epilogue of a convolution, in this order: `activation(norm(residual + y))`.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct ConvEpilogue<'a> {
+    /// `[M, O, H, W]`, each entry for `N / M` consecutive images.
+    pub residual: Option<&'a FlexTensor>,
+    /// Computed by the core that finishes an image.
+    pub norm: Option<&'a Norm>,
+    pub activation: Option<Activation>,
+}
+
+/// `x [N, C, H, W]`, `weight [O, C, k, k]` with odd `k`, to `[N, O, H, W]`, with zero padding.
 pub(crate) fn conv(
     x: &FlexTensor,
     weight: &FlexTensor,
     bias: Option<&FlexTensor>,
-    activation: Option<Activation>,
-    onto: Option<&FlexTensor>,
-) -> FlexTensor {
-    computed(x, weight, bias, onto, End::Activated(activation))
-}
-
-/// [`conv`] and the norm of it, onto what is given.
-pub(crate) fn conv_normed(
-    x: &FlexTensor,
-    weight: &FlexTensor,
-    onto: Option<&FlexTensor>,
-    norm: &Norm,
-) -> FlexTensor {
-    computed(x, weight, None, onto, End::Normed(norm))
-}
-
-/// What becomes of the results.
-#[derive(Clone, Copy)]
-enum End<'a> {
-    Activated(Option<Activation>),
-    Normed(&'a Norm),
-}
-
-fn computed(
-    x: &FlexTensor,
-    weight: &FlexTensor,
-    bias: Option<&FlexTensor>,
-    onto: Option<&FlexTensor>,
-    end: End,
+    epilogue: ConvEpilogue,
 ) -> FlexTensor {
     let sizes = Sizes::new(x, weight);
     let (x, weight) = (contiguous(x), contiguous(weight));
@@ -214,13 +194,17 @@ fn computed(
     let bias = bias
         .as_ref()
         .map(|bias| &bias.storage::<f32>()[..sizes.output]);
-    let onto = onto.map(contiguous);
-    let onto = onto.as_ref().map(values);
+    let residual = epilogue.residual.map(contiguous);
+    let finish = Finish {
+        residual: residual.as_ref().map(values),
+        norm: epilogue.norm,
+        activation: epilogue.activation,
+    };
     let out = run(
         &x.storage::<f32>()[..sizes.images * sizes.input * sizes.area()],
         &weight.storage::<f32>()[..sizes.output * sizes.taps()],
         bias,
-        (end, onto),
+        finish,
         sizes,
     );
     let Sizes {
@@ -233,13 +217,15 @@ fn computed(
     tensor(out, [images, output, height, width])
 }
 
-fn run(
-    x: &[f32],
-    weight: &[f32],
-    bias: Option<&[f32]>,
-    (end, onto): (End, Option<&[f32]>),
-    sizes: Sizes,
-) -> Vec<f32> {
+/// [`ConvEpilogue`] over values.
+#[derive(Clone, Copy, Default)]
+struct Finish<'a> {
+    residual: Option<&'a [f32]>,
+    norm: Option<&'a Norm>,
+    activation: Option<Activation>,
+}
+
+fn run(x: &[f32], weight: &[f32], bias: Option<&[f32]>, finish: Finish, sizes: Sizes) -> Vec<f32> {
     let (area, taps) = (sizes.area(), sizes.taps());
     let bands = sizes.height.div_ceil(sizes.band());
     let way = match (sizes.is_direct(), sizes.has_fewer()) {
@@ -273,29 +259,25 @@ fn run(
         let (first, rows) = sizes.rows_of(band);
         (first * sizes.width, rows * sizes.width)
     };
-    let (activation, norm) = match end {
-        End::Activated(activation) => (activation, None),
-        End::Normed(norm) => (None, Some(norm)),
-    };
     in_bands_normed(
         [sizes.images, sizes.output, area],
         bands,
         sizes.is_much(),
         |band| pixels_of(band).1,
-        norm,
+        finish.norm,
         |image_index, band, out| {
             let image = &x[image_index * sizes.input * area..][..sizes.input * area];
             multiply(image, band, out);
             let (first, count) = pixels_of(band);
             for (plane, results) in out.iter_mut().enumerate() {
                 // While the band is in a near cache.
-                if let Some(onto) = onto {
-                    let repeat = sizes.images * sizes.output * area / onto.len().max(1);
+                if let Some(residual) = finish.residual {
+                    let repeat = sizes.images * sizes.output * area / residual.len().max(1);
                     let map = image_index / repeat.max(1) * sizes.output + plane;
-                    add(results, &onto[map * area + first..][..count]);
+                    add_to(results, &residual[map * area + first..][..count]);
                 }
-                if let Some(activation) = activation {
-                    activate_all(results, activation);
+                if let Some(activation) = finish.activation {
+                    activate_slice(results, activation);
                 }
             }
         },
@@ -331,7 +313,7 @@ pub(crate) fn conv_backward(
         output: sizes.input,
         ..sizes
     };
-    let dx = run(above, &turned, None, (End::Activated(None), None), back);
+    let dx = run(above, &turned, None, Finish::default(), back);
 
     let parts = each(sizes.images, sizes.is_much(), |i| {
         let image = &values[i * sizes.input * area..][..sizes.input * area];
@@ -364,8 +346,8 @@ pub(crate) fn conv_backward(
     let mut dweight = vec![0.0f32; sizes.output * taps];
     let mut dbias = vec![0.0f32; sizes.output];
     for (weights, biases) in parts {
-        add(&mut dweight, &weights);
-        add(&mut dbias, &biases);
+        add_to(&mut dweight, &weights);
+        add_to(&mut dbias, &biases);
     }
     [
         tensor(dx, x.layout().shape().to_vec()),

@@ -2,14 +2,14 @@
 
 use burn::backend::flex::FlexTensor;
 
-use super::activation::activate_all;
+use super::activation::activate_slice;
 use super::few::Few;
 use super::product::{Panels, Place, depth_of, panels_of, product};
 use super::{
-    PARALLEL_ELEMENTS, PARALLEL_PRODUCTS, add, by_bands, contiguous, each, each_of,
+    PARALLEL_ELEMENTS, PARALLEL_PRODUCTS, add_to, by_bands, contiguous, each, each_of,
     forward_strides, in_parts, own, pair, repeated, tensor, threads, values, with_buffer, zeros,
 };
-use crate::Activation;
+use crate::activation::Activation;
 
 /// The rows `[.., width]` of a tensor: `groups` matrices of the same size, one after the other in the result.
 pub(super) struct Rows {
@@ -140,18 +140,18 @@ pub(crate) fn linear(
 
 /// `onto + x Wᵀ + b` over the last axis of `x`, weight `[out, in]`: in the place of `onto` where nobody else holds
 /// it.
-pub(crate) fn linear_onto(
+pub(crate) fn linear_add(
     x: &FlexTensor,
     weight: &FlexTensor,
-    bias: &FlexTensor,
+    bias: Option<&FlexTensor>,
     onto: FlexTensor,
 ) -> FlexTensor {
-    let bias = contiguous(bias);
+    let bias = bias.map(contiguous);
     let mut onto = own(onto);
     let len = onto.layout().num_elements();
     let ends = Ends {
         onto: true,
-        bias: Some(values(&bias)),
+        bias: bias.as_ref().map(values),
         activation: None,
     };
     products(
@@ -163,14 +163,14 @@ pub(crate) fn linear_onto(
     onto
 }
 
-/// Hidden values that lie in a core's first cache between the two layers of [`mlp_onto`].
+/// Hidden values that lie in a core's first cache between the two layers of [`mlp`].
 const HIDDEN: usize = 1 << 13;
 /// Rows of a tile of products, or two.
 const TILE: usize = 12;
 
 /// `onto + W₂ f(W₁ x + b₁) + b₂` over the last axis of `x`, for layers of weight `[out, in]` and bias, in the place of `onto`
 /// where nobody else holds it: a few rows at a time, so that what is between the layers stays in a near cache.
-pub(crate) fn mlp_onto(
+pub(crate) fn mlp(
     x: &FlexTensor,
     [weight, bias]: [&FlexTensor; 2],
     activation: Activation,
@@ -182,7 +182,7 @@ pub(crate) fn mlp_onto(
     let [first_len, last_len] = [weight, last].map(|weight| weight.layout().num_elements());
     if first_len.max(last_len) >= WIDE || len <= FEW * output {
         let hidden = linear(x, weight, Some(bias), Some(activation));
-        return linear_onto(&hidden, last, last_bias, onto);
+        return linear_add(&hidden, last, Some(last_bias), onto);
     }
     let (bias, last_bias) = (contiguous(bias), contiguous(last_bias));
     let (bias, last_bias) = (values(&bias), values(&last_bias));
@@ -206,9 +206,9 @@ pub(crate) fn mlp_onto(
                         }
                         let between = Place::rows(count, width);
                         weight.product((&mut *hidden, between), true, (x.values(), rows), 1.0);
-                        activate_all(hidden, activation);
+                        activate_slice(hidden, activation);
                         for row in part.chunks_exact_mut(output) {
-                            add(row, last_bias);
+                            add_to(row, last_bias);
                         }
                         let into = Place::rows(count, output);
                         last.product((part, into), true, (hidden, between), 1.0);
@@ -233,14 +233,14 @@ impl Ends<'_> {
     /// Before the products, for the columns of a row from `first` on.
     fn start(&self, first: usize, row: &mut [f32]) {
         if let Some(bias) = self.bias {
-            add(row, &bias[first..][..row.len()]);
+            add_to(row, &bias[first..][..row.len()]);
         }
     }
 
     /// After them, for any results.
     fn finish(&self, results: &mut [f32]) {
         if let Some(activation) = self.activation {
-            activate_all(results, activation);
+            activate_slice(results, activation);
         }
     }
 }
@@ -395,7 +395,7 @@ pub(crate) fn linear_backward(
     });
     let mut dbias = vec![0.0f32; output];
     for row in above.chunks_exact(output.max(1)) {
-        add(&mut dbias, row);
+        add_to(&mut dbias, row);
     }
     [
         tensor(dx, shape),

@@ -17,15 +17,15 @@ mod rearrange;
 mod upsampled;
 mod winograd;
 
-pub(crate) use activation::{activate, activate_all, activate_backward};
+pub(crate) use activation::{activate, activate_backward, activate_slice};
 pub(crate) use attention::{SoftmaxRow, attention, attention_backward};
 pub(crate) use classes::{class_attention, pool_classes, spread_classes};
-pub(crate) use conv::{conv, conv_backward, conv_normed};
-pub(crate) use linear::{linear, linear_backward, linear_onto, mlp_onto};
+pub(crate) use conv::{ConvEpilogue, conv, conv_backward};
+pub(crate) use linear::{linear, linear_add, linear_backward, mlp};
 pub(crate) use norm::{Norm, group_norm, group_norm_backward, layer_norm, layer_norm_backward};
-pub(crate) use patch::{Cells, patches, patches_backward, upsample, upsample_backward};
-pub(crate) use rearrange::{cut_windows, join_windows, plus};
-pub(crate) use upsampled::conv_upsampled_normed;
+pub(crate) use patch::{patches, patches_backward, upsample, upsample_backward};
+pub(crate) use rearrange::{add, cut_windows, join_windows};
+pub(crate) use upsampled::conv_upsampled;
 
 use std::cell::RefCell;
 
@@ -86,7 +86,7 @@ fn forward_strides(tensor: FlexTensor) -> FlexTensor {
 }
 
 /// Adds the values of a slice to those of another.
-fn add(sums: &mut [f32], values: &[f32]) {
+fn add_to(sums: &mut [f32], values: &[f32]) {
     vectorised(
         #[inline(always)]
         |_| {

@@ -5,13 +5,13 @@ use std::sync::{Mutex, PoisonError};
 use burn::backend::flex::FlexTensor;
 use pulp::{Simd, WithSimd};
 
-use super::activation::activate_all;
+use super::activation::activate_slice;
 use super::math::sum;
 use super::{
     PARALLEL_ELEMENTS, by_bands, contiguous, each, each_of, in_bands, in_parts, own, tensor,
     values, vectorised, zeros,
 };
-use crate::Activation;
+use crate::activation::Activation;
 
 /// `(x − mean) / √(variance + eps) · gamma + beta` a row, with the biased variance.
 pub(crate) fn layer_norm(
@@ -309,7 +309,7 @@ impl Norm {
             }
         });
         if let Some(activation) = self.activation {
-            activate_all(x, activation);
+            activate_slice(x, activation);
         }
     }
 }
@@ -362,16 +362,9 @@ struct Ended<'a> {
 }
 
 /// Group norm over `[N, C, H, W]`: mean and biased variance of each image's group of channels. Then the activation.
-pub(crate) fn group_norm(
-    x: FlexTensor,
-    gamma: &FlexTensor,
-    beta: &FlexTensor,
-    groups: usize,
-    eps: f32,
-    activation: Option<Activation>,
-) -> FlexTensor {
+pub(crate) fn group_norm(x: FlexTensor, norm: &Norm) -> FlexTensor {
     let mut x = own(x);
-    let norm = Norm::new(gamma, beta, groups, eps, activation);
+    let Norm { groups, eps, .. } = *norm;
     let (gamma, beta) = (values(&norm.gamma), values(&norm.beta));
     let len = x.layout().num_elements();
     let shape = x.layout().shape();

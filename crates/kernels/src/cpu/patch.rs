@@ -7,9 +7,10 @@ use burn::tensor::Shape;
 use super::linear::{Rows, linear};
 use super::product::{Panels, Place, product, product_of_planes};
 use super::{
-    PARALLEL_PRODUCTS, UNFOLDED, add, contiguous, each, each_of, in_bands, in_parts, tensor,
+    PARALLEL_PRODUCTS, UNFOLDED, add_to, contiguous, each, each_of, in_bands, in_parts, tensor,
     threads, values, with_buffer, zeros,
 };
+use crate::layout::CellLayout;
 
 /// A grid of `height × width` cells, each with a tile of `kernel × kernel` pixels in `planes` planes.
 #[derive(Clone, Copy)]
@@ -190,30 +191,19 @@ fn spread_line<'a, const K: usize>(
     }
 }
 
-/// How cells lie in memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Cells {
-    /// `[N, cells, channels]`.
-    Tokens,
-    /// `[N, channels, height, width]`.
-    Map,
-}
-
-impl Cells {
-    /// The matrix `[channels, count]` of some cells out of `all`, from cell `first` on.
-    fn place(self, channels: usize, all: usize, first: usize, count: usize) -> Place {
-        match self {
-            Self::Map => Place {
-                start: first,
-                shape: [channels, count],
-                step: [all, 1],
-            },
-            Self::Tokens => Place {
-                start: first * channels,
-                shape: [channels, count],
-                step: [1, channels],
-            },
-        }
+/// The matrix `[channels, count]` of some cells out of `all`, from cell `first` on.
+fn cells_at(layout: CellLayout, channels: usize, all: usize, first: usize, count: usize) -> Place {
+    match layout {
+        CellLayout::Map => Place {
+            start: first,
+            shape: [channels, count],
+            step: [all, 1],
+        },
+        CellLayout::Tokens => Place {
+            start: first * channels,
+            shape: [channels, count],
+            step: [1, channels],
+        },
     }
 }
 
@@ -235,16 +225,16 @@ pub(crate) fn patches(
     x: &FlexTensor,
     weight: &FlexTensor,
     bias: Option<&FlexTensor>,
-    cells: Cells,
+    layout: CellLayout,
 ) -> FlexTensor {
     let grid = grid_of(x, weight);
     let weight = contiguous(weight);
-    match cells {
-        Cells::Tokens => {
+    match layout {
+        CellLayout::Tokens => {
             let weight = weight.reshape(Shape::from([grid.channels, grid.taps()]));
             linear(&grid.tiles(x), &weight, bias, None)
         }
-        Cells::Map => patch_map(grid, x, values(&weight), bias),
+        CellLayout::Map => patch_map(grid, x, values(&weight), bias),
     }
 }
 
@@ -273,7 +263,7 @@ pub(crate) fn patches_backward(
     x: &FlexTensor,
     weight: &FlexTensor,
     grad: &FlexTensor,
-    cells: Cells,
+    layout: CellLayout,
 ) -> [FlexTensor; 3] {
     let grid = grid_of(x, weight);
     let shapes = [x, weight].map(|t| t.layout().shape().to_vec());
@@ -290,7 +280,7 @@ pub(crate) fn patches_backward(
         for band in 0..grid.bands() {
             let rows = grid.rows_of(band);
             let count = rows.1 * grid.width;
-            let from = cells.place(channels, grid.cells(), rows.0 * grid.width, count);
+            let from = cells_at(layout, channels, grid.cells(), rows.0 * grid.width, count);
             grid.with_tiles(image, rows, |tiles, at| {
                 product(
                     (&mut dweight, Place::rows(channels, taps)),
@@ -316,13 +306,13 @@ pub(crate) fn patches_backward(
                 grid.scatter(tiles, &mut parts);
             });
         }
-        (dweight, sums(above, channels, cells))
+        (dweight, sums(above, channels, layout))
     });
     let mut dweight = vec![0.0f32; channels * taps];
     let mut dbias = vec![0.0f32; channels];
     for (weights, biases) in parts {
-        add(&mut dweight, &weights);
-        add(&mut dbias, &biases);
+        add_to(&mut dweight, &weights);
+        add_to(&mut dbias, &biases);
     }
     let [x, weight] = shapes;
     [
@@ -333,16 +323,16 @@ pub(crate) fn patches_backward(
 }
 
 /// Sum of each channel over the cells.
-fn sums(values: &[f32], channels: usize, cells: Cells) -> Vec<f32> {
-    match cells {
-        Cells::Map => values
+fn sums(values: &[f32], channels: usize, layout: CellLayout) -> Vec<f32> {
+    match layout {
+        CellLayout::Map => values
             .chunks_exact((values.len() / channels.max(1)).max(1))
             .map(|plane| plane.iter().sum())
             .collect(),
-        Cells::Tokens => {
+        CellLayout::Tokens => {
             let mut sums = vec![0.0f32; channels];
             for token in values.chunks_exact(channels.max(1)) {
-                add(&mut sums, token);
+                add_to(&mut sums, token);
             }
             sums
         }
@@ -447,15 +437,15 @@ pub(crate) fn upsample_backward(
                 );
             });
         }
-        (dx, dweight, sums(image, grid.planes, Cells::Map))
+        (dx, dweight, sums(image, grid.planes, CellLayout::Map))
     });
     let mut dx = Vec::with_capacity(grid.images * grid.cells() * channels);
     let mut dweight = vec![0.0f32; channels * taps];
     let mut dbias = vec![0.0f32; grid.planes];
     for (x, weights, biases) in parts {
         dx.extend_from_slice(&x);
-        add(&mut dweight, &weights);
-        add(&mut dbias, &biases);
+        add_to(&mut dweight, &weights);
+        add_to(&mut dbias, &biases);
     }
     let [x, weight] = shapes;
     [

@@ -4,11 +4,11 @@ use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::backend::ops::FloatTensorOps;
 
-use super::{add, contiguous, in_parts, own, tensor, values, zeros};
+use super::{add_to, contiguous, in_parts, own, tensor, values, zeros};
 
 /// `a + b`: in the place of one of them where nobody else holds it. `b` may have one of what `a` has many of along its second
 /// axis, `[N, 1, L]` beside `[N, M, L]`.
-pub(crate) fn plus(a: FlexTensor, b: FlexTensor) -> FlexTensor {
+pub(crate) fn add(a: FlexTensor, b: FlexTensor) -> FlexTensor {
     let (many, one) = (a.layout().shape().to_vec(), b.layout().shape().to_vec());
     let (onto, other, repeat) = match (&many[..], &one[..]) {
         (many, one) if many == one => {
@@ -27,13 +27,13 @@ pub(crate) fn plus(a: FlexTensor, b: FlexTensor) -> FlexTensor {
     let row = many.last().copied().unwrap_or(1).max(1);
     in_parts(&mut onto.storage_mut::<f32>()[..len], 1, |first, part| {
         if repeat == 1 {
-            return add(part, &other[first..][..part.len()]);
+            return add_to(part, &other[first..][..part.len()]);
         }
         let (mut at, mut rest) = (first, part);
         while !rest.is_empty() {
             let (row_at, inside) = (at / row / repeat * row, at % row);
             let (now, later) = rest.split_at_mut(rest.len().min(row - inside));
-            add(now, &other[row_at + inside..][..now.len()]);
+            add_to(now, &other[row_at + inside..][..now.len()]);
             (at, rest) = (at + now.len(), later);
         }
     });
@@ -70,7 +70,7 @@ pub(crate) fn join_windows(
     }
     let len = onto.layout().num_elements();
     let map = &mut onto.storage_mut::<f32>()[..len];
-    each_cell(map, (values(&x), &order), width, add);
+    each_cell(map, (values(&x), &order), width, add_to);
     onto
 }
 

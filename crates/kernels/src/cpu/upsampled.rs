@@ -5,10 +5,10 @@
 
 use burn::backend::flex::FlexTensor;
 
-use super::conv::conv_normed;
+use super::conv::{ConvEpilogue, conv};
 use super::direct::{Packed, add_up, channels};
 use super::linear::Rows;
-use super::norm::{Norm, in_bands_normed};
+use super::norm::in_bands_normed;
 use super::patch::upsample;
 use super::product::{Place, product};
 use super::{
@@ -177,15 +177,14 @@ fn is_inside(pixel: usize, tap: usize) -> bool {
 
 /// `onto [M, O, 2h, 2w]` plus the convolution with `weight [O, U, 3, 3]` of what `up [C, U, 2, 2]` and `bias [U]` make of
 /// tokens `x [N, h·w, C]`: each of the `M` for as many of the `N` images one after the other. Then the norm of it.
-pub(crate) fn conv_upsampled_normed(
+pub(crate) fn conv_upsampled(
     x: &FlexTensor,
     height: usize,
     [up, bias]: [&FlexTensor; 2],
     weight: &FlexTensor,
-    onto: &FlexTensor,
-    norm: &Norm,
+    epilogue: ConvEpilogue,
 ) -> FlexTensor {
-    let [up, bias, weight, onto] = [up, bias, weight, onto].map(contiguous);
+    let [up, bias, weight] = [up, bias, weight].map(contiguous);
     let [images, cells, input] = [0, 1, 2].map(|axis| x.layout().shape()[axis]);
     let sizes = Cells {
         images,
@@ -194,10 +193,15 @@ pub(crate) fn conv_upsampled_normed(
         height,
         width: cells / height.max(1),
     };
-    if !sizes.has_fewer(bias.layout().num_elements()) {
+    // The kernel always adds a residual and has no activation outside of a norm.
+    let residual = epilogue
+        .residual
+        .filter(|_| epilogue.activation.is_none() && sizes.has_fewer(bias.layout().num_elements()));
+    let Some(residual) = residual else {
         let map = upsample(x, height, &up, &bias);
-        return conv_normed(&map, &weight, Some(&onto), norm);
-    }
+        return conv(&map, &weight, None, epilogue);
+    };
+    let onto = contiguous(residual);
     let x = Rows::new(x);
     let kernels = Kernels::new(values(&up), values(&bias), values(&weight), sizes);
     let onto = values(&onto);
@@ -210,7 +214,7 @@ pub(crate) fn conv_upsampled_normed(
         height.div_ceil(sizes.band()),
         sizes.is_much(),
         |band| sizes.rows_of(band)[1] * TILE * line,
-        Some(norm),
+        epilogue.norm,
         |image, band, out| {
             let rows = sizes.rows_of(band);
             let onto = &onto[image / repeat * output * area..][..output * area];

@@ -1,7 +1,7 @@
 //! Activations, each value by itself.
 
 use super::{CubeTensor, Shader, each_value, full, into_contiguous, launch_each, output, shape};
-use crate::Activation;
+use crate::activation::Activation;
 
 /// A function `activation` of a text.
 pub(super) fn function(activation: Activation) -> String {

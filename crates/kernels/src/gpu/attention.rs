@@ -171,7 +171,7 @@ impl Attention {
 }
 
 /// Whether heads of this width are computed here.
-pub(crate) fn fits(width: usize) -> bool {
+pub(crate) fn fits_attention(width: usize) -> bool {
     width.is_multiple_of(4)
 }
 
@@ -204,7 +204,7 @@ pub(crate) fn attention(
 }
 
 /// The same of thirds `[N, L, 3 · heads · d]`, without bias.
-pub(crate) fn attention_of_thirds(qkv: CubeTensor, heads: usize, scale: f32) -> CubeTensor {
+pub(crate) fn attention_packed(qkv: CubeTensor, heads: usize, scale: f32) -> CubeTensor {
     let qkv = into_contiguous(qkv);
     let [n, length, row] = dims(&qkv);
     let width = row / 3 / heads;

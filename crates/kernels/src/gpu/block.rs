@@ -6,7 +6,7 @@ use burn::tensor::DType;
 
 use super::activation::function;
 use super::{CubeTensor, LANES, team_head};
-use crate::Activation;
+use crate::activation::Activation;
 
 /// Most rows of a block.
 const ROWS: usize = 8;
@@ -33,19 +33,19 @@ pub(crate) struct Block {
     /// Whether results are.
     gives_half: bool,
     has_bias: bool,
-    end: End,
+    end: BlockEpilogue,
 }
 
 /// What becomes of a sum before it is written: what would else be a launch of its own, with a read and a write of
 /// every value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum End {
+pub(crate) enum BlockEpilogue {
     /// Nothing.
-    Plain,
+    None,
     /// Its activation.
-    Activated(Activation),
-    /// It is added to what `onto` has at the same place.
-    Onto,
+    Activation(Activation),
+    /// The value of `onto` at the same place is added.
+    Add,
 }
 
 impl Block {
@@ -54,7 +54,7 @@ impl Block {
         [height, width, depth]: [usize; 3],
         is_half: bool,
         bias: Option<&CubeTensor>,
-        end: End,
+        end: BlockEpilogue,
     ) -> Self {
         let rows = if height < ROWS {
             height.next_power_of_two()
@@ -75,7 +75,7 @@ impl Block {
             is_wide: depth.is_multiple_of(4),
             is_half,
             // What is added up along the network stays in f32.
-            gives_half: is_half && end != End::Onto,
+            gives_half: is_half && end != BlockEpilogue::Add,
             has_bias: bias.is_some(),
             end,
         }
@@ -132,13 +132,13 @@ impl Block {
         if self.has_bias {
             buffers.push(("bias", "f32"));
         }
-        if self.end == End::Onto {
+        if self.end == BlockEpilogue::Add {
             buffers.push(("onto", "f32"));
         }
         buffers.push(("results", numbers(self.gives_half)));
         let before = match self.end {
-            End::Activated(activation) => function(activation),
-            End::Plain | End::Onto => String::new(),
+            BlockEpilogue::Activation(activation) => function(activation),
+            BlockEpilogue::None | BlockEpilogue::Add => String::new(),
         };
         team_head(&before, &buffers, sizes, self.teams)
     }
@@ -203,9 +203,9 @@ impl Block {
         };
         let sum = format!("sum{i}_{j}{bias}");
         let value = match self.end {
-            End::Plain => sum,
-            End::Activated(_) => format!("activation({sum})"),
-            End::Onto => format!("onto[{onto}] + {sum}"),
+            BlockEpilogue::None => sum,
+            BlockEpilogue::Activation(_) => format!("activation({sum})"),
+            BlockEpilogue::Add => format!("onto[{onto}] + {sum}"),
         };
         match (self.gives_half, j % 2) {
             (false, _) => format!("results[{to}] = {value};"),

@@ -5,15 +5,14 @@ use std::fmt::Write;
 
 use burn::tensor::DType;
 
-use super::block::{Block, End, places};
+use super::block::{Block, BlockEpilogue, places};
 use super::{
     CubeTensor, LANES, Shader, dims, full, into_contiguous, launch, output, permute, size,
 };
-use crate::Activation;
-use crate::cpu::Cells;
+use crate::layout::CellLayout;
 
 /// The text of a convolution of stride 1: a row is an output channel, a column a pixel. Channels are innermost in the weights.
-pub(super) fn text(block: Block, cells: Cells) -> String {
+pub(super) fn text(block: Block, cells: CellLayout) -> String {
     let (columns, wide) = (block.columns, block.wide());
     let mut text = block.head("weights", "pixels", 6);
     let [input, output, h, w, k, repeat] = [0, 1, 2, 3, 4, 5].map(size);
@@ -64,10 +63,10 @@ pub(super) fn text(block: Block, cells: Cells) -> String {
 
 /// The text of a convolution whose stride is its kernel: a row is an output channel, a column a cell. The taps of a
 /// channel lie together in the weights, as in a checkpoint.
-pub(super) fn patches_text(block: Block, cells: Cells) -> String {
+pub(super) fn patches_text(block: Block, cells: CellLayout) -> String {
     let (columns, wide) = (block.columns, block.wide());
-    let mut text = block.head("weights", "pixels", 5);
-    let [input, output, h, w, k] = [0, 1, 2, 3, 4].map(size);
+    let mut text = block.head("weights", "pixels", 6);
+    let [input, output, h, w, k, repeat] = [0, 1, 2, 3, 4, 5].map(size);
     let _ = writeln!(
         text,
         "let channels = {input}; let outputs = {output}; let side = {k};\n\
@@ -98,7 +97,10 @@ pub(super) fn patches_text(block: Block, cells: Cells) -> String {
         |i| format!("weights[row{i} + weight]"),
         |part, j| format!("pixels[at + off{part} + corner{j}]"),
     );
-    text += "}\n}\n";
+    let _ = writeln!(
+        text,
+        "}}\n}}\nlet base = group.z / {repeat} * outputs * area;"
+    );
     text + &written(block, cells)
 }
 
@@ -122,13 +124,13 @@ fn rows_and_columns(block: Block, length: &str) -> String {
 }
 
 /// The end of a text: results of image `group.z`; what they are added to, if anything, begins at `base`.
-fn written(block: Block, cells: Cells) -> String {
+fn written(block: Block, cells: CellLayout) -> String {
     let mut text = String::from("let map = group.z * outputs * area;\n");
     for (i, j) in places(block.rows, block.columns) {
         let channel = format!("(first_row + {i}u)");
         let at = match cells {
-            Cells::Map => format!("{channel} * area + column{j}"),
-            Cells::Tokens => format!("column{j} * outputs + {channel}"),
+            CellLayout::Map => format!("{channel} * area + column{j}"),
+            CellLayout::Tokens => format!("column{j} * outputs + {channel}"),
         };
         let (to, onto) = (format!("map + {at}"), format!("base + {at}"));
         let _ = writeln!(
@@ -147,9 +149,9 @@ pub(crate) fn conv(
     x: CubeTensor,
     weight: CubeTensor,
     bias: Option<CubeTensor>,
-    end: (End, Option<CubeTensor>),
+    end: (BlockEpilogue, Option<CubeTensor>),
 ) -> CubeTensor {
-    laid_out(x, weight, bias, end, Cells::Map)
+    laid_out(x, weight, bias, end, CellLayout::Map)
 }
 
 /// The same, its results laid out as `cells`.
@@ -157,8 +159,8 @@ fn laid_out(
     x: CubeTensor,
     weight: CubeTensor,
     bias: Option<CubeTensor>,
-    (end, onto): (End, Option<CubeTensor>),
-    cells: Cells,
+    (end, onto): (BlockEpilogue, Option<CubeTensor>),
+    cells: CellLayout,
 ) -> CubeTensor {
     let ([n, c, h, w], [o, _, k, _]) = (dims(&x), dims(&weight));
     let block = Block::new([o, h * w, c], false, bias.as_ref(), end);
@@ -182,30 +184,32 @@ pub(crate) fn patches(
     x: CubeTensor,
     weight: CubeTensor,
     bias: Option<CubeTensor>,
-    activation: Option<Activation>,
-    cells: Cells,
+    cells: CellLayout,
+    (end, residual): (BlockEpilogue, Option<CubeTensor>),
 ) -> CubeTensor {
     let ([n, c, h, w], [o, _, k, _]) = (dims(&x), dims(&weight));
-    let end = activation.map_or(End::Plain, End::Activated);
     if k == 1 {
-        return laid_out(x, weight, bias, (end, None), cells);
+        return laid_out(x, weight, bias, (end, residual), cells);
     }
     let [down, across] = [h, w].map(|side| side / k);
+    let repeat = residual
+        .as_ref()
+        .map_or(1, |residual| n / residual.meta.shape()[0].max(1));
     let block = Block::new([o, down * across, k * k], false, bias.as_ref(), end);
-    let inputs = [weight, x].into_iter().chain(bias);
+    let inputs = [weight, x].into_iter().chain(bias).chain(residual);
     let inputs: Vec<CubeTensor> = inputs.map(full).map(into_contiguous).collect();
     let out = cells_output(&inputs[0], cells, [n, o, down, across]);
     let groups = groups(block, [o, down * across, n]);
-    let sizes = [c, o, down, across, k];
+    let sizes = [c, o, down, across, k, repeat];
     launch(Shader::Patches(block, cells), groups, inputs, &out, &sizes);
     out
 }
 
 /// An output beside `like`, in f32, its cells laid out so.
-fn cells_output(like: &CubeTensor, cells: Cells, [n, o, h, w]: [usize; 4]) -> CubeTensor {
+fn cells_output(like: &CubeTensor, cells: CellLayout, [n, o, h, w]: [usize; 4]) -> CubeTensor {
     match cells {
-        Cells::Map => output(like, &[n, o, h, w], DType::F32),
-        Cells::Tokens => output(like, &[n, h * w, o], DType::F32),
+        CellLayout::Map => output(like, &[n, o, h, w], DType::F32),
+        CellLayout::Tokens => output(like, &[n, h * w, o], DType::F32),
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use burn::tensor::DType;
 
-use super::block::{Block, End, places};
+use super::block::{Block, BlockEpilogue, places};
 use super::{
     CubeTensor, Shader, as_numbers, dims, full, grid, into_contiguous, is_half, launch, output,
     permute, shape, size, view,
@@ -102,7 +102,7 @@ fn matmul(
     left: CubeTensor,
     right: CubeTensor,
     bias: Option<CubeTensor>,
-    (end, onto): (End, Option<CubeTensor>),
+    (end, onto): (BlockEpilogue, Option<CubeTensor>),
     [run, repeat]: [usize; 2],
 ) -> CubeTensor {
     let ([m, k], [_, n]) = (dims(&left), dims(&right));
@@ -136,7 +136,7 @@ pub(crate) fn linear(
     x: CubeTensor,
     weight: CubeTensor,
     bias: Option<CubeTensor>,
-    (end, onto): (End, Option<CubeTensor>),
+    (end, onto): (BlockEpilogue, Option<CubeTensor>),
 ) -> CubeTensor {
     let mut shape = shape(&x);
     let [width, depth] = dims(&weight);
@@ -164,7 +164,7 @@ pub(crate) fn upsample(
     height: usize,
     weight: CubeTensor,
     bias: CubeTensor,
-    (end, onto): (End, Option<CubeTensor>),
+    (end, onto): (BlockEpilogue, Option<CubeTensor>),
 ) -> CubeTensor {
     let ([n, cells, c], [_, o, k, _]) = (dims(&x), dims(&weight));
     let width = cells / height;

@@ -14,7 +14,6 @@
 
 mod activation;
 mod attention;
-mod backend;
 mod block;
 mod classes;
 mod conv;
@@ -22,15 +21,14 @@ mod matmul;
 mod norm;
 mod windows;
 
-pub(crate) use attention::fits;
-
-use activation::activate;
-use attention::{attention, attention_of_thirds};
-use classes::{class_attention, pool_classes, spread_classes};
-use conv::{conv, patches};
-use matmul::{linear, upsample};
-use norm::{group_norm, layer_norm, unit};
-use windows::{cut_windows, join_windows};
+pub(crate) use activation::activate;
+pub(crate) use attention::{attention, attention_packed, fits_attention};
+pub(crate) use block::BlockEpilogue;
+pub(crate) use classes::{class_attention, pool_classes, spread_classes};
+pub(crate) use conv::{conv, patches};
+pub(crate) use matmul::{linear, upsample};
+pub(crate) use norm::{group_norm, layer_norm, unit};
+pub(crate) use windows::{cut_windows, join_windows};
 
 use std::fmt::Write;
 
@@ -42,8 +40,8 @@ use burn_cubecl::ops::{numeric, permute, reshape};
 use burn_cubecl::template::{KernelSource, SourceKernel, SourceTemplate};
 use burn_cubecl::tensor::CubeTensor;
 
-use crate::Activation;
-use crate::cpu::Cells;
+use crate::activation::Activation;
+use crate::layout::CellLayout;
 
 /// Threads of a row of a workgroup.
 const LANES: usize = 32;
@@ -54,8 +52,8 @@ const WORKGROUPS_MAX: usize = 65_535;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Shader {
     Matmul(block::Block, matmul::To),
-    Conv(block::Block, Cells),
-    Patches(block::Block, Cells),
+    Conv(block::Block, CellLayout),
+    Patches(block::Block, CellLayout),
     Attention(attention::Attention),
     Norm(norm::Norm),
     Activation(Activation),

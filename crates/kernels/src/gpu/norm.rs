@@ -9,7 +9,7 @@ use super::{
     CubeTensor, LANES, Shader, dims, full, grid, head, into_contiguous, is_half, launch, output,
     shape, size, team_head,
 };
-use crate::Activation;
+use crate::activation::Activation;
 
 /// What is normalised together, and by which of its kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,9 +1,9 @@
-//! Every fused operation against its twin: values and gradients, on shapes that chance picks.
+//! Every operation on the CPU against its reference: values and gradients, over random shapes.
 
 use std::sync::Arc;
 
 use burn::tensor::{Device, Distribution, Tensor, TensorData, Tolerance};
-use mmovseg_kernels::{self as kernels, Activation, Norm, WindowBias, plain};
+use mmovseg_kernels::{self as kernels, Activation, Epilogue, GroupNorm, WindowBias, reference};
 use proptest::prelude::*;
 
 fn device() -> Device {
@@ -41,9 +41,9 @@ fn run<const D: usize, const N: usize>(
     all
 }
 
-fn compare(ours: &[TensorData], twin: &[TensorData], slack: f32) {
-    assert_eq!(ours.len(), twin.len());
-    for (a, b) in ours.iter().zip(twin) {
+fn compare(ours: &[TensorData], expected: &[TensorData], slack: f32) {
+    assert_eq!(ours.len(), expected.len());
+    for (a, b) in ours.iter().zip(expected) {
         a.assert_approx_eq::<f32>(b, Tolerance::absolute(slack).set_relative(slack));
     }
 }
@@ -69,10 +69,10 @@ proptest! {
             let (q, k, v) = (split(q), split(k), split(v));
             merge(kernels::attention(&q, &k, &v, bias.as_ref()).expect("the CPU"))
         });
-        let twin = run(&operands, |[q, k, v]| {
-            merge(plain::attention(split(q), split(k), split(v), bias.as_deref(), false))
+        let expected = run(&operands, |[q, k, v]| {
+            merge(reference::attention(split(q), split(k), split(v), bias.as_deref(), false))
         });
-        compare(&ours, &twin, 2e-4);
+        compare(&ours, &expected, 2e-4);
     }
 
     #[test]
@@ -83,8 +83,8 @@ proptest! {
         let ours = run(&operands, |[q, k, v]| {
             kernels::attention(&q, &k, &v, Some(&bias)).expect("the CPU")
         });
-        let twin = run(&operands, |[q, k, v]| plain::attention(q, k, v, None, true));
-        compare(&ours, &twin, 2e-4);
+        let expected = run(&operands, |[q, k, v]| reference::attention(q, k, v, None, true));
+        compare(&ours, &expected, 2e-4);
     }
 
     #[test]
@@ -97,19 +97,19 @@ proptest! {
                 f(x, gamma.reshape([width]), beta.reshape([width]), 1e-5)
             })
         };
-        compare(&norm(kernels::layer_norm), &norm(plain::layer_norm), 1e-3);
+        compare(&norm(kernels::layer_norm), &norm(reference::layer_norm), 1e-3);
     }
 
     #[test]
     fn group_norm_agrees(n in 1usize..4, groups in 1usize..4, per in 1usize..5, h in 2usize..9, w in 2usize..40) {
         let c = groups * per;
         let operands = [random([n, c, h, w]), random([1, c, 1, 1]), random([1, c, 1, 1])];
-        let norm = |f: fn(Tensor<4>, Tensor<1>, Tensor<1>, usize, f64) -> Tensor<4>| {
+        let norm = |f: fn(Tensor<4>, GroupNorm) -> Tensor<4>| {
             run(&operands, |[x, gamma, beta]| {
-                f(x, gamma.reshape([c]), beta.reshape([c]), groups, 1e-5)
+                f(x, GroupNorm::new(gamma.reshape([c]), beta.reshape([c]), groups, 1e-5))
             })
         };
-        compare(&norm(kernels::group_norm), &norm(plain::group_norm), 1e-3);
+        compare(&norm(kernels::group_norm), &norm(|x, norm| reference::group_norm(x, &norm)), 1e-3);
     }
 
     #[test]
@@ -128,7 +128,7 @@ proptest! {
                 f(x, weight, used) + bias
             })
         };
-        compare(&conv(kernels::conv), &conv(plain::conv), 2e-3);
+        compare(&conv(|x, w, b| kernels::conv(x, w, b, Epilogue::None)), &conv(reference::conv), 2e-3);
     }
 
     #[test]
@@ -149,7 +149,7 @@ proptest! {
                 f(x, weight, used) + bias
             })
         };
-        compare(&linear(kernels::linear), &linear(plain::linear), 2e-3);
+        compare(&linear(|x, w, b| kernels::linear(x, w, b, Epilogue::None)), &linear(reference::linear), 2e-3);
     }
 
     #[test]
@@ -164,14 +164,18 @@ proptest! {
                 f(x, weight, used).reshape([n, h * w, output, 1]) + bias.reshape([1, 1, output, 1])
             })
         };
-        compare(&tokens(kernels::patches), &tokens(plain::patches), 2e-3);
-        let map = |f: fn(Tensor<4>, Tensor<4>, Tensor<1>) -> Tensor<4>| {
-            run(&operands, |[x, weight, bias]| f(x, weight, bias.reshape([output])))
-        };
-        compare(&map(kernels::patch_map), &map(plain::patch_map), 2e-3);
-        let ours = map(|x, weight, bias| kernels::patch_map_activated(x, weight, bias, Activation::Gelu));
-        let twin = map(|x, weight, bias| plain::activate(plain::patch_map(x, weight, bias), Activation::Gelu));
-        compare(&ours, &twin, 2e-3);
+        compare(&tokens(kernels::patches), &tokens(reference::patches), 2e-3);
+        for activation in [None, Some(Activation::Gelu)] {
+            let epilogue = || activation.map_or(Epilogue::None, Epilogue::Activation);
+            let ours = run(&operands, |[x, weight, bias]| {
+                kernels::patch_map(x, weight, Some(bias.reshape([output])), epilogue())
+            });
+            let expected = run(&operands, |[x, weight, bias]| {
+                let map = reference::patch_map(x, weight, Some(bias.reshape([output])));
+                reference::apply_epilogue(map, epilogue())
+            });
+            compare(&ours, &expected, 2e-3);
+        }
     }
 
     #[test]
@@ -187,7 +191,8 @@ proptest! {
                 f(x.reshape([n, h * w, input]), [h, w], weight, bias.reshape([output]))
             })
         };
-        compare(&upsample(kernels::upsample), &upsample(plain::upsample), 2e-3);
+        let ours = upsample(|x, grid, w, b| kernels::upsample(x, grid, w, b, Epilogue::None));
+        compare(&ours, &upsample(reference::upsample), 2e-3);
     }
 
     #[test]
@@ -197,32 +202,32 @@ proptest! {
             let one = |f: fn(Tensor<2>, Activation) -> Tensor<2>| {
                 run(&operands, |[x]| f(x, activation))
             };
-            compare(&one(kernels::activate), &one(plain::activate), 5e-6);
+            compare(&one(kernels::activate), &one(reference::activate), 5e-6);
         }
     }
 
-    /// Where something is trained they are the same as their parts.
     #[test]
-    fn products_that_go_on_agree_and_have_gradients(
+    fn linear_layers_with_an_epilogue_agree_and_have_gradients(
         rows in 1usize..60, depth in 1usize..40, width in 1usize..40, which in 0usize..4,
     ) {
         let activation = Activation::ALL[which];
         let operands = [random([rows, depth]), random([width, depth]), random([1, width]), random([rows, width])];
         let ours = run(&operands, |[x, weight, bias, onto]| {
             let bias = bias.reshape([width]);
-            let y = kernels::linear_activated(x.clone(), weight.clone(), bias.clone(), activation);
-            y + kernels::linear_onto(x, weight, bias, onto)
+            let epilogue = Epilogue::Activation(activation);
+            let y = kernels::linear(x.clone(), weight.clone(), Some(bias.clone()), epilogue);
+            y + kernels::linear(x, weight, Some(bias), Epilogue::add(onto))
         });
-        let twins = run(&operands, |[x, weight, bias, onto]| {
-            let y = plain::linear(x, weight, Some(bias.reshape([width])));
-            plain::activate(y.clone(), activation) + onto + y
+        let references = run(&operands, |[x, weight, bias, onto]| {
+            let y = reference::linear(x, weight, Some(bias.reshape([width])));
+            reference::activate(y.clone(), activation) + onto + y
         });
-        compare(&ours, &twins, 2e-3);
+        compare(&ours, &references, 2e-3);
     }
 
-    /// Of few rows and many, and of weights too wide for it to be done row by row.
+    /// Few rows and many, and weights beyond the size up to which the hidden values stay in cache.
     #[test]
-    fn two_layers_in_one_agree_with_their_twins(
+    fn mlps_agree(
         rows in 1usize..200, depth in 1usize..40, width in 1usize..200, output in 1usize..40, is_wide in any::<bool>(),
         which in 0usize..4,
     ) {
@@ -234,10 +239,10 @@ proptest! {
         let (x, onto) = (random([rows, depth]), random([rows, output]));
         let first = (random([width, depth]) / (depth as f32).sqrt(), flat(width));
         let last = (random([output, width]), flat(output));
-        let ours = kernels::mlp_onto(x.clone(), first.clone(), activation, last.clone(), onto.clone());
-        let hidden = plain::activate(plain::linear(x, first.0, Some(first.1)), activation);
-        let twin = onto + plain::linear(hidden, last.0, Some(last.1));
-        compare(&[ours.into_data()], &[twin.into_data()], 1e-3);
+        let ours = kernels::mlp(x.clone(), first.clone(), activation, last.clone(), onto.clone());
+        let hidden = reference::activate(reference::linear(x, first.0, Some(first.1)), activation);
+        let expected = onto + reference::linear(hidden, last.0, Some(last.1));
+        compare(&[ours.into_data()], &[expected.into_data()], 1e-3);
     }
 
     /// Of many images and few, by fewer products than their parts take and by those parts, and with sums that are the same
@@ -259,25 +264,35 @@ proptest! {
         let (up, bias) = (random([input, between, 2, 2]), flat(between));
         let weight = random([output, between, 3, 3]);
         let onto = random([n, output, 2 * h, 2 * w]);
-        let norm = Norm {
-            gamma: flat(output),
-            beta: flat(output),
-            groups,
-            eps: 1e-5,
-            activation: Activation::Relu,
+        let norm = GroupNorm::new(flat(output), flat(output), groups, 1e-5).then(Activation::Relu);
+        let map = reference::upsample(tokens.clone(), [h, w], up.clone(), bias.clone());
+        let y = reference::conv(map.clone(), weight.clone(), None);
+        let residual = Tensor::zeros_like(&y) + 0.5;
+        let epilogues = || {
+            [
+                Epilogue::Norm(norm.clone()),
+                Epilogue::norm_add(norm.clone(), residual.clone()),
+                Epilogue::add_norm(onto.clone(), norm.clone()),
+                Epilogue::add(onto.clone()),
+            ]
         };
-        let twin = |x: Tensor<4>| {
-            let x = plain::group_norm(x, norm.gamma.clone(), norm.beta.clone(), groups, 1e-5);
-            plain::activate(x, Activation::Relu).into_data()
-        };
-        let map = plain::upsample(tokens.clone(), [h, w], up.clone(), bias.clone());
-        let apart = plain::conv(map.clone(), weight.clone(), None);
-        let ours = [
-            kernels::conv_normed(map, weight.clone(), norm.clone()),
-            kernels::conv_upsampled_normed(tokens, [h, w], (up, bias), weight, onto.clone(), norm.clone()),
-        ];
-        let twins = [twin(apart.clone()), twin(plain::onto(apart, onto))];
-        compare(&ours.map(Tensor::into_data), &twins, 2e-3);
+        for (which, epilogue) in epilogues().into_iter().enumerate() {
+            let ours = [
+                kernels::conv(map.clone(), weight.clone(), None, epilogue.clone()),
+                kernels::conv_upsampled(
+                    tokens.clone(), [h, w], (up.clone(), bias.clone()), weight.clone(), epilogue.clone(),
+                ),
+            ];
+            let expected = reference::apply_epilogue(y.clone(), epilogue).into_data();
+            for ours in ours {
+                compare(&[ours.into_data()], std::slice::from_ref(&expected), 2e-3);
+            }
+            // The sums of the norms are added in a fixed order: a second run gives the same bits.
+            if which == 2 {
+                let run = || kernels::conv(map.clone(), weight.clone(), None, Epilogue::add_norm(onto.clone(), norm.clone())).into_data();
+                run().assert_eq(&run(), true);
+            }
+        }
     }
 }
 
@@ -299,10 +314,10 @@ fn attention_over_several_blocks_of_keys_agrees_with_its_twin() {
     let ours = run(&operands, |[q, k, v]| {
         kernels::attention(&q, &k, &v, None).expect("the CPU")
     });
-    let twin = run(&operands, |[q, k, v]| {
-        plain::attention(q, k, v, None, false)
+    let expected = run(&operands, |[q, k, v]| {
+        reference::attention(q, k, v, None, false)
     });
-    compare(&ours, &twin, 2e-4);
+    compare(&ours, &expected, 2e-4);
     let values = (0..length * length)
         .map(|i| (i % 7) as f32 * -0.4)
         .collect();
@@ -310,10 +325,10 @@ fn attention_over_several_blocks_of_keys_agrees_with_its_twin() {
     let ours = run(&operands, |[q, k, v]| {
         kernels::attention(&q, &k, &v, Some(&bias)).expect("the CPU")
     });
-    let twin = run(&operands, |[q, k, v]| {
-        plain::attention(q, k, v, Some(&*bias), false)
+    let expected = run(&operands, |[q, k, v]| {
+        reference::attention(q, k, v, Some(&*bias), false)
     });
-    compare(&ours, &twin, 2e-4);
+    compare(&ours, &expected, 2e-4);
 }
 
 #[test]
@@ -321,9 +336,9 @@ fn attention_works_on_turned_and_mirrored_views() {
     let x = random([2, 2, 70, 8]);
     let flipped = x.clone().flip([2]);
     let ours = kernels::attention(&flipped, &x, &x, None).expect("the CPU");
-    let twin = plain::attention(flipped, x.clone(), x, None, false);
+    let expected = reference::attention(flipped, x.clone(), x, None, false);
     ours.into_data()
-        .assert_approx_eq::<f32>(&twin.into_data(), Tolerance::absolute(1e-4));
+        .assert_approx_eq::<f32>(&expected.into_data(), Tolerance::absolute(1e-4));
 }
 
 #[test]
@@ -341,12 +356,12 @@ fn sums_are_the_same_in_the_place_of_an_operand_and_beside_it() {
     for shape in [[3, 211, 97], [1, 1, 97]] {
         let (a, b) = (values(1, [3, 211, 97]), values(2, shape));
         let wanted = (a.clone() + b.clone()).into_data();
-        let beside = kernels::plus(a.clone(), b.clone()).into_data();
+        let beside = kernels::add(a.clone(), b.clone()).into_data();
         beside.assert_eq(&wanted, true);
-        let turned = kernels::plus(b.clone(), a.clone()).into_data();
+        let turned = kernels::add(b.clone(), a.clone()).into_data();
         turned.assert_eq(&wanted, true);
         // The last use of `a`: its place may be taken.
-        kernels::plus(a, b).into_data().assert_eq(&wanted, true);
+        kernels::add(a, b).into_data().assert_eq(&wanted, true);
     }
 }
 
@@ -360,7 +375,7 @@ fn windows_and_back_are_the_map_as_it_was() {
             .reshape([maps, grid * grid, width]);
         for shift in [0, 6] {
             let cut = kernels::cut_windows(x.clone(), grid, shift);
-            let wanted = plain::cut_windows(x.clone(), grid, shift).into_data();
+            let wanted = reference::cut_windows(x.clone(), grid, shift).into_data();
             cut.clone().into_data().assert_eq(&wanted, true);
             let nothing = x.zeros_like();
             let back = kernels::join_windows(cut.clone(), nothing, grid, shift);
@@ -373,7 +388,7 @@ fn windows_and_back_are_the_map_as_it_was() {
 }
 
 #[test]
-fn threads_that_are_kept_awake_work_and_go_back_to_sleep() {
+fn threads_that_are_kept_spinning_work_and_go_back_to_sleep() {
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(3)
         .build()
@@ -383,16 +398,16 @@ fn threads_that_are_kept_awake_work_and_go_back_to_sleep() {
     pool.install(|| {
         let a = Tensor::<2>::ones([400, 300], &device);
         let weight = Tensor::<2>::ones([200, 300], &device);
-        let _outer = kernels::Awake::on(&device);
+        let _outer = kernels::SpinGuard::new(&device);
         for _ in 0..50 {
-            let _inner = kernels::Awake::on(&device);
-            let out = kernels::linear(a.clone(), weight.clone(), None);
+            let _inner = kernels::SpinGuard::new(&device);
+            let out = kernels::linear(a.clone(), weight.clone(), None, Epilogue::None);
             assert_eq!(out.sum().into_scalar::<f32>(), 400.0 * 200.0 * 300.0);
         }
     });
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         pool.install(|| {
-            let _awake = kernels::Awake::on(&device);
+            let _spinning = kernels::SpinGuard::new(&device);
             panic!("of the test");
         })
     }));
@@ -412,22 +427,22 @@ fn classes_at_each_place_agree_with_their_twins() {
         let grid = 6;
         let cells = random([pairs * classes, grid * grid, 32]);
         let ours = kernels::pool_classes(cells.clone(), pairs, grid).into_data();
-        let twin = plain::pool_classes(cells.clone(), pairs, grid).into_data();
-        ours.assert_approx_eq::<f32>(&twin, Tolerance::absolute(1e-6));
+        let expected = reference::pool_classes(cells.clone(), pairs, grid).into_data();
+        ours.assert_approx_eq::<f32>(&expected, Tolerance::absolute(1e-6));
         let common = random([pairs * 9, classes, 32]);
         let ours = kernels::spread_classes(common.clone(), cells.clone(), grid).into_data();
-        let twin = plain::spread_classes(common, cells, grid).into_data();
-        ours.assert_approx_eq::<f32>(&twin, Tolerance::absolute(1e-5));
+        let expected = reference::spread_classes(common, cells, grid).into_data();
+        ours.assert_approx_eq::<f32>(&expected, Tolerance::absolute(1e-5));
         let (places, heads, pads) = (pairs * 9, 4, 256usize.saturating_sub(classes));
         let qkv = [(); 3].map(|()| random([places, classes, 32]));
         let guidance = [(); 2].map(|()| random([1, classes, 32]));
         let pad = [(); 2].map(|()| random([1, 1, 32]));
         let ours =
             kernels::class_attention(qkv.clone(), guidance.clone(), pad.clone(), pads, heads);
-        let twin = plain::class_attention(qkv, guidance, pad, pads, heads);
+        let expected = reference::class_attention(qkv, guidance, pad, pads, heads);
         let slack = Tolerance::absolute(1e-5).set_relative(1e-4);
         ours.into_data()
-            .assert_approx_eq::<f32>(&twin.into_data(), slack);
+            .assert_approx_eq::<f32>(&expected.into_data(), slack);
     }
 }
 
@@ -444,17 +459,34 @@ fn linear_layers_with_wide_weights_agree() {
     let onto = random([2, rows, width]);
     let whole = random([2, rows + 3, depth]);
     for x in [whole.clone().narrow(1, 2, rows), random([2, rows, depth])] {
-        let plain = plain::linear(x.clone(), weight.clone(), Some(bias.clone()));
-        let linear = kernels::linear(x.clone(), weight.clone(), Some(bias.clone()));
-        let bare =
-            kernels::linear(x.clone(), weight.clone(), None) + bias.clone().reshape([1, 1, width]);
-        let activated =
-            kernels::linear_activated(x.clone(), weight.clone(), bias.clone(), Activation::Gelu);
-        let summed = kernels::linear_onto(x, weight.clone(), bias.clone(), onto.clone());
+        let plain = reference::linear(x.clone(), weight.clone(), Some(bias.clone()));
+        let linear = kernels::linear(
+            x.clone(),
+            weight.clone(),
+            Some(bias.clone()),
+            Epilogue::None,
+        );
+        let bare = kernels::linear(x.clone(), weight.clone(), None, Epilogue::None)
+            + bias.clone().reshape([1, 1, width]);
+        let activated = kernels::linear(
+            x.clone(),
+            weight.clone(),
+            Some(bias.clone()),
+            Epilogue::Activation(Activation::Gelu),
+        );
+        let summed = kernels::linear(
+            x,
+            weight.clone(),
+            Some(bias.clone()),
+            Epilogue::add(onto.clone()),
+        );
         for (got, wanted) in [
             (linear, plain.clone()),
             (bare, plain.clone()),
-            (activated, plain::activate(plain.clone(), Activation::Gelu)),
+            (
+                activated,
+                reference::activate(plain.clone(), Activation::Gelu),
+            ),
             (summed, plain + onto.clone()),
         ] {
             let apart: f32 = (got - wanted).abs().max().into_scalar();
