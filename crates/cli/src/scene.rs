@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use mmovseg_raster::{MAX_SIDE_PX, default_palette, indexed_png, write_rgb_png};
-use mmovseg_scene::{CLASSES, class_names, generate};
+use mmovseg_scene::{CLASSES, class_names, generate, generate_world};
 
 use crate::output::{folder, json, say};
 use crate::progress::Progress;
@@ -26,6 +26,9 @@ pub struct Args {
     /// Ask for three of the classes by words that no training label has used, marked as unseen
     #[arg(long)]
     unseen_words: bool,
+    /// Draw from all landscapes and products, as training does; pixels without a class are 255
+    #[arg(long)]
+    world: bool,
 }
 
 pub fn run(args: Args) -> anyhow::Result<()> {
@@ -79,7 +82,12 @@ fn write(to: &Path, args: &Args, progress: &mut Progress) -> anyhow::Result<()> 
     let palette = default_palette(CLASSES.len());
     for i in 0..args.count {
         let seed = args.seed.wrapping_add(u64::from(i));
-        let scene = generate(seed, args.size as usize);
+        let side_px = args.size as usize;
+        let scene = if args.world {
+            generate_world(seed, side_px)
+        } else {
+            generate(seed, side_px)
+        };
         let name = format!("scene-{seed:06}.png");
         put("rgb", &name, write_rgb_png(&scene.rgb)?)?;
         put("sar", &name, write_rgb_png(&scene.sar)?)?;

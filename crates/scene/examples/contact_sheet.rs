@@ -1,6 +1,8 @@
-//! Writes a PNG of generated scenes, each as optical | SAR | label, four scenes a row.
+//! Writes a PNG of generated scenes, each as optical | SAR | label, three scenes a row.
 //!
-//! `cargo run --release -p mmovseg-scene --example contact_sheet -- OUT.png [FIRST_SEED] [COUNT] [SIZE_PX]`
+//! `cargo run --release -p mmovseg-scene --example contact_sheet -- OUT.png [FIRST_SEED] [COUNT] [SIZE_PX] [world]`
+//!
+//! Pixels without a class are black in the label.
 
 use std::time::Instant;
 
@@ -21,21 +23,30 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let first: u64 = args.next().map_or(Ok(0), |a| a.parse())?;
     let count: usize = args.next().map_or(Ok(12), |a| a.parse())?;
     let size: usize = args.next().map_or(Ok(192), |a| a.parse())?;
+    let generate = match args.next().as_deref() {
+        None => mmovseg_scene::generate,
+        Some("world") => mmovseg_scene::generate_world,
+        Some(other) => {
+            return Err(format!("{other}: the only kind that can be named is world").into());
+        }
+    };
     let (width, height) = (ACROSS.min(count) * 3 * size, count.div_ceil(ACROSS) * size);
     let mut sheet = vec![0_u8; width * height * 3];
     let mut spent = 0.0;
     let mut seen = [0_usize; 7];
     for i in 0..count {
         let start = Instant::now();
-        let scene = mmovseg_scene::generate(first + i as u64, size);
+        let scene = generate(first + i as u64, size);
         spent += start.elapsed().as_secs_f64();
         for (p, &label) in scene.label.iter().enumerate() {
-            seen[usize::from(label)] += 1;
+            if let Some(count) = seen.get_mut(usize::from(label)) {
+                *count += 1;
+            }
             let (x, y) = (p % size, p / size);
             let pixels = [
                 scene.rgb.pixel(x, y),
                 scene.sar.pixel(x, y),
-                COLOURS[usize::from(label)],
+                COLOURS.get(usize::from(label)).copied().unwrap_or_default(),
             ];
             for (panel, pixel) in pixels.iter().enumerate() {
                 let column = (i % ACROSS * 3 + panel) * size + x;

@@ -5,7 +5,7 @@
 
 /// A well-mixed 32-bit hash of a lattice point (the finaliser of MurmurHash3).
 #[inline]
-pub(crate) fn hash(seed: u32, x: i32, y: i32) -> u32 {
+pub fn hash(seed: u32, x: i32, y: i32) -> u32 {
     let mut h = seed
         ^ (x as u32).wrapping_mul(0x9E37_79B1)
         ^ (y as u32).wrapping_mul(0x85EB_CA77).rotate_left(13);
@@ -18,20 +18,32 @@ pub(crate) fn hash(seed: u32, x: i32, y: i32) -> u32 {
 
 /// Maps 32 random bits to `[0, 1)` with 24 bits of precision.
 #[inline]
-pub(crate) fn unit(bits: u32) -> f32 {
+pub fn unit(bits: u32) -> f32 {
     (bits >> 8) as f32 * (1.0 / 16_777_216.0)
 }
 
 /// The lattice index at or below `x`: without SSE 4.1, `f32::floor` is a call.
 #[inline]
-pub(crate) fn cell(x: f32) -> i32 {
+pub fn cell(x: f32) -> i32 {
     let whole = x as i32;
     whole - i32::from(whole as f32 > x)
 }
 
+/// `f32::floor` without the call.
+#[inline]
+pub fn floor(x: f32) -> f32 {
+    cell(x) as f32
+}
+
+/// Other bits from a hash, for a second number that belongs to the same point.
+#[inline]
+pub fn remix(hash: u32) -> u32 {
+    hash.wrapping_mul(0x9E37_79B1)
+}
+
 /// A uniform number in `[0, 1)` that belongs to a lattice point.
 #[inline]
-pub(crate) fn uniform(seed: u32, x: i32, y: i32) -> f32 {
+pub fn uniform(seed: u32, x: i32, y: i32) -> f32 {
     unit(hash(seed, x, y))
 }
 
@@ -45,7 +57,7 @@ fn corner(row: u32, x: i32) -> f32 {
 }
 
 #[inline]
-pub(crate) fn lerp(a: f32, b: f32, t: f32) -> f32 {
+pub fn lerp(a: f32, b: f32, t: f32) -> f32 {
     a + (b - a) * t
 }
 
@@ -56,13 +68,13 @@ fn fade(t: f32) -> f32 {
 
 /// 0 below `lo`, 1 above `hi`, smooth between.
 #[inline]
-pub(crate) fn smoothstep(lo: f32, hi: f32, x: f32) -> f32 {
+pub fn smoothstep(lo: f32, hi: f32, x: f32) -> f32 {
     fade(((x - lo) / (hi - lo)).clamp(0.0, 1.0))
 }
 
 /// Value noise in `[-1, 1]` with one lattice point per unit.
 #[inline]
-pub(crate) fn value2(seed: u32, x: f32, y: f32) -> f32 {
+pub fn value2(seed: u32, x: f32, y: f32) -> f32 {
     let (ix, iy) = (cell(x), cell(y));
     let (tx, ty) = (fade(x - ix as f32), fade(y - iy as f32));
     let mut here = seed.wrapping_add((iy as u32).wrapping_mul(0x85EB_CA77));
@@ -76,7 +88,7 @@ pub(crate) fn value2(seed: u32, x: f32, y: f32) -> f32 {
 
 /// One-dimensional value noise in `[-1, 1]`.
 #[inline]
-pub(crate) fn value1(seed: u32, x: f32) -> f32 {
+pub fn value1(seed: u32, x: f32) -> f32 {
     let ix = cell(x);
     lerp(
         uniform(seed, ix, 0),
@@ -89,7 +101,7 @@ pub(crate) fn value1(seed: u32, x: f32) -> f32 {
 /// Fractal value noise, about `[-1, 1]`; octaves are rotated against each other so that the
 /// lattice does not show.
 #[inline]
-pub(crate) fn fbm(seed: u32, x: f32, y: f32, octaves: u32) -> f32 {
+pub fn fbm(seed: u32, x: f32, y: f32, octaves: u32) -> f32 {
     let (mut x, mut y, mut amplitude, mut sum, mut total) = (x, y, 1.0_f32, 0.0_f32, 0.0_f32);
     for octave in 0..octaves {
         sum += amplitude * value2(seed.wrapping_add(octave.wrapping_mul(0x68E3_1DA4)), x, y);
@@ -102,7 +114,7 @@ pub(crate) fn fbm(seed: u32, x: f32, y: f32, octaves: u32) -> f32 {
 
 /// Ridged fractal noise in about `[0, 1]`: sharp crests, as eroded mountains have.
 #[inline]
-pub(crate) fn ridged(seed: u32, x: f32, y: f32, octaves: u32) -> f32 {
+pub fn ridged(seed: u32, x: f32, y: f32, octaves: u32) -> f32 {
     let (mut x, mut y, mut amplitude, mut sum, mut total) = (x, y, 1.0_f32, 0.0_f32, 0.0_f32);
     let mut weight = 1.0_f32;
     for octave in 0..octaves {

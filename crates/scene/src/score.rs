@@ -1,6 +1,6 @@
 //! Comparing a prediction with a generated scene's ground truth.
 
-use crate::CLASSES;
+use crate::classes::CLASSES;
 
 /// Intersection over union of each requested class with the ground truth, 0 to 1.
 ///

@@ -2,7 +2,7 @@
 //! same everywhere is tested beside the golden cases, in the browser too.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-use mmovseg_scene::{CLASSES, CloudKind, cloud_for, generate};
+use mmovseg_scene::{CLASSES, CloudKind, IGNORE, cloud_for, generate, generate_world};
 
 #[test]
 fn every_size_fills_its_tiles() {
@@ -85,4 +85,46 @@ fn clouds_keep_their_kind() {
         cloud_for(1, CloudKind::Thin).unwrap().seed,
         cloud_for(2, CloudKind::Thin).unwrap().seed
     );
+}
+
+#[test]
+fn world_scenes_fill_their_tiles_with_known_labels() {
+    for (i, size) in [0, 1, 2, 16, 31, 64, 100].into_iter().enumerate() {
+        for seed in 0..24 {
+            let scene = generate_world(seed * 131 + i as u64, size);
+            let side = size.max(1);
+            assert_eq!(scene.rgb.data.len(), side * side * 3);
+            assert_eq!(scene.sar.data.len(), side * side * 3);
+            assert_eq!(
+                (scene.label.len(), scene.sar_db.len()),
+                (side * side, side * side)
+            );
+            for &label in &scene.label {
+                assert!(usize::from(label) < CLASSES.len() || label == IGNORE);
+            }
+            for db in &scene.sar_db {
+                assert!((-50.0..30.0).contains(db), "{db} dB");
+            }
+        }
+    }
+}
+
+#[test]
+fn world_scenes_repeat_and_hold_every_class() {
+    assert_eq!(generate_world(5, 64), generate_world(5, 64));
+    assert_ne!(generate_world(5, 64).rgb, generate(5, 64).rgb);
+    let mut count = [0_u64; 256];
+    for seed in 0..150 {
+        for label in generate_world(seed, 96).label {
+            count[usize::from(label)] += 1;
+        }
+    }
+    let total: u64 = count.iter().sum();
+    for (i, class) in CLASSES.iter().enumerate() {
+        let share = count[i] as f64 / total as f64;
+        let least = if class.name == "road" { 0.005 } else { 0.03 };
+        assert!(share >= least, "{}: {share}", class.name);
+    }
+    let ignored = count[usize::from(IGNORE)] as f64 / total as f64;
+    assert!(ignored < 0.2, "{ignored} of the ground has no label");
 }
