@@ -8,9 +8,13 @@ use mmovseg_engine::{Tier, open_device};
 use mmovseg_train::TrainError;
 use mmovseg_train::feed::{FedStage, stream};
 use mmovseg_train::import::start_from;
+use mmovseg_train::package::write_nano;
 use mmovseg_train::run::StageOptions;
+use mmovseg_train::stages::align::{AlignLoss, train_align};
+use mmovseg_train::stages::optical::train_optical;
+use mmovseg_train::stages::pixels::train_pixels;
+use mmovseg_train::stages::segment::train_segment;
 use mmovseg_train::text::{TextOptions, train_text};
-use mmovseg_train::vision::{train_align, train_optical, train_pixels, train_segment, write_nano};
 use mmovseg_weights::StoreDtype;
 
 use crate::inputs::{DeviceArgs, choice};
@@ -32,7 +36,7 @@ enum Stage {
     /// Teach both optical towers
     Optical(VisionArgs),
     /// Teach the SAR tower to see what the optical one sees
-    Align(VisionArgs),
+    Align(AlignArgs),
     /// Teach the pixels' towers of the default model, everything else frozen
     Pixels(VisionArgs),
     /// Teach all but the text tower under clouds; --package writes the model when done
@@ -69,9 +73,18 @@ struct TextArgs {
 struct VisionArgs {
     #[command(flatten)]
     common: Common,
-    /// Folder with eurosat_rgb and s1s2_pairs
+    /// The data folder: any of eurosat_rgb, s1s2_pairs and real
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
+}
+
+#[derive(clap::Args)]
+struct AlignArgs {
+    #[command(flatten)]
+    vision: VisionArgs,
+    /// What to minimise
+    #[arg(long, default_value = "info-nce", value_parser = choice::<AlignLoss>(&["info-nce", "l1"]))]
+    loss: AlignLoss,
 }
 
 #[derive(clap::Args)]
@@ -107,7 +120,7 @@ struct PackageArgs {
 #[derive(clap::Args)]
 struct FeedArgs {
     /// The stage
-    #[arg(value_parser = choice::<FedStage>(&["optical", "segment"]))]
+    #[arg(value_parser = choice::<FedStage>(&["optical", "align", "segment"]))]
     stage: FedStage,
     /// Step to begin with
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -147,7 +160,8 @@ struct Defaults(usize, usize, f64);
 const CPU_PART: usize = 2;
 
 const OPTICAL: Defaults = Defaults(3000, 32, 6e-4);
-const ALIGN: Defaults = Defaults(1500, 8, 5e-4);
+/// Batch and rate of the paper.
+const ALIGN: Defaults = Defaults(1500, 8, 3e-4);
 const PIXELS: Defaults = Defaults(5000, 4, 1e-3);
 const SEGMENT: Defaults = Defaults(2000, 8, 1e-3);
 
@@ -171,7 +185,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         }
         Stage::Text(args) => text(args),
         Stage::Optical(args) => vision(&args, &OPTICAL, train_optical),
-        Stage::Align(args) => vision(&args, &ALIGN, train_align),
+        Stage::Align(args) => Ok(train_align(&options(&args.vision, &ALIGN)?, args.loss)?),
         Stage::Pixels(args) => vision(&args, &PIXELS, train_pixels),
         Stage::Segment(args) => {
             vision(&args.vision, &SEGMENT, train_segment)?;
@@ -217,6 +231,7 @@ fn vision(
 fn feed(args: &FeedArgs) -> anyhow::Result<()> {
     let defaults = match args.stage {
         FedStage::Optical => &OPTICAL,
+        FedStage::Align => &ALIGN,
         FedStage::Segment => &SEGMENT,
     };
     let options = options(&args.vision, defaults)?;

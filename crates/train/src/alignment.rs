@@ -1,5 +1,5 @@
-//! Cross-modal unification, measured: on real pairs held out by place, how alike the patches of both
-//! sensors are, against chance and against the optical tower reading the SAR tile.
+//! How well stage 1 aligned the sensors, measured on held-out pairs: whether a region's SAR features find its own
+//! optical features among those of other regions.
 
 use std::path::Path;
 
@@ -13,40 +13,53 @@ use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
 use crate::TrainError;
-use crate::data::{HELD_OUT_EVERY, Sources};
-use crate::report::ReportError;
+use crate::data::read::{Part, californian_pairs, indian_pairs, patch_pairs};
+use crate::losses::region_means;
 use crate::run::StageOptions;
-use crate::vision::content;
 
-/// Cross-modal unification on clear real pairs held out by place: what the SAR tower adds to the fusion at
-/// each patch against what the optical tower adds there, each less its mean over the cut.
+/// Alignment on the held-out pairs of one kind of ground.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct AlignmentScore {
-    /// Patches compared.
-    pub patches: usize,
-    /// Mean cosine of SAR and optical embeddings of one patch.
+    /// Where the pairs come from.
+    pub region: &'static str,
+    /// Pairs of tiles.
+    pub pairs: usize,
+    /// Regions of 3 × 3 patches that were compared.
+    pub regions: usize,
+    /// Mean cosine of the SAR and the optical features of a region, over the tapped blocks.
     pub cosine: f64,
-    /// The same where the optical tower reads the SAR tile.
+    /// Mean cosine where the optical tower reads the SAR tile.
     pub cosine_of_copy: f64,
-    /// Share of patches whose optical embedding is the most alike among 100 of their cut.
-    pub retrieved: f64,
-    /// The same where the optical tower reads the SAR tile.
-    pub retrieved_by_copy: f64,
+    /// Share of regions whose own optical features are the nearest of 100, 99 of them drawn from all pairs.
+    pub found: f64,
+    /// Share found where the optical tower reads the SAR tile.
+    pub found_by_copy: f64,
 }
 
 /// Candidates of one retrieval.
 const CANDIDATES: usize = 100;
-/// Side of the cuts of real pairs, in pixels of 10 m.
+/// Side of the cuts of large pairs, in pixels.
 const CUT_PX: usize = 192;
-/// Cuts of one real pair, along each axis.
+/// Cuts of one large pair, along each axis.
 const CUTS: usize = 2;
 
-/// Cuts of the real pairs that are held out by place; none where there are no pairs.
-pub(crate) fn held_out_cuts(data: &Path) -> Result<Vec<TilePair>, TrainError> {
-    let held_out = Sources::read_pairs(&data.join("s1s2_pairs"), |i| {
-        i.is_multiple_of(HELD_OUT_EVERY)
-    })?;
-    Ok(held_out.iter().flat_map(cuts_of).collect())
+/// Held-out pairs as tiles, by region: cuts of the Californian pairs, and SEN1-2 patches with cuts of India.
+///
+/// # Errors
+/// When a file cannot be read.
+pub(crate) fn held_out_tiles(
+    data: &Path,
+) -> Result<[(&'static str, Vec<TilePair>); 2], TrainError> {
+    let californian = californian_pairs(data, Part::HeldOut)?;
+    let mut others: Vec<TilePair> = patch_pairs(data, Part::HeldOut)?
+        .into_iter()
+        .map(|pair| TilePair::new(pair.rgb, pair.sar))
+        .collect();
+    others.extend(indian_pairs(data, Part::HeldOut)?.iter().flat_map(cuts_of));
+    Ok([
+        ("California", californian.iter().flat_map(cuts_of).collect()),
+        ("other regions", others),
+    ])
 }
 
 /// Squares out of the middles of a pair's quarters.
@@ -64,121 +77,122 @@ fn cuts_of((rgb, sar): &(Rgb8, Rgb8)) -> Vec<TilePair> {
         .collect()
 }
 
-/// Measures a model on cuts of real pairs, `None` without any; the other candidates of a retrieval are drawn
-/// by `seed`, and `on_cut(done, total)` hears of progress.
+/// Measures a model on pairs; `None` without any. Candidates are drawn by `seed`.
+///
+/// # Errors
+/// When the device fails.
 pub(crate) async fn alignment(
     model: &MmOvSeg,
-    cuts: &[TilePair],
+    (region, pairs): (&'static str, &[TilePair]),
     seed: u64,
-    on_cut: &mut dyn FnMut(usize, usize),
-) -> Result<Option<AlignmentScore>, ReportError> {
-    if cuts.is_empty() {
+    on_pair: &mut dyn FnMut(usize, usize),
+) -> Result<Option<AlignmentScore>, EngineError> {
+    let mut optical = Vec::new();
+    let mut by_sar = [Vec::new(), Vec::new()];
+    for (i, pair) in pairs.iter().enumerate() {
+        let (rgb, sar) = model_pixels(&pair.rgb, &pair.sar, Preprocess::Aligned, model.config())?;
+        optical.extend(region_features(model, rgb, false).await?);
+        by_sar[0].extend(region_features(model, sar.clone(), true).await?);
+        by_sar[1].extend(region_features(model, sar, false).await?);
+        on_pair(i + 1, pairs.len());
+    }
+    let regions = optical.len();
+    if regions <= CANDIDATES {
         return Ok(None);
     }
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f32>();
     let mut dice = ChaCha8Rng::seed_from_u64(seed);
-    let (mut patches, mut sums, mut found) = (0usize, [0.0; 2], [0usize; 2]);
-    for (i, cut) in cuts.iter().enumerate() {
-        let (rgb, sar) = model_pixels(&cut.rgb, &cut.sar, Preprocess::Aligned, model.config())
-            .map_err(EngineError::from)?;
-        let optical = embeddings(model, rgb, false).await?;
-        let by_sar = [
-            embeddings(model, sar.clone(), true).await?,
-            embeddings(model, sar, false).await?,
-        ];
-        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f32>();
-        for place in 0..optical.len() {
-            let others: Vec<usize> = (1..CANDIDATES)
-                .map(|_| (place + dice.random_range(1..optical.len())) % optical.len())
-                .collect();
-            for (side, features) in by_sar.iter().enumerate() {
-                let here = dot(&features[place], &optical[place]);
-                sums[side] += f64::from(here);
-                let best = others
-                    .iter()
-                    .all(|&other| dot(&features[place], &optical[other]) < here);
-                found[side] += usize::from(best);
-            }
-            patches += 1;
+    let (mut sums, mut found) = ([0.0; 2], [0usize; 2]);
+    for own in 0..regions {
+        let others: Vec<usize> = (1..CANDIDATES)
+            .map(|_| (own + dice.random_range(1..regions)) % regions)
+            .collect();
+        for (side, features) in by_sar.iter().enumerate() {
+            let here = dot(&features[own], &optical[own]);
+            sums[side] += f64::from(here);
+            let is_nearest = others
+                .iter()
+                .all(|&other| dot(&features[own], &optical[other]) < here);
+            found[side] += usize::from(is_nearest);
         }
-        on_cut(i + 1, cuts.len());
     }
-    let mean = |sum: f64| sum / patches.max(1) as f64;
+    let mean = |sum: f64| sum / regions as f64;
     Ok(Some(AlignmentScore {
-        patches,
+        region,
+        pairs: pairs.len(),
+        regions,
         cosine: mean(sums[0]),
         cosine_of_copy: mean(sums[1]),
-        retrieved: mean(found[0] as f64),
-        retrieved_by_copy: mean(found[1] as f64),
+        found: mean(found[0] as f64),
+        found_by_copy: mean(found[1] as f64),
     }))
 }
 
-/// What one DINO tower makes of the patches of a tile `[3, S, S]`, less their mean and of unit length.
-async fn embeddings(
+/// What one DINO tower makes of the regions of a tile `[3, S, S]`: for each region the unit vectors of all tapped
+/// blocks behind one another, scaled so that a dot product is the mean cosine.
+async fn region_features(
     model: &MmOvSeg,
     planes: Vec<f32>,
     sar: bool,
-) -> Result<Vec<Vec<f32>>, TrainError> {
+) -> Result<Vec<Vec<f32>>, EngineError> {
     let side = model.config().input_px;
     let device = model.devices().into_iter().next().unwrap_or_default();
     let pixels = Tensor::from_data(TensorData::new(planes, [1, 3, side, side]), &device);
-    let [_, _, deepest] = model.dino_taps(pixels, sar, &mut Silent);
-    let embeddings = model.dino_embedding(deepest, sar);
-    let width = embeddings.dims()[2];
-    let flat: Vec<f32> = embeddings
+    let taps = model.dino_taps(pixels, sar, &mut Silent);
+    let scale = (taps.len() as f64).sqrt();
+    let means = taps.map(|tap| region_means(tap) / scale);
+    let features = Tensor::cat(means.to_vec(), 1);
+    let width = features.dims()[1];
+    let failed = |error: &dyn std::fmt::Debug| EngineError::Device {
+        stage: "DINO tower",
+        reason: format!("{error:?}"),
+    };
+    let flat: Vec<f32> = features
         .into_data_async()
         .await
-        .map_err(TrainError::device(Path::new("DINO tower")))?
+        .map_err(|e| failed(&e))?
         .try_into_vec()
-        .map_err(TrainError::device(Path::new("DINO tower")))?;
-    let rows = flat.chunks_exact(width);
-    let count = rows.len().max(1) as f32;
-    let mut mean = vec![0.0f32; width];
-    for row in rows.clone() {
-        mean.iter_mut().zip(row).for_each(|(m, x)| *m += x / count);
-    }
-    Ok(rows
-        .map(|row| {
-            let less: Vec<f32> = row.iter().zip(&mean).map(|(x, m)| x - m).collect();
-            let norm = less.iter().map(|x| x * x).sum::<f32>().sqrt().max(1e-12);
-            less.iter().map(|x| x / norm).collect()
-        })
-        .collect())
+        .map_err(|e| failed(&e))?;
+    Ok(flat.chunks_exact(width).map(<[f32]>::to_vec).collect())
 }
 
 /// What stage 1 gave, beside its weights.
 const REPORT_FILE: &str = "report.json";
 
-/// Measures what stage 1 gave and writes it into the stage's folder; says so where there are no pairs.
+/// Measures what stage 1 gave and writes it into the stage's folder.
 pub(crate) fn report_of_stage(model: &MmOvSeg, options: &StageOptions) -> Result<(), TrainError> {
-    let cuts = held_out_cuts(&options.data)?;
     let path = options.run.join("align").join(REPORT_FILE);
-    let score = pollster::block_on(alignment(model, &cuts, options.seed, &mut |_, _| {}))
-        .map_err(|error| content(&path, error))?;
-    let Some(score) = score else {
-        (options.progress)("no real pairs are held out: the alignment is not measured");
-        return Ok(());
-    };
-    (options.progress)(&score.to_string());
-    let json = serde_json::to_vec_pretty(&score).map_err(|error| content(&path, error))?;
-    std::fs::write(&path, json).map_err(|source| TrainError::File {
-        path,
-        source,
-        hint: "check the run folder",
-    })
+    let mut scores = Vec::new();
+    for (region, pairs) in held_out_tiles(&options.data)? {
+        let mut quiet = |_, _| {};
+        let score = alignment(model, (region, &pairs), options.seed, &mut quiet);
+        let Some(score) = pollster::block_on(score).map_err(TrainError::content(&path))? else {
+            (options.progress)(&format!(
+                "{region}: too few held-out pairs, alignment is not measured"
+            ));
+            continue;
+        };
+        (options.progress)(&score.to_string());
+        scores.push(score);
+    }
+    let json = serde_json::to_vec_pretty(&scores).map_err(TrainError::content(&path))?;
+    std::fs::write(&path, json).map_err(TrainError::file(&path, "check the run folder"))
 }
 
 impl std::fmt::Display for AlignmentScore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{} patches: cosine {:.2}, the matching optical patch found among {CANDIDATES} in {:.1} % ({:.0} % by chance); \
-             with the optical tower reading the SAR tile, cosine {:.2} and {:.1} %",
-            self.patches,
+            "{}, {} regions of {} pairs: cosine {:.2}, own optical features found among {CANDIDATES} in {:.1} % (chance \
+             {:.0} %); with the optical tower reading the SAR tile, cosine {:.2} and {:.1} %",
+            self.region,
+            self.regions,
+            self.pairs,
             self.cosine,
-            100.0 * self.retrieved,
+            100.0 * self.found,
             100.0 / CANDIDATES as f64,
             self.cosine_of_copy,
-            100.0 * self.retrieved_by_copy,
+            100.0 * self.found_by_copy,
         )
     }
 }

@@ -10,20 +10,26 @@ use crate::tensors::{Tensors, values};
 
 /// Steps between two looks at the weights.
 pub(crate) const EVERY_STEPS: usize = 5;
-/// Looks over which the mean runs, about: the first ones count in full.
-pub(crate) const LOOKS: usize = 80;
+/// Most looks over which the mean runs.
+const MOST_LOOKS: usize = 80;
+
+/// Looks over which the mean of a stage of so many steps runs, about: an eighth of the steps.
+pub(crate) fn looks(steps: usize) -> usize {
+    (steps / (8 * EVERY_STEPS)).clamp(1, MOST_LOOKS)
+}
 
 pub(crate) struct Average {
     values: Tensors,
-    looks: usize,
+    taken: usize,
+    most: usize,
 }
 
 impl Average {
     /// From the run's last checkpoint, or the weights it begins with.
-    pub fn open(run: &Run, model: &MmOvSeg) -> Result<Self, TrainError> {
+    pub fn open(run: &Run, steps: usize, model: &MmOvSeg) -> Result<Self, TrainError> {
         let path = run.folder().join(AVERAGE_FILE);
-        let looks = run.first() / EVERY_STEPS;
-        let begun = if looks > 0 {
+        let taken = run.first() / EVERY_STEPS;
+        let begun = if taken > 0 {
             let kept = model
                 .valid()
                 .try_load_file(&path)
@@ -34,7 +40,8 @@ impl Average {
         };
         Ok(Self {
             values: begun,
-            looks,
+            taken,
+            most: looks(steps),
         })
     }
 
@@ -43,8 +50,8 @@ impl Average {
         if !(step + 1).is_multiple_of(EVERY_STEPS) {
             return Ok(());
         }
-        self.looks += 1;
-        let share = 1.0 / self.looks.min(LOOKS) as f32;
+        self.taken += 1;
+        let share = 1.0 / self.taken.min(self.most) as f32;
         for (name, (_, now)) in values(model)? {
             if let Some((_, mean)) = self.values.get_mut(&name) {
                 for (mean, now) in mean.iter_mut().zip(now) {

@@ -11,7 +11,6 @@ use mmovseg_text::Tokenizer;
 use mmovseg_weights::{Assembler, MANIFEST_FILE, Manifest, decode_shard, parse_manifest};
 
 use crate::TrainError;
-use crate::vision::content;
 
 /// Where a run keeps what it started from.
 pub(crate) const FOLDER: &str = "start";
@@ -49,8 +48,7 @@ impl Imported {
 pub fn start_from(package: &Path, run: &Path) -> Result<Manifest, TrainError> {
     let folder = run.join(FOLDER);
     if folder.exists() {
-        return Err(content(
-            &folder,
+        return Err(TrainError::content(&folder)(
             "this run already has a start; name another run folder",
         ));
     }
@@ -59,18 +57,22 @@ pub fn start_from(package: &Path, run: &Path) -> Result<Manifest, TrainError> {
     manifest
         .tokenizer
         .check(&tokenizer)
-        .map_err(|e| content(package, e))?;
+        .map_err(|e| TrainError::content(package)(e))?;
     let device = Device::flex();
-    let mut model = MmOvSeg::new(&config, &device).map_err(|e| content(package, e))?;
+    let mut model = MmOvSeg::new(&config, &device).map_err(|e| TrainError::content(package)(e))?;
     let wanted = model.parameter_shapes();
     let mut assembler = Assembler::new();
     let mut seen = Vec::new();
     for shard in &manifest.shards {
         let path = package.join(&shard.file);
-        let parts = decode_shard(&read(&path)?, shard).map_err(|e| content(&path, e))?;
+        let parts =
+            decode_shard(&read(&path)?, shard).map_err(|e| TrainError::content(&path)(e))?;
         let mut ready = BTreeMap::new();
         for part in parts {
-            if let Some(tensor) = assembler.push(part).map_err(|e| content(&path, e))? {
+            if let Some(tensor) = assembler
+                .push(part)
+                .map_err(|e| TrainError::content(&path)(e))?
+            {
                 seen.push((tensor.name.clone(), tensor.shape.clone()));
                 if wanted.get(&tensor.name) == Some(&tensor.shape) {
                     ready.insert(tensor.name, (tensor.shape, tensor.data));
@@ -79,13 +81,15 @@ pub fn start_from(package: &Path, run: &Path) -> Result<Manifest, TrainError> {
         }
         model = model.load(&mut ready);
     }
-    assembler.finish().map_err(|e| content(package, e))?;
+    assembler
+        .finish()
+        .map_err(|e| TrainError::content(package)(e))?;
     let mismatch = model.compare(
         seen.iter()
             .map(|(name, shape)| (name.as_str(), shape.as_slice())),
     );
     if !mismatch.is_empty() {
-        return Err(content(package, mismatch));
+        return Err(TrainError::content(package)(mismatch));
     }
     let made = |source| TrainError::File {
         path: folder.clone(),
@@ -96,17 +100,17 @@ pub fn start_from(package: &Path, run: &Path) -> Result<Manifest, TrainError> {
     std::fs::write(folder.join(TOKENIZER), &tokenizer).map_err(made)?;
     model
         .save_file(folder.join("model.bpk"))
-        .map_err(|e| content(&folder, e))?;
-    let text = serde_json::to_vec_pretty(&manifest).map_err(|e| content(&folder, e))?;
+        .map_err(|e| TrainError::content(&folder)(e))?;
+    let text = serde_json::to_vec_pretty(&manifest).map_err(|e| TrainError::content(&folder)(e))?;
     // Last: a run whose start is half written has none.
     std::fs::write(folder.join(MANIFEST_FILE), text).map_err(made)?;
     Ok(manifest)
 }
 
 fn read_manifest(path: &Path) -> Result<(Manifest, ModelConfig), TrainError> {
-    let manifest = parse_manifest(&read(path)?).map_err(|e| content(path, e))?;
+    let manifest = parse_manifest(&read(path)?).map_err(|e| TrainError::content(path)(e))?;
     let config = serde_json::from_value(manifest.architecture.clone())
-        .map_err(|e| content(path, format!("no architecture of this program ({e})")))?;
+        .map_err(|e| TrainError::content(path)(format!("no architecture of this program ({e})")))?;
     Ok((manifest, config))
 }
 

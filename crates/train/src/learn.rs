@@ -11,8 +11,8 @@ use mmovseg_model::MmOvSeg;
 use crate::TrainError;
 use crate::average::Average;
 use crate::batch::Batch;
-use crate::data::{Sample, Square};
-use crate::feed::{Draw, Feed};
+use crate::data::sample::{Sample, Square};
+use crate::prefetch::{Draw, Prefetch};
 use crate::run::{Recipe, Run, StageOptions};
 
 /// Steps between two lines of the log.
@@ -37,11 +37,12 @@ pub(crate) fn learn(
     let slow = recipe.slow_ids(&model);
     let (mut run, mut model, mut optimizers) = Run::start(options.plan(name), recipe, model)?;
     let square = Square::of(model.config());
-    let mut average = Average::open(&run, &model)?;
-    // One thread keeps up: a step takes far longer than its samples.
-    let mut feed = Feed::start(options, square, run.first(), 1, draw, |_, batch| batch)?;
+    let mut average = Average::open(&run, options.steps, &model)?;
+    // One thread is enough: a step takes far longer than its samples.
+    let mut samples_of_step =
+        Prefetch::start(options, square, run.first(), 1, draw, |_, batch| batch)?;
     for step in run.first()..options.steps {
-        let samples = feed.next()?;
+        let samples = samples_of_step.next()?;
         let logs = step % LOG_STEPS == 0 || step + 1 == options.steps;
         let (gradients, terms) = gradients(&model, &samples, options, logs, |model, batch| {
             loss(model, batch, step)
@@ -75,14 +76,14 @@ fn gradients(
 ) -> (GradientsParams, Vec<(&'static str, f32)>) {
     let device = options.device.clone().autodiff();
     let parts: Vec<&[Sample]> = samples
-        .chunk_by(|a, b| (a.legend, a.is_whole) == (b.legend, b.is_whole))
+        .chunk_by(|a, b| a.kind == b.kind)
         .flat_map(|same| same.chunks(options.part.max(1)))
         .collect();
     let judge = |part: &[Sample]| {
         let share = part.len() as f64 / samples.len() as f64;
         // Parts that shared an autodiff graph would wait for one another; a fork has its own.
         let model = model.clone().fork(&device);
-        let batch = Batch::new(part, model.config().head.grid, &device);
+        let batch = Batch::new(part, model.config().head.grid, &device)?;
         let loss = loss(&model, &batch);
         let terms: Vec<(&'static str, f32)> = if logs {
             loss.terms
@@ -93,7 +94,7 @@ fn gradients(
             Vec::new()
         };
         let gradients = GradientsParams::from_grads((loss.total * share).backward(), &model);
-        (gradients, terms, share as f32)
+        Some((gradients, terms, share as f32))
     };
     let results: Vec<_> = std::thread::scope(|scope| {
         let threads: Vec<_> = parts
@@ -112,7 +113,7 @@ fn gradients(
     let mut sum = GradientsAccumulator::new();
     // Not every part has every term.
     let mut means: Vec<(&'static str, f32, f32)> = Vec::new();
-    for (gradients, terms, share) in results {
+    for (gradients, terms, share) in results.into_iter().flatten() {
         sum.accumulate(model, gradients);
         for (name, value) in terms {
             match means.iter_mut().find(|mean| mean.0 == name) {

@@ -11,7 +11,8 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::TrainError;
 use crate::batch::Batch;
-use crate::data::{CloudMix, IGNORE, Sources};
+use crate::data::sources::{CloudMix, Source, Sources};
+use crate::labels::IGNORE;
 use crate::learn::{Loss, learn};
 use crate::run::{Recipe, Slow, StageOptions};
 
@@ -69,8 +70,9 @@ pub(crate) fn segment(
 ) -> Result<(), TrainError> {
     let seen = seen();
     let model = model.learn_only(is_trained);
-    let draw =
-        |sources: &Sources, seed, _: &mut ChaCha8Rng| Ok(sources.scene(seed, CloudMix::CLOUDY));
+    let draw = |sources: &Sources, seed, _: &mut ChaCha8Rng| {
+        sources.draw(Source::Scene, seed, CloudMix::CLOUDY)
+    };
     learn(
         "segment",
         options,
@@ -132,8 +134,10 @@ mod tests {
 
     use super::is_trained;
     use crate::import::start_from;
+    use crate::package::write_nano;
     use crate::run::{StageOptions, result};
-    use crate::vision::{train_align, train_segment, write_nano};
+    use crate::stages::align::{AlignLoss, train_align};
+    use crate::stages::segment::train_segment;
 
     /// The released B in small: its kind of towers and radiometry, CLIP's vocabulary.
     fn small() -> ModelConfig {
@@ -160,10 +164,10 @@ mod tests {
             data: run.join("none"),
             run: run.to_owned(),
             steps,
-            batch: 1,
+            batch: 2,
             part: 1,
             learning_rate: 2e-3,
-            samples: Some(1),
+            samples: Some(2),
             seed: 3,
             device: Device::flex(),
             progress: |_| {},
@@ -204,7 +208,7 @@ mod tests {
         start_from(&package, &run).unwrap();
         let before = values(&model);
 
-        train_align(&options(&run, 5)).unwrap();
+        train_align(&options(&run, 5), AlignLoss::InfoNce).unwrap();
         let aligned = result(&run, "align", MmOvSeg::new(&config, &device).unwrap()).unwrap();
         let after = values(&aligned);
         for (name, old) in &before {

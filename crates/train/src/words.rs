@@ -8,20 +8,20 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
 use crate::TrainError;
-use crate::data::Legend;
+use crate::labels::LabelSet;
 
 /// Longest random step beside a word's unit vector: a cosine of 0.86 with it.
 const NOISE_MOST: f32 = 0.6;
 
-/// The words of each class of each legend with their embeddings.
+/// The words of each class of each label set with their embeddings.
 pub struct Words {
-    /// `[legend][class][word]`, each of the embedding's width; the first word is the class's own name.
+    /// `[label set][class][word]`, each of the embedding's width; the first word is the class's own name.
     vectors: Vec<Vec<Vec<Vec<f32>>>>,
     embed: usize,
 }
 
 impl Words {
-    /// Embeds every name and synonym of every legend with the model's own text tower.
+    /// Embeds every name and synonym of every label set with the model's own text tower.
     ///
     /// # Errors
     /// When a word cannot be tokenized or the device fails.
@@ -43,9 +43,9 @@ impl Words {
                 .map_err(TrainError::device(Path::new("text tower")))?;
             Ok(flat.chunks_exact(text.embed).map(<[f32]>::to_vec).collect())
         };
-        let vectors = Legend::ALL
+        let vectors = LabelSet::ALL
             .iter()
-            .map(|legend| legend.words().into_iter().map(class).collect())
+            .map(|set| set.words().into_iter().map(class).collect())
             .collect::<Result<_, _>>()?;
         Ok(Self {
             vectors,
@@ -59,18 +59,27 @@ impl Words {
         self.embed
     }
 
-    /// One word for each class of a legend, `[T, E]` flat: the class's own name half of the time, else
+    /// The vector of each class's own name, `[T][E]`.
+    #[must_use]
+    pub fn names(&self, set: LabelSet) -> Vec<&[f32]> {
+        self.vectors[set as usize]
+            .iter()
+            .filter_map(|words| words.first().map(Vec::as_slice))
+            .collect()
+    }
+
+    /// One word for each class of a label set, `[T, E]` flat: the class's own name half of the time, else
     /// any of its words. Half of the time all are moved a little in a random direction, so that words
     /// near them mean the same to what learns from them.
-    pub fn draw(&self, legend: Legend, dice: &mut ChaCha8Rng) -> Vec<f32> {
+    pub fn draw(&self, set: LabelSet, dice: &mut ChaCha8Rng) -> Vec<f32> {
         let reach = if dice.random_bool(0.5) {
             // Of uniform numbers between -1 and 1, the mean square is a third.
             dice.random_range(0.0..NOISE_MOST) * (3.0 / self.embed as f32).sqrt()
         } else {
             0.0
         };
-        let mut drawn = Vec::with_capacity(self.embed * legend.classes());
-        for words in &self.vectors[legend as usize] {
+        let mut drawn = Vec::with_capacity(self.embed * set.classes());
+        for words in &self.vectors[set as usize] {
             let word = if dice.random_bool(0.5) {
                 0
             } else {

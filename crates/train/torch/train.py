@@ -1,8 +1,8 @@
-"""Runs the stage `optical` or `segment` of the default model in PyTorch, for a graphics card: samples, draws and
-constants come from `mmovseg train feed` (crates/train/src/feed.rs), losses and schedule are those of the stage
-itself (crates/train/src/vision.rs), and the run's later stages go on from what it gives.
+"""Runs the stage `optical`, `align` or `segment` of the default model in PyTorch: samples, draws and constants come
+from `mmovseg train feed` (crates/train/src/feed.rs), losses and schedule are those of crates/train/src/losses.rs and
+stages, and the later stages of the run continue from the weights that it writes.
 
-    python train.py optical|segment --run DIR --data DIR --steps N --batch N --learning-rate R --seed N
+    python train.py optical|align|segment --run DIR --data DIR --steps N --batch N --learning-rate R --seed N
 
 Resumes from its last checkpoint. Needs PyTorch, NumPy and safetensors.
 """
@@ -23,8 +23,7 @@ from network import Network
 from safetensors.torch import load_file, save_file
 
 LOG_STEPS = 10
-CHECKPOINT_STEPS = 500
-EUROSAT = 1
+CHECKPOINT_STEPS = 100
 
 
 # -- what the program sends --
@@ -56,7 +55,7 @@ class Feed:
         self.classes = [len(weights) for weights in told["class_weights"]]
         self.embed = config["clip"]["embed"]
         self.keep = (config["input_px"] // config["dino"]["patch_px"] // 2) ** 2
-        self.record = 4 + 7 * config["input_px"] ** 2
+        self.record = Batch.FLAGS + 10 * config["input_px"] ** 2
         self.head = 4 + 4 * self.keep + 4 * self.embed * sum(self.classes)
         pinned = torch.cuda.is_available()
         for _ in range(self.AHEAD):
@@ -88,7 +87,11 @@ class Feed:
 
 
 class Batch:
-    """A step's samples and draws on the device, sorted by kind: scenes and pairs, collages, whole tiles."""
+    """A step's samples and draws on the device. Samples of one kind are neighbours: a group."""
+
+    # Bytes before the tiles of a sample: label set, has an optical tile, has a SAR tile, is labelled as a whole,
+    # candidate classes.
+    FLAGS = 5
 
     def __init__(self, block, feed, told, device):
         config = told["config"]
@@ -100,14 +103,10 @@ class Batch:
         self.keep = torch.from_numpy(numbers[1:].astype(np.int64)).to(device)
         self.text = torch.from_numpy(words.copy()).to(device).split(feed.classes)
         records = block[feed.head :].view(feed.batch, feed.record)
-        flags = records[:, :4].numpy().copy()
-        kinds = flags[:, 2] + flags[:, 3]
-        order = np.argsort(kinds, kind="stable")
-        flags = flags[order]
-        self.any_sar = bool(flags[:, 0].any())
-        self.any_both = bool((flags[:, 0] & flags[:, 1]).any())
-        # Of scenes and pairs, of collages, of whole tiles.
-        self.counts = [int((kinds == kind).sum()) for kind in range(3)]
+        flags = records[:, : self.FLAGS].numpy().astype(np.int64)
+        kinds = np.concatenate([flags[:, :4], flags[:, 4:] > 0], 1)
+        order = np.lexsort(kinds.T[::-1])
+        flags, kinds = flags[order], kinds[order]
         records = records.to(device, non_blocking=True)
         self.arrived = torch.cuda.Event() if device.type == "cuda" else None
         if self.arrived:
@@ -116,28 +115,25 @@ class Batch:
         area = side * side
         mean, std = (told[name].view(1, 3, 1, 1) for name in ("pixel_mean", "pixel_std"))
 
-        def tile(first):
+        def tile(index):
+            first = self.FLAGS + 3 * area * index
             return (records[:, first : first + 3 * area].view(-1, 3, side, side).float() - mean) / std
 
-        self.has_sar = records[:, 0].float().view(-1, 1, 1, 1)
-        self.both_see = (records[:, 0] * records[:, 1]).float()
-        self.optical = tile(4)
-        self.sar = tile(4 + 3 * area) * self.has_sar
-        label = records[:, 4 + 6 * area :].view(-1, side, side)
+        self.optical, self.clear, self.sar = (tile(index) for index in range(3))
+        label = records[:, self.FLAGS + 9 * area :].view(-1, side, side)
         self.groups = []
         first = 0
-        for kind, count in enumerate(self.counts):
-            if count:
-                legend = min(kind, EUROSAT)
-                group = Group(label[first : first + count], told["class_weights"][legend], side, grid)
-                group.legend, group.is_whole, group.share = legend, kind == 2, count / feed.batch
-                self.groups.append(group)
+        while first < len(kinds):
+            count = int((kinds[first:] == kinds[first]).all(1).cumprod().sum())
+            rows = slice(first, first + count)
+            group = Group(label[rows], told["class_weights"][kinds[first, 0]], side, grid)
+            group.rows, group.share = rows, count / feed.batch
+            group.label_set = int(kinds[first, 0])
+            group.has_optical, group.has_sar, group.is_whole, group.is_taught = (bool(x) for x in kinds[first, 1:])
+            bits = torch.from_numpy(flags[rows, 4:] >> np.arange(len(told["class_weights"][group.label_set])) & 1)
+            group.candidates = bits.to(device).float()[:, :, None, None]
+            self.groups.append(group)
             first += count
-
-    def legends(self):
-        """Each legend here with the number of its samples."""
-        counts = [self.counts[0], self.counts[1] + self.counts[2]]
-        return [(legend, count) for legend, count in enumerate(counts) if count]
 
 
 class Group:
@@ -147,6 +143,16 @@ class Group:
         self.count = label.shape[0]
         self.cells, self.cell_weight = (x.flatten(2) for x in shares(label, class_weights, side // grid))
         self.pixels, self.pixel_weight = shares(label, class_weights, side // (4 * grid))
+
+    def teach(self, logits, told):
+        """Takes labels from a teacher's logits: sharpened, among the candidate classes, where it is confident."""
+        share = torch.softmax(logits / told["teacher_temperature"], 1) * self.candidates
+        share = share / (share.sum(1, keepdim=True) + 1e-12)
+        weight = (share.amax(1, keepdim=True) > told["teacher_confidence"]).float()
+        cell_weight = F.avg_pool2d(weight, 4)
+        cells = F.avg_pool2d(share * weight, 4) / cell_weight.clamp_min(1e-12)
+        self.pixels, self.pixel_weight = share, weight
+        self.cells, self.cell_weight = cells.flatten(2), cell_weight.flatten(2)
 
 
 def shares(label, class_weights, cell_px):
@@ -159,7 +165,7 @@ def shares(label, class_weights, cell_px):
     return share / labelled.clamp_min(1e-12), weight
 
 
-# -- losses --
+# -- losses, as in crates/train/src/losses.rs --
 
 
 def cross_entropy(scores, share, weight):
@@ -167,7 +173,7 @@ def cross_entropy(scores, share, weight):
     return each.sum() / (weight.sum() + 1e-6)
 
 
-def with_the_whole(each, scores, group):
+def with_mean_of_tile(each, scores, group):
     if not group.is_whole:
         return each
     share, weight = group.cells[:, :, :1], group.cell_weight[:, :, :1]
@@ -180,110 +186,128 @@ def dense_loss(cosines, group, temperature):
     if group.is_whole:
         count = scores.shape[2]
         share, weight = share[:, :, :1].expand(-1, -1, count), weight[:, :, :1].expand(-1, -1, count)
-    return with_the_whole(cross_entropy(scores, share, weight), scores, group)
+    return with_mean_of_tile(cross_entropy(scores, share, weight), scores, group)
 
 
-def place_loss(sar, optical, weight, temperature):
-    optical = F.normalize(optical, dim=2).detach()
-    likeness = F.normalize(sar, dim=2) @ optical.transpose(1, 2) / temperature
-    each = -F.log_softmax(likeness, 2).diagonal(dim1=1, dim2=2).mean(1)
-    return (each * weight).sum() / (weight.sum() + 1e-6)
+def region_means(features, cells):
+    """Unit means of regions of `cells` × `cells`, `[N · regions, W]`; what fills no whole region is left out."""
+    side = math.isqrt(features.shape[1])
+    maps = features.transpose(1, 2).reshape(len(features), -1, side, side)
+    return F.normalize(F.avg_pool2d(maps, cells).flatten(2).transpose(1, 2).flatten(0, 1), dim=1)
+
+
+def info_nce(features, fixed, told):
+    samples = len(features)
+    features, fixed = (region_means(x, told["region_cells"]) for x in (features, fixed))
+    scores = features @ fixed.T / told["temperature"]
+    sample = torch.arange(len(scores), device=scores.device) // (len(scores) // samples)
+    own = sample[:, None] == sample[None]
+    own.fill_diagonal_(False)
+    return -F.log_softmax(scores.masked_fill(own, -1e9), 1).diagonal().mean()
+
+
+def l1(features, fixed, _):
+    difference = F.normalize(features, dim=2) - F.normalize(fixed, dim=2)
+    return difference.abs().mean() * features.shape[2]
+
+
+# -- stages: each gives the loss, the named terms and the share of every group --
 
 
 def tokens(maps):
     return maps.flatten(2).transpose(1, 2)
 
 
-def optical_loss(model, batch, told):
-    """The loss, and the terms of each group with its share."""
-    loose = batch.counts[0] + batch.counts[1]
-    parts = []
-    if loose:
-        clip = model.clip(batch.optical[:loose])[0]
-        deepest = model.dino_taps(batch.optical[:loose], "dino_model.")[2]
-        parts += zip(*(x.split([n for n in batch.counts[:2] if n]) for x in (clip, deepest)))
-    if batch.counts[2]:
-        clip = model.clip(batch.optical[loose:], batch.keep)
-        parts.append((clip, model.dino_taps(batch.optical[loose:], "dino_model.", batch.keep)[2]))
-    told_terms = []
-    for group, (clip, deepest) in zip(batch.groups, parts):
-        side = math.isqrt(deepest.shape[1])
-        deepest = deepest.transpose(1, 2).reshape(group.count, -1, side, side)
-        dino = tokens(model.patches(deepest, "dino_down_sample"))
-        words = F.normalize(batch.text[group.legend], dim=1)
-        of = " of tiles" if group.is_whole else ""
-        terms = {
-            name + of: dense_loss(model.cosine(features, words), group, told["temperature"])
-            for name, features in (("clip", clip), ("dino", dino))
-        }
-        told_terms.append((sum(terms.values()), terms, group.share))
-    return told_terms
+def optical_loss(model, batch, told, _):
+    result = []
+    for whole in (False, True):
+        groups = [group for group in batch.groups if group.is_whole == whole]
+        if not groups:
+            continue
+        optical = torch.cat([batch.optical[group.rows] for group in groups])
+        keep = batch.keep if whole else None
+        dense = model.clip(optical, keep)
+        dense = dense if whole else dense[0]
+        deepest = model.dino_taps(optical, "dino_model.", keep)[2]
+        counts = [group.count for group in groups]
+        for group, clip, deepest in zip(groups, dense.split(counts), deepest.split(counts)):
+            side = math.isqrt(deepest.shape[1])
+            deepest = deepest.transpose(1, 2).reshape(group.count, -1, side, side)
+            dino = tokens(model.patches(deepest, "dino_down_sample"))
+            words = F.normalize(batch.text[group.label_set], dim=1)
+            of = " of tiles" if whole else ""
+            terms = {
+                name + of: dense_loss(model.cosine(features, words), group, told["temperature"])
+                for name, features in (("clip", clip), ("dino", dino))
+            }
+            result.append((sum(terms.values()), terms, group.share))
+    return result
 
 
-def segment_loss(model, batch, told):
-    """The same for `segment`. The towers read all samples at once, the head those of a legend."""
-    legends = batch.legends()
-    counts = [count for _, count in legends]
-    scenes = batch.counts[0]
-    sensors = "both"
-    if not batch.any_sar or batch.roll < 15:
-        sensors = "optical"
-    elif batch.roll < 40:
-        sensors = "sar"
-    # EuroSAT's samples are read by the optical towers alone.
-    blind = scenes if sensors == "sar" else 0
-    seen = torch.cat([torch.zeros_like(batch.optical[:blind]), batch.optical[blind:]])
-    clip = [part.split(counts) for part in model.clip(seen)]
-    optical = radar = None
-    if blind < len(batch.optical):
-        optical = model.dino(batch.optical[blind:], False)
-    if sensors != "optical":
-        has_sar = batch.has_sar[:scenes]
-        *maps, pixels = model.dino(batch.sar[:scenes], True)
-        radar = [part * has_sar for part in maps] + [pixels * has_sar[:, 0]]
+def align_loss(model, batch, told, options):
+    with torch.no_grad():
+        fixed = model.dino_taps(batch.clear, "dino_model.")
+    loss_of = {"info-nce": info_nce, "l1": l1}[options.loss]
+    taps = model.dino_taps(batch.sar, "dino_sarmodel.")
+    total = sum(loss_of(tap, other, told) for tap, other in zip(taps, fixed)) / len(taps)
+    return [(total, {"align": total}, 1.0)]
+
+
+def sensors(group, roll):
+    """Whether the optical and whether the SAR tile of a group's samples are read, as in stages/segment.rs."""
+    if not group.has_sar or not group.has_optical:
+        return group.has_optical, group.has_sar
+    return not 15 <= roll < 40, roll >= 15
+
+
+def read_by_groups(read, tiles, groups, uses):
+    """What a tower makes of the groups that use it, all at once: for each group its maps, or `None`."""
+    used = [group for group in groups if uses[group.rows.start]]
+    if not used:
+        return {}
+    maps = read(torch.cat([tiles[group.rows] for group in used]))
+    parts = zip(*(part.split([group.count for group in used]) for part in maps))
+    return {group.rows.start: part for group, part in zip(used, parts)}
+
+
+def segment_loss(model, batch, told, _):
+    groups = batch.groups
+    for group in groups:
+        if group.is_taught:
+            with torch.no_grad():
+                clear = batch.clear[group.rows]
+                text = batch.text[group.label_set]
+                group.teach(model.head(model.clip(clear), model.dino(clear, False), text), told)
+    reads = {group.rows.start: sensors(group, batch.roll) for group in groups}
+    optical = {start: use[0] for start, use in reads.items()}
+    radar = {start: use[1] for start, use in reads.items()}
+    clips = read_by_groups(model.clip, batch.optical, groups, optical)
+    optical = read_by_groups(lambda tiles: model.dino(tiles, False), batch.optical, groups, optical)
+    radar = read_by_groups(lambda tiles: model.dino(tiles, True), batch.sar, groups, radar)
+    if len(clips) < len(groups):
+        blank = model.clip(torch.zeros_like(batch.optical[:1]))
     temperature, dense_weight = told["temperature"], told["dense_weight"]
-    told_terms = []
-    for at, (legend, count) in enumerate(legends):
-        text = batch.text[legend]
+    result = []
+    for group in groups:
+        start, text = group.rows.start, batch.text[group.label_set]
         words = F.normalize(text, dim=1)
-        dense, coarse, fine = (part[at] for part in clip)
-        by_both = legend != EUROSAT and sensors == "both"
-        if legend != EUROSAT and sensors == "sar":
-            dino = radar
-        else:
-            dino = [part.split([count] if blind else counts)[0 if blind else at] for part in optical]
-            own = dino[0]
-            dino = [a + b for a, b in zip(dino, radar)] if by_both else dino
-        of_tokens = model.cosine(tokens(dino[0]), words)
-        of_clip = model.cosine(dense, words)
-        of_pixels = model.pixel_cosine(dino[3], text)
-        logits = model.head((dense, coarse, fine), dino, text)
-        mine = [group for group in batch.groups if group.legend == legend]
-        sizes = [group.count for group in mine]
-        for group, (of_tokens, of_clip, of_pixels, logits) in zip(
-            mine, zip(*(x.split(sizes) for x in (of_tokens, of_clip, of_pixels, logits)))
-        ):
-            weight = group.pixel_weight
-            loss = dense_loss(of_tokens, group, temperature)
-            if legend != EUROSAT and sensors == "sar":
-                weight = weight * batch.has_sar[:scenes]
-            else:
-                loss = loss + dense_loss(of_clip, group, temperature)
-            flat = weight.flatten(2)
-            sight = cross_entropy(of_pixels / temperature, group.pixels.flatten(2), flat)
-            bce = F.binary_cross_entropy_with_logits(logits, group.pixels, reduction="none").mean(1, keepdim=True)
-            bce = (bce * weight).sum() / (weight.sum() + 1e-6)
-            scores = logits.flatten(2)
-            ce = with_the_whole(cross_entropy(scores, group.pixels.flatten(2), flat), scores, group)
-            terms = {"bce": bce, "ce": ce, "dense": loss, "pixels": sight}
-            total = bce * 4 + ce + (loss + sight) * dense_weight
-            if by_both and batch.any_both:
-                both_see = batch.both_see[:scenes]
-                place = place_loss(tokens(radar[0]), tokens(own), both_see, temperature)
-                terms["place"] = place
-                total = total + place * told["place_weight"]
-            told_terms.append((total, terms, group.share))
-    return told_terms
+        maps = [maps[start] for maps in (optical, radar) if start in maps]
+        dino = maps[0] if len(maps) == 1 else [a + b for a, b in zip(*maps)]
+        clip = clips.get(start) or [part.expand(group.count, *part.shape[1:]) for part in blank]
+        dense = dense_loss(model.cosine(tokens(dino[0]), words), group, temperature)
+        if start in clips:
+            dense = dense + dense_loss(model.cosine(clip[0], words), group, temperature)
+        logits = model.head(clip, dino, text)
+        share, weight = group.pixels.flatten(2), group.pixel_weight.flatten(2)
+        pixels = cross_entropy(model.pixel_cosine(dino[3], text) / temperature, share, weight)
+        bce = F.binary_cross_entropy_with_logits(logits, group.pixels, reduction="none").mean(1, keepdim=True)
+        bce = (bce * group.pixel_weight).sum() / (group.pixel_weight.sum() + 1e-6)
+        scores = logits.flatten(2)
+        ce = with_mean_of_tile(cross_entropy(scores, share, weight), scores, group)
+        terms = {"bce": bce, "ce": ce, "dense": dense, "pixels": pixels}
+        total = bce * told["binary_weight"] + ce + (dense + pixels) * dense_weight
+        result.append((total, terms, group.share))
+    return result
 
 
 # -- the loop --
@@ -332,7 +356,7 @@ def train(options):
                 parameter.copy_(state["model"][name])
         optimizer.load_state_dict(state["optimizer"])
         average = [tensor.to(device) for tensor in state["average"]]
-    loss_of = optical_loss if options.stage == "optical" else segment_loss
+    loss_of = {"optical": optical_loss, "align": align_loss, "segment": segment_loss}[options.stage]
     started = time.monotonic()
     log = (folder / "losses.jsonl").open("a")
     for step in range(first, options.steps):
@@ -340,7 +364,7 @@ def train(options):
         batch = Batch(block, feed, told, device)
         logs = step % LOG_STEPS == 0 or step + 1 == options.steps
         optimizer.zero_grad(set_to_none=True)
-        told_terms = loss_of(model, batch, told)
+        told_terms = loss_of(model, batch, told, options)
         sum(total * share for total, _, share in told_terms).backward()
         if batch.arrived:
             batch.arrived.synchronize()
@@ -388,13 +412,14 @@ def save(folder, tensors, learned, optimizer, average, step, asked):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stage", choices=("optical", "segment"))
+    parser.add_argument("stage", choices=("optical", "align", "segment"))
     parser.add_argument("--run", required=True, help="folder of the run, as of mmovseg train")
-    parser.add_argument("--data", required=True, help="folder with eurosat_rgb and s1s2_pairs")
+    parser.add_argument("--data", required=True, help="the data folder, as of mmovseg train")
     parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--batch", type=int, required=True)
     parser.add_argument("--learning-rate", type=float, required=True)
     parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--loss", choices=("info-nce", "l1"), default="info-nce", help="what `align` minimises")
     parser.add_argument("--mmovseg", default="mmovseg", help="the program, where it is not on the path")
     train(parser.parse_args())
 

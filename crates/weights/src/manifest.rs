@@ -116,6 +116,13 @@ pub struct Manifest {
     /// Who made the weights and from what.
     #[serde(default)]
     pub attribution: String,
+    /// Ground resolution that the model was trained for, metres a pixel; `None`: not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gsd_m: Option<f32>,
+    /// Temperature of calibrated probabilities: logits are divided by it before the softmax over classes. Fitted on
+    /// held-out real tiles; `None`: never calibrated, as 1. Labels do not depend on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f32>,
     /// The shards, in the order to read them.
     pub shards: Vec<ShardRef>,
     /// The golden self-test, when the package has one.
@@ -145,6 +152,8 @@ impl Manifest {
             palette: Vec::new(),
             licence: String::new(),
             attribution: String::new(),
+            gsd_m: None,
+            temperature: None,
             shards: Vec::new(),
             self_test: None,
         }
@@ -239,6 +248,16 @@ pub fn parse_manifest(json: &[u8]) -> Result<Manifest, WeightsError> {
     let manifest: Manifest = serde_json::from_slice(json).map_err(broken)?;
     let tokenizer = &manifest.tokenizer;
     check_ref(&tokenizer.file, &tokenizer.sha256)?;
+    for (name, value) in [
+        ("gsd_m", manifest.gsd_m),
+        ("temperature", manifest.temperature),
+    ] {
+        if value.is_some_and(|v| !(v.is_finite() && v > 0.0)) {
+            return Err(WeightsError::Manifest {
+                reason: format!("{name} must be a number above 0"),
+            });
+        }
+    }
     let mut seen = std::collections::HashSet::from([tokenizer.file.as_str(), MANIFEST_FILE]);
     for shard in &manifest.shards {
         check_ref(&shard.file, &shard.sha256)?;
@@ -365,6 +384,21 @@ mod tests {
             let error = parse_manifest(&json).unwrap_err();
             assert!(matches!(error, WeightsError::Manifest { .. }), "{error}");
         }
+    }
+
+    #[test]
+    fn resolution_and_temperature_are_optional_and_positive() {
+        let mut manifest = sample();
+        let older = String::from_utf8(serde_json::to_vec(&manifest).unwrap()).unwrap();
+        assert!(!older.contains("gsd_m") && !older.contains("temperature"));
+        manifest.gsd_m = Some(10.0);
+        manifest.temperature = Some(1.5);
+        let json = serde_json::to_vec(&manifest).unwrap();
+        assert_eq!(parse_manifest(&json).unwrap(), manifest);
+        manifest.temperature = Some(0.0);
+        let json = serde_json::to_vec(&manifest).unwrap();
+        let error = parse_manifest(&json).unwrap_err().to_string();
+        assert!(error.contains("temperature"), "{error}");
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use super::TrainError;
 use super::landcover::{EVERYDAY, TEMPLATES, TERMS};
+use crate::TrainError;
 
 /// Lexicographer files of WordNet whose compounds and definitions are kept: artifact, food,
 /// group, location, object, phenomenon, plant, substance (lexnames(5WN)).
@@ -293,8 +293,8 @@ mod tests {
                 !EVERYDAY.iter().any(|class| class.known.contains(word)),
                 "{word}"
             );
-            for legend in crate::data::Legend::ALL {
-                assert!(!legend.words().concat().contains(word), "{word}");
+            for set in crate::labels::LabelSet::ALL {
+                assert!(!set.words().concat().contains(word), "{word}");
             }
         }
     }

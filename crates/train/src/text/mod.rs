@@ -3,7 +3,6 @@
 //! mean something.
 
 mod corpus;
-mod error;
 mod landcover;
 mod measure;
 mod projection;
@@ -20,9 +19,9 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
+use crate::TrainError;
 use crate::tensors;
 use corpus::{Kind, Phrase, fnv1a};
-pub use error::TrainError;
 use landcover::{EVERYDAY, VIEW};
 pub use measure::Nearest;
 use projection::Projection;

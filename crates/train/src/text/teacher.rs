@@ -11,7 +11,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use safetensors::SafeTensors;
 use tokenizers::{TruncationDirection, TruncationParams, TruncationStrategy};
 
-use super::TrainError;
+use crate::TrainError;
 
 /// Width of the teacher's embeddings.
 pub(super) const WIDTH: usize = 384;
