@@ -9,9 +9,9 @@ use rand_chacha::ChaCha8Rng;
 pub(crate) struct Radiometric {
     /// Share of tiles that are changed.
     pub share: f64,
-    /// Exponents of the largest change: gain and gamma lie between `1 / x` and `x`.
+    /// Largest gain; the least is its inverse.
     pub gain: f32,
-    /// Largest gamma.
+    /// Largest gamma; the least is its inverse.
     pub gamma: f32,
 }
 
@@ -28,11 +28,11 @@ impl Radiometric {
         gain: 1.35,
         gamma: 1.4,
     };
-    /// For the 30 m tiles, which are darker than 8-bit true colour: gains up to 3 bring them to its range.
+    /// For the 30 m tiles, of one product and few places: sensors and stretches differ more than they show.
     pub const STRONG: Self = Self {
-        share: 0.9,
-        gain: 1.8,
-        gamma: 1.7,
+        share: 0.8,
+        gain: 1.4,
+        gamma: 1.6,
     };
 }
 
@@ -49,7 +49,7 @@ pub(crate) fn vary_optical(rgb: &Rgb8, strength: Radiometric, dice: &mut ChaCha8
     let mut around = |most: f32| most.powf(dice.random_range(-1.0f32..1.0));
     let gamma = around(strength.gamma);
     let gain = around(strength.gain);
-    let cast: [f32; 3] = std::array::from_fn(|_| gain * around(1.2));
+    let cast: [f32; 3] = std::array::from_fn(|_| gain * around(1.15));
     let black = dice.random_range(-15.0f32..30.0);
     // Rayleigh scattering is strongest in blue; products without atmospheric correction look bluish and flat.
     let haze = if dice.random_bool(0.4) {

@@ -243,7 +243,7 @@ impl Sources {
         let (at, side) = square_in(&tile.rgb, [WORLD_COVER_LEAST_PX, tile.rgb.width_px], dice);
         let mut rgb = resize_bilinear(&tile.rgb.crop(at, [side; 2]), wanted, wanted);
         if dice.random_bool(BRIGHTENED) {
-            rgb = brighten(&rgb, dice.random_range(1.3f32..3.0));
+            rgb = brighten(&rgb, dice.random_range(1.2f32..2.2));
         }
         let mut label = Vec::with_capacity(side * side);
         for y in at[1]..at[1] + side {
