@@ -357,7 +357,8 @@ impl Sources {
         let blank = || vec![0.0; 3 * square.side_px * square.side_px];
         let (optical, clear) = match tiles.rgb {
             Some(rgb) => {
-                let rgb = vary_optical(&dihedral(&rgb, turn), radiometric, dice);
+                let rgb = vary_texture(&dihedral(&rgb, turn), dice);
+                let rgb = vary_optical(&rgb, radiometric, dice);
                 let clear = square.optical(&rgb);
                 match cloud(clouds, dice) {
                     Some(cloud) => (square.optical(&add_cloud(&rgb, &cloud).0), clear),

@@ -25,12 +25,12 @@ pub(crate) const DENSE_WEIGHT: f64 = 0.3;
 
 /// Shares of the samples in hundredths; the rest are generated scenes.
 const SHARES: [(Source, u8); 6] = [
-    (Source::Collage, 14),
+    (Source::Collage, 12),
     (Source::Tile, 8),
-    (Source::WorldCover, 30),
-    (Source::CalifornianPair, 8),
+    (Source::WorldCover, 36),
+    (Source::CalifornianPair, 6),
     (Source::OtherPair, 15),
-    (Source::Sar, 7),
+    (Source::Sar, 6),
 ];
 
 /// Segmentation under clouds, on samples of all sources. A pair without labels is labelled by the model's own
