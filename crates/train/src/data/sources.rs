@@ -9,7 +9,9 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::TrainError;
-use crate::data::augment::{Radiometric, brighten, dihedral, source, vary_optical, vary_sar_scale};
+use crate::data::augment::{
+    Radiometric, brighten, dihedral, source, vary_optical, vary_sar_scale, vary_texture,
+};
 use crate::data::pseudo_label::{ANY, NEIGHBOURHOOD_PX, PatchLabel, plain_ground};
 use crate::data::read::{self, LabelledTile, Part, PatchPair, SarTile};
 use crate::data::sample::{Kind, Sample, Square};
