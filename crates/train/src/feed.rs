@@ -16,7 +16,7 @@ use crate::stages::{align, optical, segment};
 use crate::tensors::{self, values};
 use crate::words::Words;
 
-/// A stage that can run outside this program.
+/// A stage that `torch/train.py` can run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FedStage {
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stage_that_ran_outside_got_the_same_samples_and_its_weights_come_back() {
+    fn a_stream_resumes_with_the_same_samples_and_trained_weights_come_back() {
         let folder = tempfile::tempdir().unwrap();
         let run = folder.path().join("run");
         let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/nano");

@@ -48,10 +48,10 @@ pub(crate) fn learn(
             loss(model, batch, step)
         });
         let rate = run.learning_rate(step);
-        let (gradients, gentle) = split(gradients, &model, &slow, recipe.clip_norm);
+        let (gradients, slow_gradients) = split(gradients, &model, &slow, recipe.clip_norm);
         model = optimizers.main.step(rate, model, gradients);
         if let (Some(optimizer), Some(slow)) = (&mut optimizers.slow, &recipe.slow) {
-            model = optimizer.step(rate * slow.factor, model, gentle);
+            model = optimizer.step(rate * slow.factor, model, slow_gradients);
         }
         if logs {
             run.log(step, &terms)?;
@@ -149,16 +149,16 @@ fn split(
         model.visit(&mut norm);
         factor = f64::from(most) / norm.sum.sqrt().max(f64::from(most));
     }
-    let mut gentle = GradientsParams::new();
+    let mut slow_gradients = GradientsParams::new();
     if factor < 1.0 || !slow.is_empty() {
         model.visit(&mut Sort {
             all: &mut gradients,
-            gentle: &mut gentle,
+            slow_gradients: &mut slow_gradients,
             slow,
             factor,
         });
     }
-    (gradients, gentle)
+    (gradients, slow_gradients)
 }
 
 struct SquareSum<'a> {
@@ -176,7 +176,7 @@ impl ModuleVisitor for SquareSum<'_> {
 
 struct Sort<'a> {
     all: &'a mut GradientsParams,
-    gentle: &'a mut GradientsParams,
+    slow_gradients: &'a mut GradientsParams,
     slow: &'a HashSet<ParamId>,
     factor: f64,
 }
@@ -187,7 +187,7 @@ impl ModuleVisitor for Sort<'_> {
             return;
         };
         let into = if self.slow.contains(&param.id) {
-            &mut *self.gentle
+            &mut *self.slow_gradients
         } else {
             &mut *self.all
         };

@@ -36,7 +36,7 @@ pub struct StageOptions {
     pub seed: u64,
     /// Where to compute, without gradients.
     pub device: burn::tensor::Device,
-    /// Hears what is going on, one line at a time.
+    /// Called with each line of progress.
     pub progress: fn(&str),
 }
 
@@ -62,8 +62,8 @@ struct State {
 
 /// The mean of a stage's last weights, beside its checkpoint.
 pub(crate) const AVERAGE_FILE: &str = "average.bpk";
-/// What a trainer outside this program gave, see [`crate::feed`].
-const OUTSIDE_FILE: &str = "weights.safetensors";
+/// What `torch/train.py` gave.
+const TORCH_FILE: &str = "weights.safetensors";
 /// The states of the optimisers, beside the checkpoint.
 const OPTIMIZER_FILES: [&str; 2] = ["optimizer.bpk", "optimizer-slow.bpk"];
 /// Steps between two checkpoints.
@@ -80,7 +80,7 @@ pub(crate) struct Recipe {
     pub last: f64,
     /// Norm that all gradients together are held to.
     pub clip_norm: Option<f32>,
-    /// Parameters that learn at another pace.
+    /// Parameters with a learning rate of their own.
     pub slow: Option<Slow>,
 }
 
@@ -103,7 +103,7 @@ impl Recipe {
         slow: None,
     };
 
-    /// The parameters that learn at another pace.
+    /// The ids of the parameters with a learning rate of their own.
     pub fn slow_ids(&self, model: &MmOvSeg) -> HashSet<ParamId> {
         let Some(slow) = &self.slow else {
             return HashSet::new();
@@ -125,7 +125,7 @@ impl Recipe {
     }
 }
 
-/// The optimiser, and that of the parameters with a pace of their own.
+/// The optimiser, and that of the parameters with a learning rate of their own.
 pub(crate) struct Optimizers {
     pub main: ModuleOptimizer,
     pub slow: Option<ModuleOptimizer>,
@@ -141,7 +141,7 @@ pub(crate) struct Plan {
     pub learning_rate: f64,
     /// Seed of weights and data.
     pub seed: u64,
-    /// Hears what is going on, one line at a time.
+    /// Called with each line of progress.
     pub progress: fn(&str),
 }
 
@@ -312,15 +312,15 @@ impl Run {
 }
 
 /// What the stage `name` of a run gave, in place of `module`'s own weights: the mean of its last
-/// weights where it kept one, its own or that of a trainer outside.
+/// weights where it kept one, its own or that of `torch/train.py`.
 ///
 /// # Errors
 /// When the stage has not been run.
 pub fn result<M: Module>(run: &Path, name: &str, module: M) -> Result<M, TrainError> {
     let folder = run.join(name);
-    let outside = folder.join(OUTSIDE_FILE);
-    if outside.exists() {
-        return tensors::read_into(module, &outside);
+    let by_torch = folder.join(TORCH_FILE);
+    if by_torch.exists() {
+        return tensors::read_into(module, &by_torch);
     }
     let average = folder.join(AVERAGE_FILE);
     let path = if average.exists() {

@@ -324,7 +324,7 @@ def learning_rate(step, options, told):
 
 def train(options):
     folder = Path(options.run) / options.stage
-    saved = folder / "outside.pt"
+    saved = folder / "checkpoint.pt"
     state = torch.load(saved, map_location="cpu", weights_only=True) if saved.exists() else None
     asked = {name: getattr(options, name) for name in ("steps", "batch", "learning_rate", "seed")}
     if state and state["asked"] != asked:
@@ -405,9 +405,9 @@ def save(folder, tensors, learned, optimizer, average, step, asked):
     }
     # Written beside and renamed: a stop leaves the last whole checkpoint.
     save_file(result, folder / "weights.part")
-    torch.save(state, folder / "outside.part")
+    torch.save(state, folder / "checkpoint.part")
     (folder / "weights.part").rename(folder / "weights.safetensors")
-    (folder / "outside.part").rename(folder / "outside.pt")
+    (folder / "checkpoint.part").rename(folder / "checkpoint.pt")
 
 
 def main():

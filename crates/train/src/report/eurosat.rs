@@ -7,9 +7,9 @@ use mmovseg_raster::Rgb8;
 use serde::Serialize;
 
 use super::common::{labels, largest, percent, table};
+use super::error::ReportError;
 use crate::data::read::{self, Part, from_jpeg};
 use crate::labels::EUROSAT;
-use crate::report::error::ReportError;
 
 /// Held-out EuroSAT tiles, each named by the largest class of its mask among ten prompts.
 #[derive(Clone, Debug, PartialEq, Serialize)]

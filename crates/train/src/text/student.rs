@@ -13,7 +13,8 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::landcover::NEUTRAL_PROMPTS;
-use super::{TextOptions, TrainError};
+use super::options::TextOptions;
+use crate::TrainError;
 use crate::learn::LOG_STEPS;
 use crate::run::{Plan, Recipe, Run};
 use crate::start;
