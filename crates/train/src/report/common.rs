@@ -1,13 +1,13 @@
 //! What the parts of the report share: a pass over a pair, the largest class of a mask, cells of tables.
 
 use mmovseg_engine::{
-    EngineError, Modality, Preprocess, SegmentRequest, Segmentation, Session, TilePair, Tiling,
+    EngineError, HashedPair, Modality, Preprocess, SegmentRequest, Segmentation, Session, Tiling,
 };
 
 /// One pass over the whole pair.
 pub(super) async fn segment(
     session: &mut Session,
-    pair: &TilePair,
+    pair: &HashedPair,
     classes: &[&str],
     modality: Modality,
 ) -> Result<Segmentation, EngineError> {
@@ -23,7 +23,7 @@ pub(super) async fn segment(
 /// The labels of one pass over the whole pair.
 pub(super) async fn labels(
     session: &mut Session,
-    pair: &TilePair,
+    pair: &HashedPair,
     classes: &[&str],
     modality: Modality,
 ) -> Result<Vec<u8>, EngineError> {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use mmovseg_engine::{Modality, Session, TilePair};
+use mmovseg_engine::{HashedPair, Modality, Session, TilePair};
 use mmovseg_raster::Rgb8;
 use serde::Serialize;
 
@@ -60,7 +60,7 @@ pub(super) async fn measure(
         for bytes in &held_out {
             let rgb = from_jpeg(bytes, name)?;
             let sar = Rgb8::filled(rgb.width_px, rgb.height_px, 0);
-            let pair = TilePair::new(rgb, sar);
+            let pair = HashedPair::new(TilePair::new(rgb, sar));
             for (prompts, hits) in [by_names, EUROSAT_SYNONYMS].iter().zip(&mut hits) {
                 let labels = labels(session, &pair, prompts, Modality::Optical).await?;
                 *hits += usize::from(largest(&labels, prompts.len()) == class);

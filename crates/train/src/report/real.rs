@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use mmovseg_engine::{EngineError, Modality, Session, TilePair};
+use mmovseg_engine::{EngineError, HashedPair, Modality, Session, TilePair};
 use mmovseg_raster::{Rgb8, add_cloud};
 use mmovseg_scene::{CLASSES, CloudKind, cloud_for};
 use serde::Serialize;
@@ -187,9 +187,9 @@ fn take_pixels(
     }
 }
 
-fn optical_only(rgb: &Rgb8) -> TilePair {
+fn optical_only(rgb: &Rgb8) -> HashedPair {
     let sar = Rgb8::filled(rgb.width_px, rgb.height_px, 0);
-    TilePair::new(rgb.clone(), sar)
+    HashedPair::new(TilePair::new(rgb.clone(), sar))
 }
 
 /// Position among [`names`] of a class of generated scenes.
@@ -231,7 +231,7 @@ async fn scene_classes(
         let Some(class) = name_of_scene_class(class) else {
             continue;
         };
-        let tiles = TilePair::new(pair.rgb.clone(), pair.sar.clone());
+        let tiles = HashedPair::new(TilePair::new(pair.rgb.clone(), pair.sar.clone()));
         let mut right = [None; 3];
         for (modality, right) in [Modality::Fused, Modality::Optical, Modality::Sar]
             .into_iter()
@@ -253,7 +253,7 @@ async fn scene_classes(
             continue;
         };
         let blank = Rgb8::filled(tile.sar.width_px, tile.sar.height_px, 0);
-        let pair = TilePair::new(blank, tile.sar.clone());
+        let pair = HashedPair::new(TilePair::new(blank, tile.sar.clone()));
         let labels = labels(session, &pair, &names, Modality::Sar).await?;
         let right = largest(&labels, NAMES) == class;
         count("SEN1-2 SAR tiles", class, [None, None, Some(right)]);
@@ -294,14 +294,16 @@ async fn under_cloud(
         let Some(cloud) = cloud_for(i as u64, CloudKind::Thick) else {
             continue;
         };
-        let clouded = TilePair::new(add_cloud(&clear.rgb, &cloud).0, clear.sar.clone());
+        let clear = HashedPair::new(clear.clone());
+        let mut clouded = clear.clone();
+        clouded.set_rgb(add_cloud(&clear.rgb, &cloud).0);
         // Both passes over one tile in a row: the session then reuses its features.
-        let mut both = async |pair: &TilePair| {
+        let mut both = async |pair: &HashedPair| {
             let fused = labels(session, pair, &names, Modality::Fused).await?;
             let optical = labels(session, pair, &names, Modality::Optical).await?;
             Ok::<_, EngineError>([fused, optical])
         };
-        let (before, after) = (both(clear).await?, both(&clouded).await?);
+        let (before, after) = (both(&clear).await?, both(&clouded).await?);
         for (same, (before, after)) in same.iter_mut().zip(before.iter().zip(&after)) {
             *same += before.iter().zip(after).filter(|(a, b)| a == b).count();
         }

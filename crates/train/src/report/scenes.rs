@@ -1,6 +1,6 @@
 //! Generated scenes under every cloud and with every sensor.
 
-use mmovseg_engine::{EngineError, Modality, Session, TilePair};
+use mmovseg_engine::{EngineError, HashedPair, Modality, Session, TilePair};
 use mmovseg_raster::add_cloud;
 use mmovseg_scene::{CLASSES, CloudKind, class_names, cloud_for, generate};
 use serde::Serialize;
@@ -79,7 +79,7 @@ pub(super) async fn measure(
                 Some(cloud) => add_cloud(&scene.rgb, &cloud).0,
                 None => scene.rgb.clone(),
             };
-            let pair = TilePair::new(rgb, scene.sar.clone());
+            let pair = HashedPair::new(TilePair::new(rgb, scene.sar.clone()));
             for (&modality, matrices) in modalities.iter().zip(&mut matrices) {
                 for (names, matrix) in names.iter().zip(matrices) {
                     let labels = labels(session, &pair, names, modality).await?;

@@ -11,10 +11,8 @@ mod student;
 mod teacher;
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use burn::tensor::Device;
-use mmovseg_model::config::{ModelConfig, TextConfig};
 use mmovseg_text::Tokenizer;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
