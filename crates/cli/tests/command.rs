@@ -335,6 +335,7 @@ fn segment_exports_a_georeferenced_scene_in_windows() {
         transform: [10.0, 0.0, 399_960.0, 0.0, -10.0, 5_000_040.0],
         epsg: Some(32_633),
         keys: mmovseg_raster::GeoKeys::default(),
+        control_points: Vec::new(),
     };
     // One band is enough for a tile with a place.
     let grey: Vec<u8> = scene.rgb.data.chunks_exact(3).map(|p| p[1]).collect();

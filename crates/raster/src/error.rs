@@ -65,17 +65,19 @@ pub enum RasterError {
         /// Bands in the file.
         bands: usize,
     },
-    /// Two geo-referenced tiles of the same reference system without common ground.
+    /// Two tiles whose places on the ground have nothing in common.
     #[error(
-        "{rgb} and {sar} show different places (EPSG:{epsg}); choose two tiles of the same ground"
+        "{rgb} and {sar} show different places: {rgb_extent} and {sar_extent}; choose two tiles of the same ground"
     )]
     NoOverlap {
         /// The optical file.
         rgb: String,
         /// The SAR file.
         sar: String,
-        /// Their common reference system.
-        epsg: u32,
+        /// Where the optical file lies.
+        rgb_extent: String,
+        /// Where the SAR file lies.
+        sar_extent: String,
     },
     /// Two pictures that must have one size do not.
     #[error(

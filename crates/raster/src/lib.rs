@@ -5,30 +5,38 @@
 //! [`label_geotiff`] and [`geojson`] for the result. No file system, no threads, no clock: the same code runs in a browser.
 
 mod cloud;
+mod control_points;
+mod crs;
 mod decode;
 mod error;
 mod export;
+mod georef;
 mod image;
 mod label;
 mod normalise;
 mod optical;
 mod pair;
+mod placing;
 mod presets;
 mod raster;
 mod resize;
 mod sar;
 mod stats;
+mod tile;
+mod validity;
 
 pub use cloud::{Cloud, add_cloud};
-pub use decode::decode;
+pub use decode::{ByteSource, RasterFile, decode};
 pub use error::RasterError;
 pub use export::{colour_png, geojson, indexed_png, label_geotiff, write_rgb_png};
+pub use georef::{ControlPoint, GeoKeys, GeoRef};
 pub use image::Rgb8;
 pub use label::{Labels, default_palette, read_label_png};
 pub use normalise::{RgbRadiometry, SarRadiometry, robust_rgb, robust_sar};
-pub use optical::{OpticalOptions, Stretch, optical_to_rgb};
+pub use optical::{OpticalOptions, OpticalRule, Stretch, optical_to_rgb};
 pub use pair::{TilePair, open_pair};
 pub use presets::{PRESETS, Preset, PresetClass, palette_for};
-pub use raster::{GeoKeys, GeoRef, MAX_DECODED_BYTES, MAX_SIDE_PX, Raster, Samples};
+pub use raster::{BandColour, BandInfo, MAX_DECODED_BYTES, MAX_SIDE_PX, Raster, Samples};
 pub use resize::{ModelTiles, Preprocess, fit, fit_optical, fit_sar, resize_bilinear};
-pub use sar::{SarOptions, SarScale, sar_to_rgb};
+pub use sar::{SarOptions, SarRule, SarScale, sar_to_rgb};
+pub use tile::Tile;

@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::raster::BandColour;
 use crate::stats::{percentiles, stretch_byte};
-use crate::{Raster, RasterError, Rgb8, Samples};
+use crate::validity::{self, Marker};
+use crate::{Raster, RasterError, Rgb8, Samples, Tile};
 
 /// How sample values become bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -32,8 +34,9 @@ pub enum Stretch {
 /// What to show of an optical raster.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct OpticalOptions {
-    /// Bands for red, green and blue, 0-based. `None`: the only band as grey; bands 4, 3, 2 of a
-    /// Sentinel-2 stack in band order (10 to 13 bands); the first three of anything else.
+    /// Bands for red, green and blue, 0-based. `None`: what the file's band names and colours say; else
+    /// the only band as grey; bands 4, 3, 2 of a Sentinel-2 stack in band order (10 to 13 bands); the
+    /// first three of anything else.
     pub bands: Option<[usize; 3]>,
     /// From sample values to bytes.
     pub stretch: Stretch,
@@ -41,8 +44,8 @@ pub struct OpticalOptions {
 
 /// Makes the 8-bit picture `[height_px, width_px, 3]`, with notes that tell the user what was chosen.
 ///
-/// Palette files give their colours. Pixels without a measurement (no-data, NaN, and zero in all three
-/// bands) become black and do not take part in the stretch.
+/// Palette files give their colours. Pixels without a measurement in any of the bands used become black,
+/// do not take part in the stretch and are marked invalid.
 ///
 /// # Errors
 /// [`RasterError::NoSuchBand`], and [`RasterError::Empty`] when nothing was measured in data that
@@ -50,67 +53,130 @@ pub struct OpticalOptions {
 pub fn optical_to_rgb(
     raster: &Raster,
     options: &OpticalOptions,
-) -> Result<(Rgb8, Vec<String>), RasterError> {
-    let mut notes = Vec::new();
-    let (width_px, height_px) = (raster.width_px, raster.height_px);
-    if let (Some(palette), Samples::U8(indices), 1) =
-        (&raster.palette, &raster.samples, raster.bands)
-    {
-        let colour = |&i: &u8| palette.get(usize::from(i)).copied().unwrap_or([0; 3]);
-        let data = indices.iter().flat_map(colour).collect();
-        return Ok((
-            Rgb8 {
-                width_px,
-                height_px,
-                data,
-            },
+) -> Result<(Tile, Vec<String>), RasterError> {
+    let rule = OpticalRule::measure(raster, options)?;
+    Ok((rule.apply(raster), rule.notes))
+}
+
+/// How an optical raster becomes a picture: measured once on a raster or a sample of it, and applied to
+/// all of it or to a part.
+#[derive(Clone, Debug)]
+pub struct OpticalRule {
+    bands: [usize; 3],
+    marker: Option<Marker>,
+    /// Physical values that become 0 and 255; `None` for bytes that stay as they are.
+    range: Option<[f32; 2]>,
+    /// What was chosen, for the user.
+    pub notes: Vec<String>,
+}
+
+impl OpticalRule {
+    /// Chooses bands and stretch.
+    ///
+    /// # Errors
+    /// Those of [`optical_to_rgb`].
+    pub fn measure(raster: &Raster, options: &OpticalOptions) -> Result<Self, RasterError> {
+        let mut notes = raster.notes.clone();
+        let bands = if raster.palette.is_some() {
+            [0; 3]
+        } else {
+            choose(raster, options, &mut notes)?
+        };
+        let marker = Marker::find(raster, &bands, &mut notes);
+        let mut rule = Self {
+            bands,
+            marker,
+            range: None,
             notes,
+        };
+        let bytes = matches!(raster.samples, Samples::U8(_));
+        if raster.palette.is_some() || (bytes && options.stretch == Stretch::Auto) {
+            return Ok(rule);
+        }
+        let valid = validity::mask(raster, &bands, rule.marker);
+        let planes = rule.planes(raster);
+        let area = raster.width_px * raster.height_px;
+        let kept = |pixel: usize| valid.as_ref().is_none_or(|valid| valid[pixel]);
+        let measured = || {
+            planes.iter().flat_map(|plane| {
+                (0..area)
+                    .filter(|&pixel| kept(pixel))
+                    .map(|pixel| plane[pixel])
+            })
+        };
+        let (low, high) = match options.stretch {
+            Stretch::Range { low, high } => (low, high),
+            Stretch::Auto => by_percentage(measured(), 2.0, 98.0, &raster.name)?,
+            Stretch::Percentile { low, high } => {
+                by_percentage(measured(), low, high, &raster.name)?
+            }
+        };
+        rule.range = Some([low, high]);
+        rule.notes.push(format!(
+            "{}: {} values from {low} to {high} were stretched to 8 bits",
+            raster.name,
+            raster.samples.type_name()
         ));
-    }
-    let bands = choose(raster, options, &mut notes)?;
-    if let (Samples::U8(bytes), Stretch::Auto) = (&raster.samples, options.stretch) {
-        let data = bytes
-            .chunks_exact(raster.bands)
-            .flat_map(|pixel| bands.map(|b| pixel[b]))
-            .collect();
-        return Ok((
-            Rgb8 {
-                width_px,
-                height_px,
-                data,
-            },
-            notes,
-        ));
+        Ok(rule)
     }
 
-    let planes = planes(raster, bands);
-    let measured = || planes.iter().flat_map(|p| p.iter().copied());
-    let (low, high) = match options.stretch {
-        Stretch::Range { low, high } => (low, high),
-        Stretch::Auto => by_percentage(measured(), 2.0, 98.0, &raster.name)?,
-        Stretch::Percentile { low, high } => by_percentage(measured(), low, high, &raster.name)?,
-    };
-    notes.push(format!(
-        "{}: {} values from {low} to {high} were stretched to 8 bits",
-        raster.name,
-        raster.samples.type_name()
-    ));
-    let mut data = Vec::with_capacity(width_px * height_px * 3);
-    for pixel in 0..width_px * height_px {
-        for plane in [0, 1, 2] {
-            // One plane stands for all three when the picture is grey.
-            let plane = &planes[plane.min(planes.len() - 1)];
-            data.push(stretch_byte(plane[pixel], low, high));
+    /// The picture of a raster with the bands of the one measured.
+    #[must_use]
+    pub fn apply(&self, raster: &Raster) -> Tile {
+        let (width_px, height_px) = (raster.width_px, raster.height_px);
+        let valid = validity::mask(raster, &self.bands, self.marker);
+        let mut data = match (&raster.palette, &raster.samples, self.range) {
+            (Some(palette), samples, _) => palette_colours(palette, samples, raster.bands),
+            (None, Samples::U8(bytes), None) => bytes
+                .chunks_exact(raster.bands)
+                .flat_map(|pixel| self.bands.map(|b| widen(pixel[b], raster.bits)))
+                .collect(),
+            (None, _, range) => {
+                let [low, high] = range.unwrap_or([0.0, 255.0]);
+                let planes = self.planes(raster);
+                // One plane stands for all three when the picture is grey.
+                let plane = |c: usize| &planes[c.min(planes.len() - 1)];
+                (0..width_px * height_px)
+                    .flat_map(|pixel| [0, 1, 2].map(|c| stretch_byte(plane(c)[pixel], low, high)))
+                    .collect()
+            }
+        };
+        validity::blacken(&mut data, valid.as_deref());
+        Tile {
+            picture: Rgb8 {
+                width_px,
+                height_px,
+                data,
+            },
+            valid,
         }
     }
-    Ok((
-        Rgb8 {
-            width_px,
-            height_px,
-            data,
-        },
-        notes,
-    ))
+
+    /// The bands used as physical values, one plane when all three are the same.
+    fn planes(&self, raster: &Raster) -> Vec<Vec<f32>> {
+        let [r, g, b] = self.bands;
+        if r == g && g == b {
+            return vec![raster.band_values(r)];
+        }
+        self.bands.map(|band| raster.band_values(band)).into()
+    }
+}
+
+/// Colours of palette indices.
+pub(crate) fn palette_colours(palette: &[[u8; 3]], samples: &Samples, bands: usize) -> Vec<u8> {
+    let colour = |index: usize| palette.get(index).copied().unwrap_or([0; 3]);
+    (0..samples.len() / bands)
+        .flat_map(|pixel| colour(samples.get(pixel * bands) as usize))
+        .collect()
+}
+
+/// A value of up to 8 bits on the scale of 8 bits.
+pub(crate) fn widen(value: u8, bits: usize) -> u8 {
+    if bits >= 8 {
+        return value;
+    }
+    let most = (1_u32 << bits) - 1;
+    ((u32::from(value).min(most) * 255 + most / 2) / most) as u8
 }
 
 fn choose(
@@ -125,37 +191,68 @@ fn choose(
         return Ok(bands);
     }
     let name = &raster.name;
-    match raster.bands {
-        0 => Err(RasterError::Empty { name: name.clone() }),
-        1 => Ok([0; 3]),
-        2 => {
-            notes.push(format!("{name}: two bands; the first is shown as grey"));
-            Ok([0; 3])
+    let data = raster.data_bands();
+    if let Some(bands) = by_name(raster, &data) {
+        if bands != [0, 1, 2] {
+            let number = bands.map(|band| band + 1);
+            notes.push(format!(
+                "{name}: by their names, bands {}, {} and {} are red, green and blue",
+                number[0], number[1], number[2]
+            ));
         }
-        3 => Ok([0, 1, 2]),
+        return Ok(bands);
+    }
+    match *data.as_slice() {
+        [] => Err(RasterError::Empty { name: name.clone() }),
+        [only] => Ok([only; 3]),
+        [first, _] => {
+            notes.push(format!("{name}: two bands; the first is shown as grey"));
+            Ok([first; 3])
+        }
+        [r, g, b] => Ok([r, g, b]),
         // Sentinel-2 with all bands (13), without B10 as in L2A (12), or without the 60 m bands' B10
         // and B09 (11): B01 comes first, so B04, B03, B02 are at 3, 2, 1.
-        11..=13 => {
+        [_, b, g, r, ..] if (11..=13).contains(&data.len()) => {
             notes.push(format!(
                 "{name}: {} bands, taken as Sentinel-2 in band order: red B04, green B03, blue B02",
-                raster.bands
+                data.len()
             ));
-            Ok([3, 2, 1])
+            Ok([r, g, b])
         }
         // The ten bands of 10 m and 20 m start with B02.
-        10 => {
+        [b, g, r, ..] if data.len() == 10 => {
             notes.push(format!(
                 "{name}: 10 bands, taken as Sentinel-2's 10 m and 20 m bands in order: red B04, green B03, blue B02"
             ));
-            Ok([2, 1, 0])
+            Ok([r, g, b])
         }
-        n => {
+        [r, g, b, ..] => {
             notes.push(format!(
-                "{name}: {n} bands; the first three are taken as red, green, blue"
+                "{name}: {} bands; the first three are taken as red, green, blue",
+                data.len()
             ));
-            Ok([0, 1, 2])
+            Ok([r, g, b])
         }
     }
+}
+
+/// Red, green and blue as the file's band names or colours say; `None` when one of them is not named.
+fn by_name(raster: &Raster, data: &[usize]) -> Option<[usize; 3]> {
+    let named = |colour: BandColour, names: [&str; 3]| {
+        let by = |test: &dyn Fn(usize) -> bool| data.iter().copied().find(|&band| test(band));
+        let name_of = |band: usize| {
+            let name = raster.info(band).name.unwrap_or_default();
+            name.trim().to_ascii_lowercase()
+        };
+        by(&|band| names.contains(&name_of(band).as_str()))
+            .or_else(|| by(&|band| raster.info(band).colour == Some(colour)))
+    };
+    // Sentinel-2 and Landsat 8 call their red, green and blue bands the same.
+    Some([
+        named(BandColour::Red, ["b4", "b04", "red"])?,
+        named(BandColour::Green, ["b3", "b03", "green"])?,
+        named(BandColour::Blue, ["b2", "b02", "blue"])?,
+    ])
 }
 
 pub(crate) fn check_band(raster: &Raster, band: usize) -> Result<(), RasterError> {
@@ -167,25 +264,6 @@ pub(crate) fn check_band(raster: &Raster, band: usize) -> Result<(), RasterError
         band,
         bands: raster.bands,
     })
-}
-
-/// The wanted bands as f32, one plane when all three are the same; NaN where nothing was measured.
-fn planes(raster: &Raster, bands: [usize; 3]) -> Vec<Vec<f32>> {
-    if bands[0] == bands[1] && bands[1] == bands[2] {
-        return vec![raster.band_f32(bands[0], true)];
-    }
-    let mut planes = bands.map(|band| raster.band_f32(band, false));
-    for pixel in 0..planes[0].len() {
-        let values = [planes[0][pixel], planes[1][pixel], planes[2][pixel]];
-        // Scene borders are filled with zero in every band; a single zero may be a dark measurement.
-        let fill = values.iter().all(|&v| v == 0.0) || values.iter().any(|v| v.is_nan());
-        if fill {
-            for plane in &mut planes {
-                plane[pixel] = f32::NAN;
-            }
-        }
-    }
-    planes.into()
 }
 
 fn by_percentage(

@@ -1,19 +1,25 @@
 //! Two files of the same ground, opened onto one grid: the optical tile's.
 
-use crate::{
-    GeoRef, OpticalOptions, Raster, RasterError, Rgb8, SarOptions, decode, optical_to_rgb,
-    resize_bilinear, sar_to_rgb,
-};
+use crate::optical::OpticalRule;
+use crate::placing::{Member, Placing, outline_degrees, pixel_size_m};
+use crate::sar::SarRule;
+use crate::{GeoRef, OpticalOptions, RasterError, Rgb8, SarOptions, Tile, decode};
 
 /// An optical and a SAR tile on one grid.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TilePair {
-    /// Optical, `[h, w, 3]`.
+    /// Optical, `[h, w, 3]`; black where invalid.
     pub rgb: Rgb8,
-    /// SAR, of the same size.
+    /// SAR, of the same size; black where invalid.
     pub sar: Rgb8,
+    /// Whether each optical pixel holds a measurement, `[h * w]`; `None` when all do.
+    pub rgb_valid: Option<Vec<bool>>,
+    /// Whether each SAR pixel holds a measurement, `[h * w]`; `None` when all do.
+    pub sar_valid: Option<Vec<bool>>,
     /// Place of the common grid, when the optical file (or failing that a SAR file of the same size) says.
     pub georef: Option<GeoRef>,
+    /// Outlines of the optical and the SAR file as WGS 84 longitudes and latitudes, where they are known.
+    pub outlines: [Option<Vec<[f64; 2]>>; 2],
     /// What was chosen or changed on the way, one sentence each, for the user.
     pub notes: Vec<String>,
 }
@@ -25,20 +31,74 @@ impl TilePair {
         Self {
             rgb,
             sar,
+            rgb_valid: None,
+            sar_valid: None,
             georef: None,
+            outlines: [None, None],
             notes: Vec::new(),
+        }
+    }
+
+    /// Whether each pixel holds a measurement of a sensor that is used, `[h * w]`; `None` when all do.
+    #[must_use]
+    pub fn valid(&self, uses_optical: bool, uses_sar: bool) -> Option<Vec<bool>> {
+        match (uses_optical, uses_sar) {
+            (true, false) => self.rgb_valid.clone(),
+            (false, true) => self.sar_valid.clone(),
+            _ => {
+                let (rgb, sar) = (self.rgb_valid.as_ref()?, self.sar_valid.as_ref()?);
+                let either: Vec<bool> = rgb.iter().zip(sar).map(|(a, b)| *a || *b).collect();
+                either.contains(&false).then_some(either)
+            }
+        }
+    }
+
+    /// Length of a pixel's side on the ground in metres, where the place is known.
+    #[must_use]
+    pub fn pixel_size_m(&self) -> Option<f64> {
+        pixel_size_m(
+            self.georef.as_ref()?,
+            [self.rgb.width_px, self.rgb.height_px],
+        )
+    }
+
+    /// The same ground in another number of pixels.
+    #[must_use]
+    pub fn resized(&self, width_px: usize, height_px: usize) -> Self {
+        let resize = |picture: &Rgb8, valid: &Option<Vec<bool>>| {
+            let tile = Tile {
+                picture: picture.clone(),
+                valid: valid.clone(),
+            };
+            tile.resized(width_px, height_px)
+        };
+        let rgb = resize(&self.rgb, &self.rgb_valid);
+        let sar = resize(&self.sar, &self.sar_valid);
+        let scale = [
+            self.rgb.width_px as f64 / width_px as f64,
+            self.rgb.height_px as f64 / height_px as f64,
+        ];
+        Self {
+            rgb: rgb.picture,
+            sar: sar.picture,
+            rgb_valid: rgb.valid,
+            sar_valid: sar.valid,
+            georef: self
+                .georef
+                .as_ref()
+                .map(|georef| georef.scaled(scale[0], scale[1])),
+            outlines: self.outlines.clone(),
+            notes: self.notes.clone(),
         }
     }
 }
 
-/// Grids closer than this are one grid, in optical pixels.
-const SAME_GRID_PX: f64 = 0.5;
-
-/// Decodes both files and brings the SAR tile onto the optical grid: by geo-reference where both files
-/// name the same EPSG code, else by stretching to the optical size. A note tells which.
+/// Decodes both files and brings the SAR tile onto the optical grid: by their places on the ground, in
+/// any two reference systems that are understood; else by stretching to the optical size. A note tells
+/// what was assumed.
 ///
 /// # Errors
-/// Those of [`decode`], [`optical_to_rgb`] and [`sar_to_rgb`], and [`RasterError::NoOverlap`].
+/// Those of [`decode`], [`crate::optical_to_rgb`] and [`crate::sar_to_rgb`], and [`RasterError::NoOverlap`].
 pub fn open_pair(
     rgb: (&[u8], &str),
     sar: (&[u8], &str),
@@ -47,164 +107,56 @@ pub fn open_pair(
 ) -> Result<TilePair, RasterError> {
     // One raster at a time: they may take most of a browser tab's memory.
     let raster = decode(rgb.0, rgb.1)?;
-    let (rgb_picture, mut notes) = optical_to_rgb(&raster, optical_options)?;
-    let rgb_place = Place::of(&raster);
-    drop(raster);
+    let rule = OpticalRule::measure(&raster, optical_options)?;
+    let rgb_tile = rule.apply(&raster);
+    let (rgb_georef, mut notes) = (raster.georef, rule.notes);
+    drop(raster.samples);
     let raster = decode(sar.0, sar.1)?;
-    let (sar_picture, more) = sar_to_rgb(&raster, sar_options)?;
-    let sar_place = Place::of(&raster);
-    drop(raster);
-    notes.extend(more);
+    let rule = SarRule::measure(&raster, sar_options)?;
+    let sar_tile = rule.apply(&raster);
+    let sar_georef = raster.georef;
+    drop(raster.samples);
+    notes.extend(rule.notes);
 
-    let same_size = (rgb_picture.width_px, rgb_picture.height_px)
-        == (sar_picture.width_px, sar_picture.height_px);
-    let found = common_system(&rgb_place, &sar_place);
-    let sar_picture = match found {
-        Some((from, to, epsg)) => {
-            if same_size && same_grid(&from, &to, &rgb_picture) {
-                sar_picture
-            } else {
-                let (moved, share) =
-                    resample(&sar_picture, &from, &rgb_picture, &to).ok_or_else(|| {
-                        RasterError::NoOverlap {
-                            rgb: rgb.1.into(),
-                            sar: sar.1.into(),
-                            epsg,
-                        }
-                    })?;
-                notes.push(format!(
-                    "{}: resampled onto the grid of {} by map coordinates (EPSG:{epsg}); it covers {:.0} % of it",
-                    sar.1, rgb.1, share * 100.0
-                ));
-                moved
-            }
-        }
-        None if same_size => {
-            if let (Some(a), Some(b)) = (&rgb_place.georef, &sar_place.georef)
-                && a.epsg != b.epsg
-            {
-                notes.push(format!(
-                    "{} and {} name different reference systems; taken as aligned because their sizes agree",
-                    rgb.1, sar.1
-                ));
-            }
-            sar_picture
-        }
-        None => {
+    let size = |tile: &Tile| [tile.picture.width_px, tile.picture.height_px];
+    let (rgb_px, sar_px) = (size(&rgb_tile), size(&sar_tile));
+    let rgb_member = Member {
+        name: rgb.1,
+        size_px: rgb_px,
+        georef: rgb_georef.as_ref(),
+    };
+    let sar_member = Member {
+        name: sar.1,
+        size_px: sar_px,
+        georef: sar_georef.as_ref(),
+    };
+    let sar_tile = match Placing::find(&rgb_member, &sar_member, &mut notes)? {
+        Placing::SameGrid => sar_tile,
+        Placing::Stretched => sar_tile.resized(rgb_px[0], rgb_px[1]),
+        Placing::Warped(warp) => {
+            let warped = warp.apply(&sar_tile, [0, 0], [0, 0], rgb_px);
+            let covered = warped.valid.as_ref().map_or(1.0, |valid| {
+                valid.iter().filter(|&&v| v).count() as f64 / valid.len() as f64
+            });
             notes.push(format!(
-                "{}: stretched from {} x {} to {} x {} px to match {}, assuming both show exactly the same ground",
-                sar.1, sar_picture.width_px, sar_picture.height_px,
-                rgb_picture.width_px, rgb_picture.height_px, rgb.1
+                "{}: resampled onto the grid of {} by map coordinates ({}); it covers {:.0} % of it",
+                sar.1,
+                rgb.1,
+                warp.systems(),
+                100.0 * covered
             ));
-            resize_bilinear(&sar_picture, rgb_picture.width_px, rgb_picture.height_px)
+            warped
         }
     };
-    let georef = rgb_place.georef.or(sar_place.georef.filter(|_| same_size));
+    let outline = |georef: &Option<GeoRef>, size| outline_degrees(georef.as_ref()?, size);
+    let outlines = [outline(&rgb_georef, rgb_px), outline(&sar_georef, sar_px)];
     Ok(TilePair {
-        rgb: rgb_picture,
-        sar: sar_picture,
-        georef,
+        rgb: rgb_tile.picture,
+        sar: sar_tile.picture,
+        rgb_valid: rgb_tile.valid,
+        sar_valid: sar_tile.valid,
+        georef: rgb_georef.or(sar_georef.filter(|_| rgb_px == sar_px)),
+        outlines,
         notes,
     })
-}
-
-/// Where a file says it lies.
-struct Place {
-    georef: Option<GeoRef>,
-}
-
-impl Place {
-    fn of(raster: &Raster) -> Self {
-        Self {
-            georef: raster.georef.clone(),
-        }
-    }
-}
-
-/// The SAR and the optical place when both name one EPSG code and can be inverted.
-fn common_system(rgb: &Place, sar: &Place) -> Option<(GeoRef, GeoRef, u32)> {
-    let (to, from) = (rgb.georef.clone()?, sar.georef.clone()?);
-    let epsg = to.epsg.filter(|_| to.epsg == from.epsg)?;
-    from.to_pixel(0.0, 0.0).and(to.to_pixel(0.0, 0.0))?;
-    Some((from, to, epsg))
-}
-
-/// Whether all four corners of the picture fall within half a pixel on either grid.
-fn same_grid(from: &GeoRef, to: &GeoRef, picture: &Rgb8) -> bool {
-    let (w, h) = (picture.width_px as f64, picture.height_px as f64);
-    [[0.0, 0.0], [w, 0.0], [0.0, h], [w, h]]
-        .iter()
-        .all(|&[col, row]| {
-            let [x, y] = to.to_map(col, row);
-            from.to_pixel(x, y).is_some_and(|[c, r]| {
-                (c - col).abs() < SAME_GRID_PX && (r - row).abs() < SAME_GRID_PX
-            })
-        })
-}
-
-/// `picture` at the pixel centres of the grid `to` of `target`'s size, bilinear, black outside; and the
-/// share of the target it covers. `None` when that is nothing.
-fn resample(picture: &Rgb8, from: &GeoRef, target: &Rgb8, to: &GeoRef) -> Option<(Rgb8, f64)> {
-    // Where the source is much finer, it is shrunk first (with antialiasing) to about the target's
-    // pixel size, since bilinear sampling alone would pick single speckles.
-    let (source, from) = shrink_to(picture, from, to)?;
-    let (w, h) = (source.width_px, source.height_px);
-    let mut out = Rgb8::filled(target.width_px, target.height_px, 0);
-    let mut covered = 0_usize;
-    for (index, pixel) in out.data.chunks_exact_mut(3).enumerate() {
-        let (col, row) = (index % target.width_px, index / target.width_px);
-        let [x, y] = to.to_map(col as f64 + 0.5, row as f64 + 0.5);
-        let [c, r] = from.to_pixel(x, y)?;
-        let inside = c >= 0.0 && r >= 0.0 && c < w as f64 && r < h as f64;
-        if !inside {
-            continue;
-        }
-        covered += 1;
-        let (x0, x1, u) = neighbours(c, w);
-        let (y0, y1, v) = neighbours(r, h);
-        let corners = [(x0, y0), (x1, y0), (x0, y1), (x1, y1)].map(|(x, y)| source.pixel(x, y));
-        for (channel, byte) in pixel.iter_mut().enumerate() {
-            let [a, b, c, d] = corners.map(|p| f64::from(p[channel]));
-            let upper = a + (b - a) * u;
-            let lower = c + (d - c) * u;
-            *byte = libm::round(upper + (lower - upper) * v) as u8;
-        }
-    }
-    let share = covered as f64 / (target.width_px * target.height_px) as f64;
-    (covered > 0).then_some((out, share))
-}
-
-/// The two pixels whose centres enclose a position, and the second one's weight; edges repeat.
-fn neighbours(at: f64, size: usize) -> (usize, usize, f64) {
-    let centre = (at - 0.5).max(0.0);
-    let first = (centre as usize).min(size - 1);
-    (first, (first + 1).min(size - 1), centre - first as f64)
-}
-
-fn shrink_to(picture: &Rgb8, from: &GeoRef, to: &GeoRef) -> Option<(Rgb8, GeoRef)> {
-    let length = |x: f64, y: f64| libm::sqrt(x * x + y * y);
-    let [a, b, _, d, e, _] = to.transform;
-    let target = libm::sqrt((a * e - b * d).abs());
-    let [a, b, c, d, e, f] = from.transform;
-    let shrunk = |side: usize, step: f64| {
-        let factor = target / step;
-        if factor > 1.0 {
-            (libm::round(side as f64 / factor) as usize).max(1)
-        } else {
-            side
-        }
-    };
-    let w = shrunk(picture.width_px, length(a, d));
-    let h = shrunk(picture.height_px, length(b, e));
-    let (sx, sy) = (
-        picture.width_px as f64 / w as f64,
-        picture.height_px as f64 / h as f64,
-    );
-    let transform = [a * sx, b * sy, c, d * sx, e * sy, f];
-    let georef = GeoRef {
-        transform,
-        ..from.clone()
-    };
-    georef.to_pixel(0.0, 0.0)?;
-    Some((resize_bilinear(picture, w, h), georef))
 }

@@ -1,90 +1,23 @@
 //! A decoded raster as its file holds it: any number of bands, any sample type, still unscaled.
 
-use serde::{Deserialize, Serialize};
+use crate::GeoRef;
 
-/// Longest side of a raster that is decoded, in pixels.
-pub const MAX_SIDE_PX: usize = 10_000;
+/// Longest side of a raster that is decoded as a whole, in pixels. [`crate::RasterFile`] reads parts of
+/// larger ones.
+pub const MAX_SIDE_PX: usize = 20_000;
 
 /// Most bytes one decoded raster may take: enough for 10 000 × 10 000 px of two float32 bands, and
 /// small enough for a browser tab of 32-bit addresses.
 pub const MAX_DECODED_BYTES: u64 = 1 << 30;
 
-/// A reference system as the `GeoKeys` of a `GeoTIFF` spell it (OGC 19-008r4, section 7.1), to be written
-/// again as it was read. Empty when the file is no `GeoTIFF` or the place was made up by the program.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct GeoKeys {
-    /// `GeoKeyDirectoryTag`.
-    pub directory: Vec<u16>,
-    /// `GeoDoubleParamsTag`.
-    pub doubles: Vec<f64>,
-    /// `GeoAsciiParamsTag`.
-    pub ascii: String,
-}
-
-impl GeoKeys {
-    /// The short value of a key (OGC 19-008r4, section 7.1.2).
-    pub(crate) fn short(&self, wanted: u16) -> Option<u16> {
-        let (keys, _) = self.directory.as_chunks::<4>();
-        // The first entry is the directory's header.
-        let found = keys
-            .iter()
-            .skip(1)
-            .find(|[id, location, ..]| (*id, *location) == (wanted, 0));
-        found.map(|[.., value]| *value)
-    }
-
-    /// Whether positions are of pixel centres rather than of corners.
-    pub(crate) fn pixel_is_point(&self) -> bool {
-        const RASTER_TYPE: u16 = 1025;
-        self.short(RASTER_TYPE) == Some(2)
-    }
-}
-
-/// Where a raster lies on the ground.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct GeoRef {
-    /// `[a, b, c, d, e, f]` with `x = a·col + b·row + c` and `y = d·col + e·row + f`, for pixel
-    /// *corners* (col = row = 0 is the top-left corner of the picture). Map units of `epsg`.
-    pub transform: [f64; 6],
-    /// EPSG code of the reference system; `None` when the file names none or a private one.
-    pub epsg: Option<u32>,
-    /// What the file itself says about the reference system.
-    #[serde(default)]
-    pub keys: GeoKeys,
-}
-
-impl GeoRef {
-    /// Map coordinates of a position in pixels, measured from the top-left corner.
-    #[must_use]
-    pub fn to_map(&self, col_px: f64, row_px: f64) -> [f64; 2] {
-        let [a, b, c, d, e, f] = self.transform;
-        [a * col_px + b * row_px + c, d * col_px + e * row_px + f]
-    }
-
-    /// Position in pixels of map coordinates; `None` when the transform cannot be inverted.
-    #[must_use]
-    pub fn to_pixel(&self, x: f64, y: f64) -> Option<[f64; 2]> {
-        let [a, b, c, d, e, f] = self.transform;
-        let determinant = a * e - b * d;
-        if !determinant.is_normal() {
-            return None;
-        }
-        let (dx, dy) = (x - c, y - f);
-        Some([
-            (e * dx - b * dy) / determinant,
-            (a * dy - d * dx) / determinant,
-        ])
-    }
-}
-
 /// The samples of a raster, pixel-interleaved: `[height_px, width_px, bands]`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Samples {
-    /// Unsigned, 8 bits (1-, 2- and 4-bit files are widened, values unchanged).
+    /// Unsigned, up to 8 bits (values of fewer bits are unchanged).
     U8(Vec<u8>),
     /// Signed, 8 bits.
     I8(Vec<i8>),
-    /// Unsigned, 16 bits.
+    /// Unsigned, 9 to 16 bits (values of fewer bits are unchanged).
     U16(Vec<u16>),
     /// Signed, 16 bits.
     I16(Vec<i16>),
@@ -152,6 +85,98 @@ impl Samples {
             Self::F64(_) => "float64",
         }
     }
+
+    /// Samples in another order: sample `i` of the result is sample `from[i]`.
+    pub(crate) fn permuted(&self, from: &[usize]) -> Self {
+        fn pick<T: Copy>(values: &[T], from: &[usize]) -> Vec<T> {
+            from.iter().map(|&i| values[i]).collect()
+        }
+        match self {
+            Self::U8(v) => Self::U8(pick(v, from)),
+            Self::I8(v) => Self::I8(pick(v, from)),
+            Self::U16(v) => Self::U16(pick(v, from)),
+            Self::I16(v) => Self::I16(pick(v, from)),
+            Self::U32(v) => Self::U32(pick(v, from)),
+            Self::I32(v) => Self::I32(pick(v, from)),
+            Self::F32(v) => Self::F32(pick(v, from)),
+            Self::F64(v) => Self::F64(pick(v, from)),
+        }
+    }
+
+    /// The bands of several single-band pages of one type and size, pixel-interleaved; `None` when
+    /// they differ.
+    pub(crate) fn interleaved(pages: &[Self]) -> Option<Self> {
+        macro_rules! interleave {
+            ($kind:ident) => {{
+                let planes: Option<Vec<_>> = pages
+                    .iter()
+                    .map(|page| match page {
+                        Self::$kind(values) => Some(values),
+                        _ => None,
+                    })
+                    .collect();
+                let planes = planes?;
+                let len = planes.first()?.len();
+                if planes.iter().any(|plane| plane.len() != len) {
+                    return None;
+                }
+                let at = |i: usize| planes.iter().map(move |plane| plane[i]);
+                Some(Self::$kind((0..len).flat_map(at).collect()))
+            }};
+        }
+        match pages.first()? {
+            Self::U8(_) => interleave!(U8),
+            Self::I8(_) => interleave!(I8),
+            Self::U16(_) => interleave!(U16),
+            Self::I16(_) => interleave!(I16),
+            Self::U32(_) => interleave!(U32),
+            Self::I32(_) => interleave!(I32),
+            Self::F32(_) => interleave!(F32),
+            Self::F64(_) => interleave!(F64),
+        }
+    }
+}
+
+/// A colour that a band is said to hold (GDAL's colour interpretation).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BandColour {
+    /// Red.
+    Red,
+    /// Green.
+    Green,
+    /// Blue.
+    Blue,
+}
+
+/// What a file says about one band.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BandInfo {
+    /// Its description, such as `B4` or `VV`.
+    pub name: Option<String>,
+    /// Its colour.
+    pub colour: Option<BandColour>,
+    /// Physical value = `scale` · sample + `offset`.
+    pub scale: f64,
+    /// See `scale`.
+    pub offset: f64,
+}
+
+impl Default for BandInfo {
+    fn default() -> Self {
+        Self {
+            name: None,
+            colour: None,
+            scale: 1.0,
+            offset: 0.0,
+        }
+    }
+}
+
+impl BandInfo {
+    /// Whether samples are not the physical values themselves.
+    pub(crate) fn is_scaled(&self) -> bool {
+        self.scale != 1.0 || self.offset != 0.0
+    }
 }
 
 /// A decoded file. [`crate::optical_to_rgb`] and [`crate::sar_to_rgb`] turn it into a picture.
@@ -163,19 +188,65 @@ pub struct Raster {
     pub width_px: usize,
     /// Rows.
     pub height_px: usize,
-    /// Samples per pixel.
+    /// Samples per pixel, alpha included.
     pub bands: usize,
     /// `[height_px, width_px, bands]`.
     pub samples: Samples,
+    /// Bits of a sample that the file uses; 4 for `Samples::U8` of values 0 to 15.
+    pub bits: usize,
     /// Value that means "not measured", from the file's own metadata. May be NaN.
     pub nodata: Option<f64>,
+    /// 0 where the file's mask, alpha or colour key says that there is no data, `[height_px, width_px]`.
+    pub mask: Option<Vec<u8>>,
+    /// The band that holds alpha, 0-based.
+    pub alpha_band: Option<usize>,
+    /// What the file says about its bands; empty, or one entry a band.
+    pub band_info: Vec<BandInfo>,
     /// Place on the ground, when the file says.
     pub georef: Option<GeoRef>,
     /// Colours of a palette file, whose single band holds indices into it.
     pub palette: Option<Vec<[u8; 3]>>,
+    /// What was decided while reading, one sentence each, for the user.
+    pub notes: Vec<String>,
 }
 
 impl Raster {
+    /// A raster of which the file says nothing but its samples.
+    ///
+    /// # Panics
+    /// When `samples` does not hold `width_px * height_px * bands` values: a bug of the caller, never of
+    /// input.
+    #[must_use]
+    pub fn plain(
+        name: &str,
+        [width_px, height_px]: [usize; 2],
+        bands: usize,
+        samples: Samples,
+    ) -> Self {
+        assert_eq!(samples.len(), width_px * height_px * bands, "{name}");
+        let bits = match samples {
+            Samples::U8(_) | Samples::I8(_) => 8,
+            Samples::U16(_) | Samples::I16(_) => 16,
+            Samples::U32(_) | Samples::I32(_) | Samples::F32(_) => 32,
+            Samples::F64(_) => 64,
+        };
+        Self {
+            name: name.into(),
+            width_px,
+            height_px,
+            bands,
+            samples,
+            bits,
+            nodata: None,
+            mask: None,
+            alpha_band: None,
+            band_info: Vec::new(),
+            georef: None,
+            palette: None,
+            notes: Vec::new(),
+        }
+    }
+
     /// The sample of one pixel in one band (0-based).
     ///
     /// # Panics
@@ -186,19 +257,37 @@ impl Raster {
             .get((y_px * self.width_px + x_px) * self.bands + band)
     }
 
-    /// One band (0-based) as f32 with everything that is not a measurement turned into NaN: NaN,
-    /// infinities, the file's no-data value and, with `zero_is_fill`, exact zero. `[height_px * width_px]`.
-    pub(crate) fn band_f32(&self, band: usize, zero_is_fill: bool) -> Vec<f32> {
-        let nodata = self.nodata;
+    /// Bands that hold measurements: all but alpha.
+    #[must_use]
+    pub fn data_bands(&self) -> Vec<usize> {
+        (0..self.bands)
+            .filter(|&band| Some(band) != self.alpha_band)
+            .collect()
+    }
+
+    /// What is known of a band.
+    pub(crate) fn info(&self, band: usize) -> BandInfo {
+        self.band_info.get(band).cloned().unwrap_or_default()
+    }
+
+    /// Whether a sample is the file's no-data value or no number.
+    pub(crate) fn is_empty_value(&self, value: f64) -> bool {
+        let narrow = value as f32;
+        // Files often write the no-data value of float32 bands with float64 digits.
+        !narrow.is_finite()
+            || self
+                .nodata
+                .is_some_and(|n| n == value || n as f32 == narrow)
+    }
+
+    /// One band (0-based) as physical values, `[height_px * width_px]`; NaN where the sample is no number.
+    pub(crate) fn band_values(&self, band: usize) -> Vec<f32> {
+        let BandInfo { scale, offset, .. } = self.info(band);
         (0..self.width_px * self.height_px)
             .map(|pixel| {
                 let value = self.samples.get(pixel * self.bands + band);
-                let narrow = value as f32;
-                // Files often write the no-data value of float32 bands with float64 digits.
-                let empty = !narrow.is_finite()
-                    || nodata.is_some_and(|n| n == value || n as f32 == narrow)
-                    || (zero_is_fill && value == 0.0);
-                if empty { f32::NAN } else { narrow }
+                let value = (value * scale + offset) as f32;
+                if value.is_finite() { value } else { f32::NAN }
             })
             .collect()
     }

@@ -3,9 +3,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::optical::check_band;
+use crate::optical::{check_band, palette_colours, widen};
 use crate::stats::{percentiles, stretch_byte};
-use crate::{Raster, RasterError, Rgb8, Samples};
+use crate::validity::{self, Marker};
+use crate::{Raster, RasterError, Rgb8, Samples, Tile};
 
 /// What the samples of a SAR raster measure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,8 +28,8 @@ pub enum SarScale {
 /// What to show of a SAR raster.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SarOptions {
-    /// The band to use, 0-based. `None`: the only one; of two (VV, VH) the second; of three or more
-    /// 8-bit bands the first three as they are (docs/network.md §3.1), of other data the first.
+    /// The band to use, 0-based. `None`: the one named VH; else the only one; of two (VV, VH) the
+    /// second; of three or more 8-bit bands the first three as they are, of other data the first.
     pub polarisation: Option<usize>,
     /// From sample values to bytes.
     pub scale: SarScale,
@@ -54,8 +55,9 @@ const DECIBEL_SHARE: f64 = 0.02;
 /// Makes the 8-bit picture `[height_px, width_px, 3]` (three equal channels when one band is used),
 /// with notes that tell the user what was chosen.
 ///
-/// Pixels without a measurement (no-data, NaN, infinities, zero fill, and zero or less in linear data)
-/// become black and do not take part in the stretch.
+/// Palette files give their colours. Pixels without a measurement become black, do not take part in the
+/// stretch and are marked invalid; so do single zeros, and zero or less in linear data, which are black
+/// but valid.
 ///
 /// # Errors
 /// [`RasterError::NoSuchBand`], and [`RasterError::Empty`] when nothing was measured in data that
@@ -63,88 +65,175 @@ const DECIBEL_SHARE: f64 = 0.02;
 pub fn sar_to_rgb(
     raster: &Raster,
     options: &SarOptions,
-) -> Result<(Rgb8, Vec<String>), RasterError> {
-    let mut notes = Vec::new();
-    let name = &raster.name;
-    let (width_px, height_px) = (raster.width_px, raster.height_px);
-    let untouched = matches!(options.scale, SarScale::Auto | SarScale::AsIs);
-    if let (Samples::U8(bytes), true) = (&raster.samples, untouched) {
-        if options.polarisation.is_none() && raster.bands >= 3 {
-            let data = bytes
-                .chunks_exact(raster.bands)
-                .flat_map(|p| [p[0], p[1], p[2]])
-                .collect();
-            return Ok((
-                Rgb8 {
-                    width_px,
-                    height_px,
-                    data,
-                },
-                notes,
-            ));
+) -> Result<(Tile, Vec<String>), RasterError> {
+    let rule = SarRule::measure(raster, options)?;
+    Ok((rule.apply(raster), rule.notes))
+}
+
+/// How a SAR raster becomes a picture: measured once on a raster or a sample of it, and applied to all
+/// of it or to a part.
+#[derive(Clone, Debug)]
+pub struct SarRule {
+    /// One band, or three as they are.
+    bands: Vec<usize>,
+    marker: Option<Marker>,
+    stretch: Option<SarStretch>,
+    /// What was chosen, for the user.
+    pub notes: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct SarStretch {
+    scale: SarScale,
+    /// Decibel for a value ten times as large.
+    per_decade_db: f32,
+    low: f32,
+    high: f32,
+}
+
+impl SarRule {
+    /// Chooses band, scale and stretch.
+    ///
+    /// # Errors
+    /// Those of [`sar_to_rgb`].
+    pub fn measure(raster: &Raster, options: &SarOptions) -> Result<Self, RasterError> {
+        let mut notes = raster.notes.clone();
+        let name = &raster.name;
+        let untouched = matches!(options.scale, SarScale::Auto | SarScale::AsIs);
+        let bytes = matches!(raster.samples, Samples::U8(_));
+        let data = raster.data_bands();
+        let bands = if raster.palette.is_some() {
+            vec![0]
+        } else if bytes && untouched && options.polarisation.is_none() && data.len() >= 3 {
+            data[..3].to_vec()
+        } else {
+            vec![choose(raster, options, &data, &mut notes)?]
+        };
+        let marker = Marker::find(raster, &bands, &mut notes);
+        let mut rule = Self {
+            bands,
+            marker,
+            stretch: None,
+            notes,
+        };
+        let scaled = raster.info(rule.bands[0]).is_scaled();
+        if raster.palette.is_some() || (bytes && untouched && !scaled) {
+            return Ok(rule);
         }
-        let band = choose(raster, options, &mut notes)?;
-        let grey: Vec<u8> = bytes
-            .iter()
-            .skip(band)
-            .step_by(raster.bands)
-            .copied()
-            .collect();
-        return Ok((Rgb8::from_grey(width_px, height_px, &grey), notes));
+        let valid = validity::mask(raster, &rule.bands, rule.marker);
+        let mut values = raster.band_values(rule.bands[0]);
+        for (pixel, value) in values.iter_mut().enumerate() {
+            let kept = valid.as_ref().is_none_or(|valid| valid[pixel]);
+            // Single zeros are no measurement either, but no hole in the tile.
+            let zero = raster.samples.get(pixel * raster.bands + rule.bands[0]) == 0.0;
+            if !kept || (zero && !scaled) {
+                *value = f32::NAN;
+            }
+        }
+        let measured = values.iter().filter(|v| v.is_finite()).count();
+        let negative = values.iter().filter(|v| **v < 0.0).count();
+        let scale = match options.scale {
+            SarScale::Auto if negative as f64 > DECIBEL_SHARE * measured as f64 => {
+                SarScale::Decibel
+            }
+            SarScale::Auto => SarScale::Linear,
+            chosen => chosen,
+        };
+        let amplitude = !scaled && !matches!(raster.samples, Samples::F32(_) | Samples::F64(_));
+        let mut stretch = SarStretch {
+            scale,
+            per_decade_db: if amplitude { 20.0 } else { 10.0 },
+            low: 0.0,
+            high: 0.0,
+        };
+        let what = match (scale, amplitude) {
+            (SarScale::Linear, true) => "linear amplitude, taken to decibel",
+            (SarScale::Linear, false) => "linear power, taken to decibel",
+            (SarScale::Decibel, _) => "decibel",
+            (SarScale::AsIs | SarScale::Auto, _) => "as it is",
+        };
+        for value in &mut values {
+            *value = stretch.value(*value);
+        }
+        // A picture of one value becomes mid-grey instead of black.
+        let (range, least) = if scale == SarScale::AsIs {
+            ([0.0, 1.0], f32::EPSILON)
+        } else {
+            (STRETCH, LEAST_SPAN_DB)
+        };
+        let [low, high] = percentiles(values.iter().copied(), range)
+            .ok_or_else(|| RasterError::Empty { name: name.clone() })?;
+        (stretch.low, stretch.high) = at_least(low, high, least);
+        rule.notes.push(format!(
+            "{name}: {} SAR values read as {what}; {:.2} to {:.2} were stretched to 8 bits",
+            raster.samples.type_name(),
+            stretch.low,
+            stretch.high
+        ));
+        rule.stretch = Some(stretch);
+        Ok(rule)
     }
 
-    let band = choose(raster, options, &mut notes)?;
-    let mut values = raster.band_f32(band, true);
-    let empty = || RasterError::Empty { name: name.clone() };
-    let measured = values.iter().filter(|v| v.is_finite()).count();
-    let negative = values.iter().filter(|v| **v < 0.0).count();
-    let scale = match options.scale {
-        SarScale::Auto if negative as f64 > DECIBEL_SHARE * measured as f64 => SarScale::Decibel,
-        SarScale::Auto => SarScale::Linear,
-        chosen => chosen,
-    };
-    let what = match scale {
-        SarScale::Linear => {
-            let (factor, what) = match raster.samples {
-                Samples::F32(_) | Samples::F64(_) => (10.0, "linear power, taken to decibel"),
-                _ => (20.0, "linear amplitude, taken to decibel"),
-            };
-            for value in &mut values {
-                *value = if *value > 0.0 {
-                    factor * libm::log10f(*value)
-                } else {
-                    f32::NAN
+    /// The picture of a raster with the bands of the one measured.
+    #[must_use]
+    pub fn apply(&self, raster: &Raster) -> Tile {
+        let (width_px, height_px) = (raster.width_px, raster.height_px);
+        let valid = validity::mask(raster, &self.bands, self.marker);
+        let grey = |values: Vec<u8>| values.into_iter().flat_map(|v| [v, v, v]).collect();
+        let mut data: Vec<u8> = match (&raster.palette, &raster.samples, self.stretch) {
+            (Some(palette), samples, _) => palette_colours(palette, samples, raster.bands),
+            (None, Samples::U8(bytes), None) => bytes
+                .chunks_exact(raster.bands)
+                .flat_map(|pixel| {
+                    let at = |c: usize| self.bands.get(c).or(self.bands.first());
+                    [0, 1, 2].map(|c| at(c).map_or(0, |&band| widen(pixel[band], raster.bits)))
+                })
+                .collect(),
+            (None, _, stretch) => {
+                let values = raster.band_values(self.bands[0]);
+                let byte = |value: f32| {
+                    stretch.map_or(0, |stretch| {
+                        stretch_byte(stretch.value(value), stretch.low, stretch.high)
+                    })
                 };
+                let scaled = raster.info(self.bands[0]).is_scaled();
+                let bytes = values.into_iter().map(|value| {
+                    if value == 0.0 && !scaled {
+                        0
+                    } else {
+                        byte(value)
+                    }
+                });
+                grey(bytes.collect())
             }
-            what
+        };
+        validity::blacken(&mut data, valid.as_deref());
+        Tile {
+            picture: Rgb8 {
+                width_px,
+                height_px,
+                data,
+            },
+            valid,
         }
-        SarScale::Decibel => "decibel",
-        SarScale::AsIs | SarScale::Auto => "as it is",
-    };
-    let range = if scale == SarScale::AsIs {
-        [0.0, 1.0]
-    } else {
-        STRETCH
-    };
-    let [low, high] = percentiles(values.iter().copied(), range).ok_or_else(empty)?;
-    // A picture of one value becomes mid-grey instead of black.
-    let least = if scale == SarScale::AsIs {
-        f32::EPSILON
-    } else {
-        LEAST_SPAN_DB
-    };
-    let (low, high) = at_least(low, high, least);
-    notes.push(format!(
-        "{name}: {} SAR values read as {what}; {low:.2} to {high:.2} were stretched to 8 bits",
-        raster.samples.type_name()
-    ));
-    let grey: Vec<u8> = values.iter().map(|&v| stretch_byte(v, low, high)).collect();
-    Ok((Rgb8::from_grey(width_px, height_px, &grey), notes))
+    }
+}
+
+impl SarStretch {
+    /// A physical value on the scale that is stretched; NaN where it has none.
+    fn value(&self, value: f32) -> f32 {
+        match self.scale {
+            SarScale::Linear if value > 0.0 => self.per_decade_db * libm::log10f(value),
+            SarScale::Linear => f32::NAN,
+            _ => value,
+        }
+    }
 }
 
 fn choose(
     raster: &Raster,
     options: &SarOptions,
+    data: &[usize],
     notes: &mut Vec<String>,
 ) -> Result<usize, RasterError> {
     if let Some(band) = options.polarisation {
@@ -152,18 +241,28 @@ fn choose(
         return Ok(band);
     }
     let name = &raster.name;
-    match raster.bands {
-        0 => Err(RasterError::Empty { name: name.clone() }),
-        1 => Ok(0),
-        2 => {
+    let vh = data.iter().copied().find(|&band| {
+        let name = raster.info(band).name.unwrap_or_default();
+        name.to_ascii_lowercase()
+            .split(|c: char| !c.is_ascii_alphanumeric())
+            .any(|word| word == "vh")
+    });
+    match (data, vh) {
+        ([], _) => Err(RasterError::Empty { name: name.clone() }),
+        (&[only], _) => Ok(only),
+        (_, Some(band)) => {
+            notes.push(format!("{name}: band {}, named VH, is used", band + 1));
+            Ok(band)
+        }
+        (&[_, second], None) => {
             notes.push(format!(
                 "{name}: two bands, taken as VV and VH; VH (the second) is used"
             ));
-            Ok(1)
+            Ok(second)
         }
-        n => {
-            notes.push(format!("{name}: {n} bands; the first is used"));
-            Ok(0)
+        (&[first, ..], None) => {
+            notes.push(format!("{name}: {} bands; the first is used", data.len()));
+            Ok(first)
         }
     }
 }

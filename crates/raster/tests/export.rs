@@ -30,6 +30,7 @@ fn utm() -> GeoRef {
             doubles: vec![6_378_137.0, 298.257_223_563],
             ascii: "WGS 84 / UTM zone 33N|".into(),
         },
+        control_points: Vec::new(),
     }
 }
 
@@ -169,6 +170,7 @@ fn a_rotated_grid_of_points_and_a_bare_code_come_back() {
         transform: [0.001, 0.0, 12.0, 0.0, -0.001, 45.0],
         epsg: Some(4326),
         keys: GeoKeys::default(),
+        control_points: Vec::new(),
     };
     for geo in [geo, bare, degrees] {
         let file = label_geotiff(&[0, 1], 2, 1, &default_palette(2), &[], Some(&geo)).unwrap();

@@ -154,7 +154,8 @@ fn real_files_become_pictures() {
     ] {
         let (rgb, notes) = optical_to_rgb(&open(name), &OpticalOptions::default()).unwrap();
         assert!(notes.iter().any(|n| n.contains(note)), "{notes:?}");
-        let mean = rgb.data.iter().map(|&b| f64::from(b)).sum::<f64>() / rgb.data.len() as f64;
+        let bytes = &rgb.picture.data;
+        let mean = bytes.iter().map(|&b| f64::from(b)).sum::<f64>() / bytes.len() as f64;
         assert!((20.0..235.0).contains(&mean), "{name}: {mean}");
     }
     for (name, note) in [
@@ -164,12 +165,14 @@ fn real_files_become_pictures() {
     ] {
         let (sar, notes) = sar_to_rgb(&open(name), &SarOptions::default()).unwrap();
         assert!(notes.iter().any(|n| n.contains(note)), "{notes:?}");
-        let mean = sar.data.iter().map(|&b| f64::from(b)).sum::<f64>() / sar.data.len() as f64;
+        let bytes = &sar.picture.data;
+        let mean = bytes.iter().map(|&b| f64::from(b)).sum::<f64>() / bytes.len() as f64;
         assert!((60.0..200.0).contains(&mean), "{name}: {mean}");
     }
     // The palette's colours, not its indices.
     let palette = open("palette_uint8_packbits.tif");
     let (rgb, _) = optical_to_rgb(&palette, &OpticalOptions::default()).unwrap();
+    let rgb = rgb.picture;
     assert!(rgb.data.iter().any(|&b| b > 2));
 
     let empty = sar_to_rgb(&open("s1_float32_all_nan.tif"), &SarOptions::default()).unwrap_err();

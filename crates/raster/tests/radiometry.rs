@@ -24,22 +24,21 @@ fn pictures(suffix: &str, most: usize) -> Vec<Rgb8> {
         .step_by(step)
         .map(|path| {
             let raster = decode(&std::fs::read(path).unwrap(), "tile").unwrap();
-            optical_to_rgb(&raster, &Default::default()).unwrap().0
+            optical_to_rgb(&raster, &Default::default())
+                .unwrap()
+                .0
+                .picture
         })
         .collect()
 }
 
 fn raster(picture: &Rgb8, samples: Samples) -> Raster {
-    Raster {
-        name: "made.tif".into(),
-        width_px: picture.width_px,
-        height_px: picture.height_px,
-        bands: 1,
+    Raster::plain(
+        "made.tif",
+        [picture.width_px, picture.height_px],
+        1,
         samples,
-        nodata: None,
-        georef: None,
-        palette: None,
-    }
+    )
 }
 
 fn mean_difference(a: &Rgb8, b: &Rgb8) -> f64 {
@@ -82,9 +81,9 @@ fn sar_looks_the_same_from_any_scale() {
                 ),
             ];
             for (kind, samples) in files {
-                let (picture, _) =
+                let (read, _) =
                     sar_to_rgb(&raster(&linear, samples), &SarOptions::default()).unwrap();
-                let difference = mean_difference(&robust_sar(&picture), &wanted);
+                let difference = mean_difference(&robust_sar(&read.picture), &wanted);
                 tests += 1;
                 if difference > 2.0 {
                     wrong.push(format!(

@@ -1,9 +1,12 @@
-//! The compressions and predictors of TIFF, on one strip or tile at a time.
+//! Compressions, bit depths and predictors of TIFF, on the bytes of one strip or tile at a time.
+//!
+//! Reading is as lenient as libtiff's: a stream may lack its end code or go on after the last pixel.
+//! Only a stream that holds fewer bytes than the strip or tile needs is an error.
 
 use std::io::Read;
 
-/// Compressions that hold plain bytes (JPEG holds pictures and is treated apart).
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// Compressions that hold plain bytes (JPEG, LERC and `WebP` hold pictures and are treated apart).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Compression {
     None,
     Lzw,
@@ -26,26 +29,7 @@ pub(super) fn decompress(
                 ruzstd::decoding::StreamingDecoder::new(packed).map_err(|e| e.to_string())?;
             read_at_most(decoder, size)?
         }
-        Compression::Lzw => {
-            let mut out = Vec::new();
-            let mut decoder =
-                weezl::decode::Decoder::with_tiff_size_switch(weezl::BitOrder::Msb, 8);
-            // Grown step by step: `size` is only what the header claims.
-            let (mut rest, mut step) = (packed, 1 << 16);
-            while out.len() < size {
-                let filled = out.len();
-                out.resize((filled + step).min(size), 0);
-                let result = decoder.decode_bytes(rest, &mut out[filled..]);
-                rest = &rest[result.consumed_in..];
-                out.truncate(filled + result.consumed_out);
-                match result.status.map_err(|e| e.to_string())? {
-                    weezl::LzwStatus::Ok if result.consumed_in + result.consumed_out > 0 => {}
-                    _ => break,
-                }
-                step *= 2;
-            }
-            out
-        }
+        Compression::Lzw => unpack_lzw(packed, size)?,
         Compression::PackBits => unpack_packbits(packed, size),
     };
     if out.len() < size {
@@ -57,12 +41,41 @@ pub(super) fn decompress(
     Ok(out)
 }
 
+/// Reads until the stream ends, breaks or `size` bytes are there. A stream that breaks after all of
+/// its pixels (a wrong checksum, a missing end) is not refused, as in libtiff.
 fn read_at_most(reader: impl Read, size: usize) -> Result<Vec<u8>, String> {
     let mut out = Vec::new();
-    reader
-        .take(size as u64)
-        .read_to_end(&mut out)
-        .map_err(|e| e.to_string())?;
+    match reader.take(size as u64).read_to_end(&mut out) {
+        Err(error) if out.len() < size => Err(error.to_string()),
+        _ => Ok(out),
+    }
+}
+
+/// LZW of TIFF 6.0, section 13, and the variant of writers before 1988 (least significant bit first),
+/// which is told by its first code as in libtiff.
+fn unpack_lzw(packed: &[u8], size: usize) -> Result<Vec<u8>, String> {
+    /// Bytes the output grows by: the size is only what the header claims.
+    const STEP: usize = 1 << 16;
+    let old_style = matches!(packed, [0, second, ..] if second & 1 == 1);
+    let mut decoder = if old_style {
+        weezl::decode::Decoder::new(weezl::BitOrder::Lsb, 8)
+    } else {
+        weezl::decode::Decoder::with_tiff_size_switch(weezl::BitOrder::Msb, 8)
+    };
+    let mut out = Vec::new();
+    let mut rest = packed;
+    while out.len() < size {
+        let filled = out.len();
+        // A fixed step: the decoder returns at each clear code, of which a strip has any number.
+        out.resize(filled.saturating_add(STEP).min(size), 0);
+        let result = decoder.decode_bytes(rest, &mut out[filled..]);
+        rest = &rest[result.consumed_in..];
+        out.truncate(filled + result.consumed_out);
+        match result.status.map_err(|e| e.to_string())? {
+            weezl::LzwStatus::Ok if result.consumed_in + result.consumed_out > 0 => {}
+            _ => break,
+        }
+    }
     Ok(out)
 }
 
@@ -91,16 +104,25 @@ fn unpack_packbits(packed: &[u8], size: usize) -> Vec<u8> {
     out
 }
 
-/// Rows of `row_samples` values of 1, 2 or 4 bits, each row starting on a byte, to one byte a value.
+/// Rows of `row_samples` values of `bits` bits (1 to 16, most significant bit first), each row starting
+/// on a byte, to one byte a value (two, little-endian, above 8 bits).
 pub(super) fn unpack_bits(packed: &[u8], row_samples: usize, bits: usize) -> Vec<u8> {
     let row_bytes = (row_samples * bits).div_ceil(8).max(1);
-    let mask = ((1_u16 << bits) - 1) as u8;
-    let mut out = Vec::with_capacity(packed.len() / row_bytes * row_samples);
+    let wide = bits > 8;
+    let mask = (1_u32 << bits) - 1;
+    let mut out =
+        Vec::with_capacity(packed.len() / row_bytes * row_samples * (1 + usize::from(wide)));
     for row in packed.chunks_exact(row_bytes) {
-        out.extend((0..row_samples).map(|i| {
+        for i in 0..row_samples {
             let bit = i * bits;
-            row[bit / 8] >> (8 - bits - bit % 8) & mask
-        }));
+            let byte = |at: usize| u32::from(row.get(bit / 8 + at).copied().unwrap_or(0));
+            let word = byte(0) << 16 | byte(1) << 8 | byte(2);
+            let value = word >> (24 - bits - bit % 8) & mask;
+            out.push(value as u8);
+            if wide {
+                out.push((value >> 8) as u8);
+            }
+        }
     }
     out
 }
@@ -150,6 +172,93 @@ pub(super) fn undo_float_differences(
             for (place, byte) in sample.iter_mut().rev().enumerate() {
                 *byte = planes[place * samples + i];
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+    use super::{Compression, decompress, unpack_bits};
+
+    /// The step of the output buffer doubled at each clear code: 48 of them overflowed a `usize`, and
+    /// 16 on a 32-bit machine. GDAL's default COG has more in each of its tiles of 512 px.
+    #[test]
+    fn lzw_with_many_clear_codes_is_read_to_its_end() {
+        let mut state = 1_u32;
+        let noise: Vec<u8> = (0..512 * 512 * 3)
+            .map(|_| {
+                state ^= state << 13;
+                state ^= state >> 17;
+                state ^= state << 5;
+                state as u8
+            })
+            .collect();
+        let packed = weezl::encode::Encoder::with_tiff_size_switch(weezl::BitOrder::Msb, 8)
+            .encode(&noise)
+            .unwrap();
+        // Noise fills the table of 4096 codes after as many bytes: some 200 clear codes.
+        assert!(packed.len() > noise.len());
+        assert_eq!(
+            decompress(Compression::Lzw, &packed, noise.len()).unwrap(),
+            noise
+        );
+    }
+
+    #[test]
+    fn streams_without_an_end_and_with_bytes_after_it_are_read() {
+        let data: Vec<u8> = (0..4000_u32).map(|i| (i * i >> 5) as u8).collect();
+        let lzw = weezl::encode::Encoder::with_tiff_size_switch(weezl::BitOrder::Msb, 8)
+            .encode(&data)
+            .unwrap();
+        let mut longer = lzw.clone();
+        longer.extend([0xaa; 9]);
+        for packed in [&lzw[..lzw.len() - 1], &longer] {
+            assert_eq!(
+                decompress(Compression::Lzw, packed, data.len()).unwrap(),
+                data
+            );
+        }
+        let half = decompress(Compression::Lzw, &lzw[..lzw.len() / 2], data.len());
+        assert!(half.unwrap_err().contains("of 4000 bytes"));
+    }
+
+    #[test]
+    fn lzw_of_writers_before_1988_is_told_by_its_first_code() {
+        let data: Vec<u8> = (0..4000_u32).map(|i| (i / 7) as u8).collect();
+        let packed = weezl::encode::Encoder::new(weezl::BitOrder::Lsb, 8)
+            .encode(&data)
+            .unwrap();
+        assert_eq!(
+            decompress(Compression::Lzw, &packed, data.len()).unwrap(),
+            data
+        );
+    }
+
+    #[test]
+    fn samples_of_any_depth_up_to_16_bits_are_unpacked() {
+        for bits in 1..=16_usize {
+            let values: Vec<u32> = (0..13_u32)
+                .map(|i| i.wrapping_mul(40_503) & ((1 << bits) - 1))
+                .collect();
+            let mut packed = vec![0_u8; (13 * bits).div_ceil(8)];
+            for (i, value) in values.iter().enumerate() {
+                for bit in 0..bits {
+                    let at = i * bits + bit;
+                    packed[at / 8] |= ((value >> (bits - 1 - bit) & 1) as u8) << (7 - at % 8);
+                }
+            }
+            let bytes = unpack_bits(&packed, 13, bits);
+            let found: Vec<u32> = if bits <= 8 {
+                bytes.iter().map(|&b| b.into()).collect()
+            } else {
+                let (words, _) = bytes.as_chunks::<2>();
+                words
+                    .iter()
+                    .map(|&w| u16::from_le_bytes(w).into())
+                    .collect()
+            };
+            assert_eq!(found, values, "{bits} bits");
         }
     }
 }

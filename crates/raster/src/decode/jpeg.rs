@@ -5,8 +5,7 @@ use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
-use super::check_size;
-use crate::raster::MAX_SIDE_PX;
+use super::{check_size, exif, jpeg_restart};
 use crate::{Raster, RasterError, Samples};
 
 pub(super) fn decode(bytes: &[u8], name: &str) -> Result<Raster, RasterError> {
@@ -21,6 +20,9 @@ pub(super) fn decode(bytes: &[u8], name: &str) -> Result<Raster, RasterError> {
     if last(0xd9) < last(0xda).or(Some(0)) {
         return Err(damaged("it ends early"));
     }
+    if let Some(problem) = jpeg_restart::damage(bytes) {
+        return Err(damaged(&problem));
+    }
     let picture = decode_picture(bytes, Colours::Rgb, |width, height, components| {
         check_size(name, width, height, components, 1)
     })
@@ -28,16 +30,13 @@ pub(super) fn decode(bytes: &[u8], name: &str) -> Result<Raster, RasterError> {
         Failure::Refused(error) => error,
         Failure::Damaged(what) => damaged(&what),
     })?;
-    Ok(Raster {
-        name: name.into(),
-        width_px: picture.width_px,
-        height_px: picture.height_px,
-        bands: picture.components,
-        samples: Samples::U8(picture.data),
-        nodata: None,
-        georef: None,
-        palette: None,
-    })
+    let raster = Raster::plain(
+        name,
+        [picture.width_px, picture.height_px],
+        picture.components,
+        Samples::U8(picture.data),
+    );
+    Ok(exif::apply(raster, picture.orientation))
 }
 
 /// What to do with the file's colours.
@@ -55,6 +54,8 @@ pub(super) struct Picture {
     pub height_px: usize,
     pub components: usize,
     pub data: Vec<u8>,
+    /// As EXIF numbers it; 1 is upright.
+    pub orientation: u8,
 }
 
 pub(super) enum Failure {
@@ -93,7 +94,6 @@ pub(super) fn decode_picture(
     let data = decoder.decode().map_err(damaged)?;
     let (width_px, height_px) = (usize::from(info.width), usize::from(info.height));
     let components = wanted.num_components();
-    debug_assert!(width_px <= MAX_SIDE_PX.max(usize::from(u16::MAX)));
     if data.len() != width_px * height_px * components {
         return Err(Failure::Damaged("fewer pixels than its header says".into()));
     }
@@ -102,5 +102,6 @@ pub(super) fn decode_picture(
         height_px,
         components,
         data,
+        orientation: decoder.exif().map_or(1, |exif| exif::orientation(exif)),
     })
 }

@@ -314,7 +314,7 @@ pub fn from_jpeg(bytes: &[u8], name: &str) -> Result<Rgb8, TrainError> {
     let broken = |error: mmovseg_raster::RasterError| content(name.as_ref(), error);
     let raster = decode(bytes, name).map_err(broken)?;
     mmovseg_raster::optical_to_rgb(&raster, &Default::default())
-        .map(|(rgb, _)| rgb)
+        .map(|(tile, _)| tile.picture)
         .map_err(broken)
 }
 
