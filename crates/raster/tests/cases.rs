@@ -305,10 +305,18 @@ fn pairs_are_placed_by_their_coordinates() {
     let clean = pair("19_utm_rgb.tif", "20_clean_sar.tif").unwrap();
     let difference = |shift: usize| -> f64 {
         let (a, b) = (&warped.sar.data[3 * shift..], &clean.sar.data);
-        let sum: f64 = a.iter().zip(b).map(|(a, b)| f64::from(a.abs_diff(*b))).sum();
+        let sum: f64 = a
+            .iter()
+            .zip(b)
+            .map(|(a, b)| f64::from(a.abs_diff(*b)))
+            .sum();
         sum / a.len() as f64
     };
-    assert!(difference(0) < 5.0 && difference(1) > 2.0 * difference(0), "{}", difference(0));
+    assert!(
+        difference(0) < 5.0 && difference(1) > 2.0 * difference(0),
+        "{}",
+        difference(0)
+    );
     let covered = warped.sar_valid.map_or(1.0, |valid| {
         valid.iter().filter(|&&v| v).count() as f64 / valid.len() as f64
     });
