@@ -168,8 +168,8 @@ fn alpha_no_data_and_masks_hide_pixels() {
         let raster = decode(&file.bytes(), "m.tif").unwrap();
         let (tile, _) = optical_to_rgb(&raster, &OpticalOptions::default()).unwrap();
         let valid = tile.valid.unwrap();
-        for i in 0..w * h {
-            assert_eq!(valid[i], !hidden(i), "{name}: {i}");
+        for (i, &valid) in valid.iter().enumerate() {
+            assert_eq!(valid, !hidden(i), "{name}: {i}");
             let wanted = if hidden(i) {
                 [0; 3]
             } else {

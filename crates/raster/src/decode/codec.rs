@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn streams_without_an_end_and_with_bytes_after_it_are_read() {
-        let data: Vec<u8> = (0..4000_u32).map(|i| (i * i >> 5) as u8).collect();
+        let data: Vec<u8> = (0..4000_u32).map(|i| ((i * i) >> 5) as u8).collect();
         let lzw = weezl::encode::Encoder::with_tiff_size_switch(weezl::BitOrder::Msb, 8)
             .encode(&data)
             .unwrap();

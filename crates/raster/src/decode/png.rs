@@ -96,7 +96,7 @@ pub(super) fn decode(bytes: &[u8], name: &str) -> Result<Raster, RasterError> {
     }
     let raster = Raster {
         // A file that is transparent as a whole has its alpha wrong.
-        mask: mask.filter(|mask| mask.iter().any(|&v| v == 0) && mask.iter().any(|&v| v != 0)),
+        mask: mask.filter(|mask| mask.contains(&0) && mask.iter().any(|&v| v != 0)),
         palette: palette.filter(|_| indexed),
         ..Raster::plain(name, [width_px, height_px], bands, samples)
     };
