@@ -36,6 +36,7 @@ fn placed_files(folder: &Path) -> [PathBuf; 2] {
         transform: [10.0, 0.0, 500_000.0, 0.0, -10.0, 4_000_000.0],
         epsg: Some(32_611),
         keys: GeoKeys::default(),
+        control_points: Vec::new(),
     };
     // A palette file shows its colours, so a label map serves as an optical tile with a place.
     let names: Vec<String> = mmovseg_scene::CLASSES
