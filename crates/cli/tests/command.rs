@@ -755,25 +755,74 @@ fn whatever_cannot_work_ends_in_one_line() {
         &["fog"],
     );
 
-    let empty = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap())
-        .join("../../../shared/data/geotiff/s1_float32_all_nan.tif");
-    if empty.exists() {
-        let path = empty.to_str().unwrap();
-        let args = [
-            "segment",
-            "--model",
-            model,
-            "--rgb",
-            RGB,
-            "--sar",
-            path,
-            "--classes",
-            "a",
-            "--out",
-            "l.png",
-        ];
-        fails(root, &args, &["s1_float32_all_nan.tif", "empty"]);
-    } else {
-        eprintln!("no SAR file without a measurement here: that refusal is not tested");
+    fs::write(root.join("nan.tif"), float_tiff(f32::NAN)).unwrap();
+    fails(root, &pair(RGB, "nan.tif"), &["nan.tif", "empty"]);
+}
+
+/// A GeoTIFF-less TIFF of 16 × 16 pixels, one band of 32-bit floats, all of this value.
+fn float_tiff(value: f32) -> Vec<u8> {
+    const SIDE_PX: u32 = 16;
+    const BYTES: u32 = SIDE_PX * SIDE_PX * 4;
+    // Tag, type (3 = 16 bit, 4 = 32 bit), value; one of each.
+    let tags: [(u16, u16, u32); 9] = [
+        (256, 4, SIDE_PX),
+        (257, 4, SIDE_PX),
+        (258, 3, 32),
+        (259, 3, 1),
+        (262, 3, 1),
+        (273, 4, 8),
+        (277, 3, 1),
+        (279, 4, BYTES),
+        (339, 3, 3),
+    ];
+    let mut file = b"II*\0".to_vec();
+    file.extend((8 + BYTES).to_le_bytes());
+    file.extend((0..SIDE_PX * SIDE_PX).flat_map(|_| value.to_le_bytes()));
+    file.extend((tags.len() as u16).to_le_bytes());
+    for (tag, kind, value) in tags {
+        file.extend(tag.to_le_bytes());
+        file.extend(kind.to_le_bytes());
+        file.extend(1_u32.to_le_bytes());
+        file.extend(value.to_le_bytes());
+    }
+    file.extend(0_u32.to_le_bytes());
+    file
+}
+
+/// The README's way from a released checkpoint to a mask, for both variants. The classes follow from the file's name.
+#[test]
+fn a_released_pth_is_converted_verified_and_segments() {
+    let root = tempfile::tempdir().unwrap();
+    let root = root.path();
+    scene(root, "1");
+    for (variant, file, classes) in [("b", "modelOEMthin.pth", 8), ("l", "modelDDSK.pth", 5)] {
+        fs::copy(mmovseg_test_support::checkpoint(variant), root.join(file)).unwrap();
+        let package = format!("package-{variant}");
+        works(
+            root,
+            &["convert", file, "--out", &package, "--dtype", "f32"],
+        );
+        let manifest = fs::read(root.join(&package).join("model.json")).unwrap();
+        let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+        assert_eq!(
+            manifest["architecture"]["variant"],
+            variant.to_uppercase(),
+            "{manifest}"
+        );
+        let listed = manifest["default_classes"].as_array().unwrap();
+        assert_eq!(listed.len(), classes);
+        works(root, &["verify", &package]);
+        let names = listed
+            .iter()
+            .map(|name| name.as_str().unwrap())
+            .collect::<Vec<_>>()
+            .join(", ");
+        for (model, out) in [(package.as_str(), "converted.png"), (file, "direct.png")] {
+            works(root, &segment(model, out, &["--classes", &names]));
+        }
+        let [converted, direct] =
+            ["converted.png", "direct.png"].map(|out| labels(&root.join(out)));
+        assert_eq!(converted.data, direct.data, "{variant}");
+        assert_eq!(converted.data.len(), 150 * 150);
     }
 }

@@ -8,13 +8,7 @@ use mmovseg_raster::{OpticalOptions, RasterError, SarOptions, decode, optical_to
 use serde_json::Value;
 
 fn folder() -> Option<PathBuf> {
-    let own = std::env::var_os("CARGO_MANIFEST_DIR").unwrap();
-    let folder = PathBuf::from(own).join("../../../shared/data/geotiff");
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    eprintln!("skipped: {} is missing", folder.display());
-    None
+    mmovseg_test_support::data("data/geotiff")
 }
 
 fn number(value: &Value) -> f64 {

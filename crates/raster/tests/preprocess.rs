@@ -46,11 +46,8 @@ fn check(file: &[u8], least_cases: usize) {
 
 #[test]
 fn parity_matches_every_golden_size() {
-    let own = std::env::var("CARGO_MANIFEST_DIR").unwrap();
-    let path = format!("{own}/../../../shared/golden/preprocess_golden.safetensors");
-    match std::fs::read(&path) {
-        Ok(file) => check(&file, 6),
-        Err(error) => eprintln!("skipped: {path}: {error}"),
+    if let Some(path) = mmovseg_test_support::data("golden/preprocess_golden.safetensors") {
+        check(&std::fs::read(path).unwrap(), 6);
     }
 }
 

@@ -6,15 +6,12 @@ use mmovseg_raster::{
     Raster, Rgb8, Samples, SarOptions, decode, optical_to_rgb, robust_rgb, robust_sar, sar_to_rgb,
 };
 
-const FOLDER: &str = "../../../shared/data/s1s2_pairs";
-
-/// Every pair's picture of one kind, in order of name; none (with a note) where the data is missing.
+/// Every pair's picture of one kind, in order of name; none where the data is missing, and the test is then skipped.
 fn pictures(suffix: &str, most: usize) -> Vec<Rgb8> {
-    let own = std::env::var("CARGO_MANIFEST_DIR").unwrap();
-    let Ok(entries) = std::fs::read_dir(format!("{own}/{FOLDER}")) else {
-        eprintln!("skipped: {FOLDER} is missing");
+    let Some(folder) = mmovseg_test_support::data("data/s1s2_pairs") else {
         return Vec::new();
     };
+    let entries = std::fs::read_dir(folder).unwrap();
     let mut paths: Vec<_> = entries.map(|e| e.unwrap().path()).collect();
     paths.retain(|p| p.to_string_lossy().ends_with(suffix));
     paths.sort();

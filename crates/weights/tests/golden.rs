@@ -1,8 +1,6 @@
 //! From a checkpoint file to a package folder and back, through the public functions only.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-use std::path::Path;
-
 use mmovseg_weights::{
     Assembler, Checkpoint, MANIFEST_FILE, Manifest, StoreDtype, decode_shard, parse_manifest,
     verify_hashes, write_package,
@@ -10,16 +8,9 @@ use mmovseg_weights::{
 
 #[test]
 fn a_checkpoint_becomes_a_package_and_comes_back() {
-    let golden =
-        Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("../../../shared/golden");
     let root = tempfile::tempdir().unwrap();
-    for variant in ["b_tiny", "l_tiny"] {
-        let path = golden.join(format!("{variant}.pth"));
-        if !path.exists() {
-            println!("skipped: the golden data folder has no {variant}.pth");
-            return;
-        }
-        let checkpoint = Checkpoint::open(&path).unwrap();
+    for variant in ["b", "l"] {
+        let checkpoint = Checkpoint::open(mmovseg_test_support::checkpoint(variant)).unwrap();
         let names: Vec<&str> = checkpoint.names_and_shapes().map(|(n, _)| n).collect();
         // The largest error allowed, as a share of the tensor's largest magnitude.
         for (dtype, allowed) in [

@@ -333,7 +333,9 @@ mod tests {
     #[test]
     fn agrees_with_the_published_example() {
         let Some(folder) = std::env::var_os("MMOVSEG_TEACHER") else {
-            println!("skipped: MMOVSEG_TEACHER does not name the folder of all-MiniLM-L6-v2");
+            mmovseg_test_support::skip(
+                "MMOVSEG_TEACHER does not name the folder of all-MiniLM-L6-v2",
+            );
             return;
         };
         let teacher = Teacher::open(Path::new(&folder), &Device::flex()).unwrap();

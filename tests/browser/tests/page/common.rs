@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use mmovseg_browser_tests::{Page, dist, test_id, with_page};
 use mmovseg_raster::{OpticalOptions, Rgb8, SarOptions, open_pair, write_rgb_png};
 use serde_json::{Value, json};
-use xtask::paths::{self, copy_tree};
+use xtask::paths::copy_tree;
 
 pub const SOON: Duration = Duration::from_secs(60);
 /// For loading and running the model on one core or on an emulated GPU.
@@ -49,7 +49,9 @@ pub fn scene_files(folder: &Path, seed: u64) -> [PathBuf; 2] {
 /// their own.
 pub fn real_files(folder: &Path) -> Result<Option<[PathBuf; 2]>> {
     const SIDE_PX: usize = 256;
-    let source = paths::project().join("../shared/data/s1s2_pairs");
+    let Some(source) = mmovseg_test_support::optional_data("data/s1s2_pairs") else {
+        return Ok(None);
+    };
     let names = ["003_rgb.jpg", "003_sar_vh.jpg"];
     let [Ok(rgb), Ok(sar)] = names.map(|name| fs::read(source.join(name))) else {
         return Ok(None);
@@ -140,7 +142,7 @@ pub fn model() -> Result<Option<PathBuf>> {
     if folder.join("model.json").is_file() {
         return Ok(Some(folder));
     }
-    eprintln!("skipped: the built page has no models/nano; train or copy one into models/");
+    mmovseg_test_support::skip("the built page has no models/nano");
     Ok(None)
 }
 

@@ -125,7 +125,7 @@ fn same_as_native(name: &str, site: &Path, told: &Told, always_generated: bool) 
         if let Some(real) = real {
             compare_with_native(page, &model, &real, &folder.0).await?;
         } else {
-            eprintln!("no real pair compared: ../shared/data is not there");
+            eprintln!("the data folder has no real pair: the generated one alone was compared");
         }
         page.expect_clean_console().await
     })

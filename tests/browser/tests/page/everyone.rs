@@ -19,10 +19,9 @@ fn axe() -> Option<String> {
     match fs::read_to_string(&file) {
         Ok(text) => Some(text),
         Err(error) => {
-            eprintln!(
-                "skipped: {} ({error}); `cargo xtask setup` with npm installs it",
-                file.display()
-            );
+            mmovseg_test_support::skip(&format!(
+                "no axe-core ({error}); `cargo xtask setup` installs it where there is npm"
+            ));
             None
         }
     }
