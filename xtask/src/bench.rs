@@ -1,6 +1,7 @@
-//! `cargo xtask bench`: the network's parts timed beside PyTorch and onnxruntime on the same cores, and
-//! beside onnxruntime-web on the same page and adapter. All run the same graphs with the same weights and
-//! inputs; outputs are compared before anything is timed. The page's own engine is timed by stage.
+//! `cargo xtask bench`: the network's parts timed beside PyTorch and onnxruntime on the same cores,
+//! and beside onnxruntime-web on the same page and adapter. All run the same graphs with the same
+//! weights and inputs; outputs are compared before anything is timed. The page's own engine is
+//! timed by stage.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -20,7 +21,8 @@ use crate::web;
 /// What to measure.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Graphs, separated by commas [default: all of them natively, the default model's in the browser]
+    /// Graphs, separated by commas [default: all of them natively, the default model's in the
+    /// browser]
     #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
     graphs: Vec<String>,
     /// Timed runs of each engine, after the warm-ups
@@ -58,7 +60,8 @@ enum Place {
     Threads,
     /// In the browser, WebGPU.
     Gpu,
-    /// The same without the graphics card's part: what WebGPU is told is dropped, and outputs are not compared.
+    /// The same without the graphics card's part: what WebGPU is told is dropped, and outputs are
+    /// not compared.
     Commands,
     /// The page's engine by stage, on the CPU and on a graphics card.
     Page,
@@ -190,7 +193,8 @@ impl Options {
             .collect()
     }
 
-    /// What the page's engine is asked for: one thread and as many as it takes, and the graphics card.
+    /// What the page's engine is asked for: one thread and as many as it takes, and the graphics
+    /// card.
     fn stages(&self) -> Result<Vec<Value>> {
         let threads = threads()?;
         let mut plans = vec![("Cpu", 1)];
@@ -209,8 +213,8 @@ impl Options {
         Ok(plans.into_iter().map(job).collect())
     }
 
-    /// What the page is asked for: of all graphs the default model's, which an emulated GPU gets through
-    /// in minutes.
+    /// What the page is asked for: of all graphs the default model's, which an emulated GPU gets
+    /// through in minutes.
     fn jobs(&self, known: &Value, folder: &Path) -> Result<Vec<Value>> {
         let mut jobs = Vec::new();
         let threads = threads()?;
@@ -284,7 +288,8 @@ fn threads() -> Result<u32> {
     ))
 }
 
-/// The other engines on the same cores, by the names that they have in `tests/bench/reference.py` and in the table.
+/// The other engines on the same cores, by the names that they have in `tests/bench/reference.py`
+/// and in the table.
 const NATIVE: [(&str, &str); 3] = [
     ("torch", "PyTorch"),
     ("onnxruntime", "onnxruntime"),

@@ -1,6 +1,7 @@
-//! Finding a browser and its driver, and what gives it a working WebGPU without a window. Chromium is the one that
-//! all tests run in: on SwiftShader, a Vulkan implementation on the CPU that it carries itself, or on the machine's
-//! own graphics card. Firefox runs them by hand, with another compiler of shaders and whatever Vulkan finds.
+//! Finding a browser and its driver, and what gives it a working WebGPU without a window. Chromium
+//! is the one that all tests run in: on SwiftShader, a Vulkan implementation on the CPU that it
+//! carries itself, or on the machine's own graphics card. Firefox runs them by hand, with another
+//! compiler of shaders and whatever Vulkan finds.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -49,9 +50,10 @@ impl Adapter {
                 "enable-features=Vulkan",
                 "enable-unsafe-swiftshader",
             ],
-            // Seen with NVIDIA's driver and no display: without a surface to draw on, Chromium's own drawing has
-            // to go through EGL and WebGPU alone through Vulkan, or no card is found. The GPU sandbox keeps
-            // drivers from files that they read in containers.
+            // Seen with NVIDIA's driver and no display: without a surface to draw on, Chromium's
+            // own drawing has to go through EGL and WebGPU alone through Vulkan, or no
+            // card is found. The GPU sandbox keeps drivers from files that they read in
+            // containers.
             Self::Hardware => &[
                 "use-webgpu-adapter=default",
                 "enable-features=Vulkan",
@@ -197,9 +199,10 @@ impl Found {
         [name, self.program.clone(), self.driver.clone()]
     }
 
-    /// WebDriver capabilities of a headless run; Chromium's WebGPU is on `adapter`, and it logs everything that the
-    /// page writes to its console. With a folder `scratch`, what the browser keeps and saves lies there (saved files
-    /// in [`downloads`]); without one the driver finds a place.
+    /// WebDriver capabilities of a headless run; Chromium's WebGPU is on `adapter`, and it logs
+    /// everything that the page writes to its console. With a folder `scratch`, what the
+    /// browser keeps and saves lies there (saved files in [`downloads`]); without one the
+    /// driver finds a place.
     #[must_use]
     pub fn capabilities(&self, adapter: Adapter, scratch: Option<&Path>) -> Value {
         match self.kind {
@@ -231,7 +234,8 @@ impl Found {
 
     fn firefox(&self, scratch: Option<&Path>) -> Value {
         let [width, height] = WINDOW_PX;
-        // On Linux WebGPU is behind the first of these, and Mesa's software driver behind the second.
+        // On Linux WebGPU is behind the first of these, and Mesa's software driver behind the
+        // second.
         let mut preferences = json!({
             "dom.webgpu.enabled": true,
             "gfx.webgpu.ignore-blocklist": true,

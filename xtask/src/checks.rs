@@ -13,7 +13,7 @@ use xtask::{BROWSER_TESTS, HEAVY};
 
 use crate::run::{Counts, Toolchain, cargo, output, run, run_tests};
 use crate::setup::{self, WebTools};
-use crate::web::{self, wasm_command, wasm_packages};
+use crate::web;
 
 /// Native packages without Burn that are kept out of [`HEAVY`], because their dependencies would
 /// switch on features that make cargo build Burn a second time.
@@ -44,7 +44,7 @@ impl Report {
         self.step(name, || {
             work().map(|()| Counts {
                 passed: 1,
-                failed: 0,
+                ..Counts::default()
             })
         })
     }
@@ -77,34 +77,52 @@ impl Report {
         fine
     }
 
-    fn skip(&mut self, name: &'static str, why: &'static str) {
-        self.step(name, || bail!("{why}"));
+    /// A step that cannot run because an earlier one failed.
+    fn fail(&mut self, name: &'static str, reason: &'static str) {
+        self.step(name, || bail!("{reason}"));
     }
 
-    /// Prints the table; its last line is `N passed, N failed`.
+    /// A step that this machine cannot run.
+    fn skip(&mut self, name: &'static str, reason: &str) {
+        self.step(name, || {
+            Ok(Counts {
+                skipped: vec![format!("{name}: {reason}")],
+                ..Counts::default()
+            })
+        });
+    }
+
+    /// Prints the table and what was skipped; the last line is `N passed, N failed, N skipped`.
     fn finish(self) -> Result<()> {
         let mut total = Counts::default();
         println!("\n=== summary");
-        for step in &self.steps {
-            let counts = match &step.result {
-                Ok(counts) => *counts,
-                Err(_) => Counts {
-                    passed: 0,
-                    failed: 1,
-                },
-            };
-            total.passed += counts.passed;
-            total.failed += counts.failed;
+        for step in self.steps {
+            let counts = step.result.unwrap_or_else(|_| Counts {
+                failed: 1,
+                ..Counts::default()
+            });
             println!(
-                "{:6} {:32} {:4} passed {:4} failed {:7.1} s",
+                "{:6} {:32} {:4} passed {:4} failed {:4} skipped {:7.1} s",
                 if counts.failed == 0 { "ok" } else { "FAILED" },
                 step.name,
                 counts.passed,
                 counts.failed,
+                counts.skipped.len(),
                 step.took.as_secs_f64()
             );
+            total.passed += counts.passed;
+            total.failed += counts.failed;
+            total.skipped.extend(counts.skipped);
         }
-        println!("{} passed, {} failed", total.passed, total.failed);
+        for test in &total.skipped {
+            println!("skipped: {test}");
+        }
+        println!(
+            "{} passed, {} failed, {} skipped",
+            total.passed,
+            total.failed,
+            total.skipped.len()
+        );
         if total.failed > 0 {
             bail!("some checks failed");
         }
@@ -153,13 +171,11 @@ pub fn test(native_only: bool) -> Result<()> {
         page.join().unwrap_or_else(|panic| resume_unwind(panic))
     });
     report.steps.extend(page.steps);
-    if has_golden_tests() {
-        report.tests("golden tests in Chromium", || golden(&tools, &browser));
-    }
+    report.tests("golden tests in Chromium", || golden(&tools, &browser));
     if built {
         report.tests("page in Chromium", || Ok(in_browser(&browser)));
     } else {
-        report.skip("page in Chromium", "there is no page to test");
+        report.fail("page in Chromium", "there is no page to test");
     }
     report.finish()
 }
@@ -168,9 +184,12 @@ pub fn test(native_only: bool) -> Result<()> {
 fn page(tools: &WebTools) -> (Report, bool) {
     let mut report = Report::default();
     if matches!(tools.toolchain, Toolchain::Active) {
-        report.gate("clippy, wasm32", || wasm_lints(tools));
+        report.gate("clippy, wasm32", || web::lint(tools));
     } else {
-        eprintln!("the toolchain that builds for wasm32 has no clippy: lints for it are left out");
+        report.skip(
+            "clippy, wasm32",
+            "the toolchain that builds for wasm32 has no clippy",
+        );
     }
     let built = report.gate("build the page", || web::build(tools, &paths::dist()));
     (report, built)
@@ -198,6 +217,11 @@ pub fn test_browser(browser: Browser, build: bool) -> Result<()> {
     }
     let mut report = Report::default();
     report.tests("page", || Ok(in_browser(&browser)));
+    if browser.kind() == Browser::Firefox {
+        for name in NOT_IN_FIREFOX {
+            report.skip(name, "Firefox's driver cannot play it");
+        }
+    }
     report.finish()
 }
 
@@ -222,11 +246,6 @@ fn native_lints(report: &mut Report) {
             .args(HEAVY)
             .args(["--", "-D", "warnings"]))
     });
-}
-
-/// Lints what only the browser's target compiles.
-fn wasm_lints(tools: &WebTools) -> Result<()> {
-    run(wasm_command(tools, "clippy").args(["--", "-D", "warnings"]))
 }
 
 /// Native lints and tests.
@@ -261,8 +280,8 @@ fn has_nextest() -> bool {
     output(cargo(&Toolchain::Active).args(["nextest", "--version"])).is_some()
 }
 
-/// Tests of the page that Firefox's driver cannot play: it gives no folder to an input, builds a paste without its
-/// files, and has no developer tools to prefer dark colours or to log a console.
+/// Tests of the page that Firefox's driver cannot play: it gives no folder to an input, builds a
+/// paste without its files, and has no developer tools to prefer dark colours or to log a console.
 const NOT_IN_FIREFOX: [&str; 4] = [
     "a_package_opens_from_a_folder_or_an_address_and_is_checked",
     "files_can_be_pasted_and_dropped",
@@ -289,27 +308,18 @@ fn in_browser(browser: &Found) -> Command {
     command
 }
 
-fn has_golden_tests() -> bool {
-    wasm_packages().contains(&web::GOLDEN_TESTS)
-}
-
 /// The integration tests of the golden crate, built for wasm32 and run by wasm-bindgen's runner.
 fn golden(tools: &WebTools, browser: &Found) -> Result<Command> {
-    if !has_golden_tests() {
-        bail!("there is no tests/golden");
-    }
     let file = paths::cache().join("webdriver.json");
     fs::create_dir_all(paths::cache())?;
     let wanted = browser.capabilities(Adapter::Software, None);
     fs::write(&file, wanted.to_string())
         .with_context(|| format!("cannot write {}", file.display()))?;
-    // All wasm packages are selected; only the golden crate has integration tests.
-    let mut command = wasm_command(tools, "test");
+    let mut command = web::golden_tests(tools);
     command
-        .args(["--test", "*"])
         .env(
             "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER",
-            setup::wasm_test_runner(tools)?,
+            setup::wasm_test_runner()?,
         )
         .envs(browser.variables())
         .env("WASM_BINDGEN_TEST_WEBDRIVER_JSON", file)

@@ -2,12 +2,14 @@
 
 mod bench;
 mod checks;
+mod html;
 mod run;
 mod setup;
 mod site;
 mod web;
 
 use std::env;
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
@@ -15,9 +17,9 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use xtask::browser::Browser;
 use xtask::paths;
-use xtask::server::{Mount, StaticServer};
+use xtask::server::{Mount, StaticServer, listen};
 
-use crate::run::Toolchain;
+use crate::run::{Toolchain, minutes};
 
 /// Sets up, builds, serves and tests mmovseg.
 #[derive(Parser)]
@@ -51,7 +53,7 @@ enum Task {
     Check,
     /// Install every tool: wasm32 std, wasm-bindgen, wasm-opt, Trunk, Chromium, Vulkan
     Setup,
-    /// Build the page into dist/
+    /// Build the page into dist/, as static files for any host, and print their sizes
     BuildWeb,
     /// Build the engine and the default model into dist/ (Trunk's hook)
     BuildEngine,
@@ -101,6 +103,7 @@ fn dispatch(task: Task) -> Result<()> {
         Task::Check => checks::check(),
         Task::Setup => {
             let tools = setup::web_tools()?;
+            setup::wasm_bindgen()?;
             setup::vulkan();
             setup::browser(Browser::Chromium)?;
             setup::axe();
@@ -111,7 +114,10 @@ fn dispatch(task: Task) -> Result<()> {
             }
             Ok(())
         }
-        Task::BuildWeb => web::build(&setup::web_tools()?, &paths::dist()),
+        Task::BuildWeb => {
+            web::build(&setup::web_tools()?, &paths::dist())?;
+            site::print_sizes(&paths::dist())
+        }
         Task::BuildEngine => {
             let folder = env::var_os("TRUNK_STAGING_DIR").map_or_else(paths::dist, PathBuf::from);
             web::build_engine(&setup::web_tools()?, &folder)
@@ -138,18 +144,60 @@ fn serve(port: u16, no_build: bool, models: &[PathBuf]) -> Result<()> {
             folder,
         });
     }
-    if !no_build {
-        web::build(&setup::web_tools()?, &paths::dist())?;
+    // Before minutes of work: the port may be taken.
+    let listener = listen(port)?;
+    if no_build {
+        return announce(listener, &mounts)?.wait();
     }
-    let server = StaticServer::with_mounts(&mounts, port)?;
-    println!("mmovseg is served at {}  (stop with Ctrl+C)", server.url());
+    if web::was_built() {
+        web::build(&setup::web_tools()?, &paths::dist())?;
+        return announce(listener, &mounts)?.wait();
+    }
+    // The engine for the CPU has fewer dependencies and runs in every browser, so it is served
+    // first.
+    eprintln!(
+        "[serve] first build: the page and the engine for the CPU, about {}; the engine for WebGPU follows while the page is \
+         served, about {} more",
+        minutes(FIRST_BUILD_MIN),
+        minutes(WHOLE_BUILD_MIN)
+    );
+    web::build_first(&setup::compilers()?, &paths::dist())?;
+    let server = announce(listener, &mounts)?;
+    println!(
+        "It computes on the CPU for now. The engine for WebGPU is being built, about {}.",
+        minutes(WHOLE_BUILD_MIN)
+    );
+    // The page stays there when this fails.
+    match setup::web_tools().and_then(|tools| web::build(&tools, &paths::dist())) {
+        Ok(()) => println!(
+            "The engine for WebGPU is there: reload the page at {}",
+            server.url()
+        ),
+        Err(error) => eprintln!(
+            "error: {error:#}\nThe page is still served and computes on the CPU; `cargo xtask serve` tries again."
+        ),
+    }
     server.wait()
+}
+
+/// Minutes that the page and the engine for the CPU keep one core busy when nothing is built
+/// (docs/performance.md).
+const FIRST_BUILD_MIN: f64 = 20.0;
+
+/// The same for the engine for WebGPU, and for making everything small.
+const WHOLE_BUILD_MIN: f64 = 24.0;
+
+fn announce(listener: TcpListener, mounts: &[Mount]) -> Result<StaticServer> {
+    let server = StaticServer::on(listener, mounts)?;
+    println!("mmovseg is served at {}  (stop with Ctrl+C)", server.url());
+    Ok(server)
 }
 
 /// Trunk finds wasm-bindgen and wasm-opt on the `PATH` and calls `cargo`, so both are prepared.
 fn trunk(arguments: &[String]) -> Result<()> {
     let tools = setup::web_tools()?;
-    let mut folders: Vec<PathBuf> = [Some(&tools.wasm_bindgen), tools.wasm_opt.as_ref()]
+    let wasm_bindgen = setup::wasm_bindgen()?;
+    let mut folders: Vec<PathBuf> = [Some(&wasm_bindgen), tools.wasm_opt.as_ref()]
         .into_iter()
         .flatten()
         .filter_map(|program| program.parent().map(PathBuf::from))

@@ -56,6 +56,14 @@ pub fn dist() -> PathBuf {
     env::var_os("MMOVSEG_DIST_DIR").map_or_else(|| project().join("dist"), PathBuf::from)
 }
 
+/// The file or folder beside `path` that has its name and this ending.
+#[must_use]
+pub fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{ending}"));
+    PathBuf::from(name)
+}
+
 /// The first of `names` that is a file in a folder of `PATH`.
 #[must_use]
 pub fn find_program(names: &[&str]) -> Option<PathBuf> {

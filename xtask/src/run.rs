@@ -1,13 +1,18 @@
 //! Starting other programs: cargo with the shared target directory and the right toolchain, and
 //! test runners whose counts are read from their output as it passes.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::ffi::OsStr;
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, bail};
+use mmovseg_test_support::SKIPPED_FILE;
 use xtask::paths;
 
 /// Which cargo builds for the browser.
@@ -37,9 +42,9 @@ pub fn cargo(toolchain: &Toolchain) -> Command {
     command
 }
 
-/// Like [`cargo`], for wasm32, in a folder of its own: cargo locks a target folder, and the page is built beside the
-/// native checks. `RUSTFLAGS` would silently replace the flags in `.cargo/config.toml`, and the CPU tier would
-/// lose its SIMD.
+/// Like [`cargo`], for wasm32, in a folder of its own: cargo locks a target folder, and the page is
+/// built beside the native checks. `RUSTFLAGS` would silently replace the flags in
+/// `.cargo/config.toml`, and the CPU tier would lose its SIMD.
 pub fn wasm_cargo(toolchain: &Toolchain) -> Command {
     let mut command = cargo(toolchain);
     command
@@ -52,12 +57,13 @@ fn web_target() -> PathBuf {
     paths::target().join("web")
 }
 
-/// Like [`wasm_cargo`], for programs whose threads share memory: with a standard library compiled for that, which
-/// asks the compiler for what it holds to be unstable. In one more folder, since that switch is one that build
-/// scripts of half the dependencies look at.
+/// Like [`wasm_cargo`], for programs whose threads share memory: with a standard library compiled
+/// for that, which asks the compiler for what it holds to be unstable. In one more folder, since
+/// that switch is one that build scripts of half the dependencies look at.
 pub fn threads_cargo(toolchain: &Toolchain) -> Command {
     let features = "-Ctarget-feature=+simd128,+atomics,+bulk-memory";
-    // What wasm-bindgen needs of the linker. A browser reserves addresses for the largest memory, not memory.
+    // What wasm-bindgen needs of the linker. A browser reserves addresses for the largest memory,
+    // not memory.
     let linked = [
         "--shared-memory",
         "--import-memory",
@@ -115,6 +121,17 @@ pub fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// About how long something takes here that keeps one core busy for so many minutes.
+pub fn minutes(of_one_core: f64) -> String {
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    // The last steps of a build leave most cores idle, however many there are.
+    let minutes = of_one_core / cores.min(8) as f64;
+    if minutes < 1.5 {
+        return "one minute".to_owned();
+    }
+    format!("{minutes:.0} minutes")
+}
+
 /// Runs without showing anything and tells whether it ended with status 0.
 pub fn succeeds(command: &mut Command) -> bool {
     command
@@ -142,12 +159,14 @@ pub fn describe(command: &Command) -> String {
 }
 
 /// What a test runner reported.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Counts {
     /// Tests that passed.
     pub passed: usize,
     /// Tests that failed or ran out of time.
     pub failed: usize,
+    /// Tests that did not run, each as `TEST: REASON`.
+    pub skipped: Vec<String>,
 }
 
 impl Counts {
@@ -175,13 +194,44 @@ impl Counts {
             }
         }
     }
+
+    /// Moves the tests that these notes name, `TEST<tab>REASON` a line, from the passed to the
+    /// skipped ones.
+    fn skip(&mut self, notes: &str) {
+        let mut reasons = BTreeMap::new();
+        for (test, reason) in notes.lines().filter_map(|line| line.split_once('\t')) {
+            // A test may ask for several files that are missing.
+            reasons.entry(test).or_insert(reason);
+        }
+        self.passed = self.passed.saturating_sub(reasons.len());
+        self.skipped.extend(
+            reasons
+                .into_iter()
+                .map(|(test, reason)| format!("{test}: {reason}")),
+        );
+    }
 }
 
-/// Runs a test runner, shows its output and counts its tests.
+/// Runs a test runner, shows its output and counts its tests. Tests that report themselves as
+/// skipped (`mmovseg_test_support::skip`) are passed to the runner and are counted apart here.
 ///
 /// # Errors
 /// When the program cannot be started; failed tests are no error here but `false`.
 pub fn run_tests(command: &mut Command) -> Result<(bool, Counts)> {
+    // Steps run at the same time: each has a file of its own.
+    static STEPS: AtomicUsize = AtomicUsize::new(0);
+    let step = STEPS.fetch_add(1, Ordering::Relaxed);
+    let name = format!("skipped-{}-{step}.txt", std::process::id());
+    let notes = paths::cache().join(name);
+    fs::create_dir_all(paths::cache())?;
+    fs::write(&notes, "").with_context(|| format!("cannot write {}", notes.display()))?;
+    let (succeeded, mut counts) = count_tests(command.env(SKIPPED_FILE, &notes))?;
+    counts.skip(&fs::read_to_string(&notes)?);
+    fs::remove_file(&notes)?;
+    Ok((succeeded, counts))
+}
+
+fn count_tests(command: &mut Command) -> Result<(bool, Counts)> {
     let text = describe(command);
     // nextest writes its summary to stderr, libtest to stdout: one pipe for each.
     let mut child = command
@@ -222,6 +272,18 @@ mod tests {
         let mut counts = Counts::default();
         counts.read(line);
         (counts.passed, counts.failed)
+    }
+
+    #[test]
+    fn tests_that_skip_themselves_are_counted_once_and_not_as_passed() {
+        let mut counts = Counts {
+            passed: 9,
+            failed: 1,
+            skipped: Vec::new(),
+        };
+        counts.skip("b\tno data\na\tno browser\nb\tno more data\n");
+        assert_eq!((counts.passed, counts.failed), (7, 1));
+        assert_eq!(counts.skipped, ["a: no browser", "b: no data"]);
     }
 
     #[test]

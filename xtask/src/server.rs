@@ -1,15 +1,12 @@
-//! A static file server for the finished page, on 127.0.0.1 only. It sends what a browser needs to run the engine:
-//! types, compressed twins, cross-origin isolation, revalidation.
+//! A static file server for the finished page, on 127.0.0.1 only. It sends what a browser needs to
+//! run the engine: types, compressed copies, cross-origin isolation, revalidation.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use axum::Router;
-use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY,
-    X_CONTENT_TYPE_OPTIONS,
-};
+use axum::http::header::{HeaderName, HeaderValue};
 use axum::middleware::map_response;
 use axum::response::Response;
 use tokio::runtime::{Builder, Runtime};
@@ -17,8 +14,8 @@ use tokio::task::JoinHandle;
 use tower_http::services::ServeDir;
 use url::Url;
 
-/// What the page may do: run its own scripts and wasm, ask its own server, and nothing else. It travels
-/// in the page too, for servers that send no headers.
+/// What the page may do: run its own scripts and wasm, ask its own server, and nothing else. It
+/// travels in the page too, for servers that send no headers.
 pub const POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; \
     img-src 'self' blob:; connect-src 'self'; worker-src 'self'; base-uri 'self'; form-action 'none'";
 
@@ -64,21 +61,27 @@ impl StaticServer {
     /// # Errors
     /// When a folder is missing or the port is taken.
     pub fn with_mounts(mounts: &[Mount], port: u16) -> Result<Self> {
-        Self::serving(site(mounts)?.layer(map_response(isolate)), port)
+        Self::on(listen(port)?, mounts)
     }
 
-    /// Serves `folder` as hosts do whose headers nobody can set: types, and nothing that isolates the page.
+    /// Like [`StaticServer::with_mounts`], on a port that [`listen`] has taken.
+    ///
+    /// # Errors
+    /// When a folder is missing.
+    pub fn on(listener: TcpListener, mounts: &[Mount]) -> Result<Self> {
+        Self::serving(site(mounts)?.layer(map_response(add_headers)), listener)
+    }
+
+    /// Serves `folder` as hosts do whose headers nobody can set: types, and nothing that isolates
+    /// the page.
     ///
     /// # Errors
     /// When the folder is missing or no port is free.
     pub fn without_isolation(folder: &Path) -> Result<Self> {
-        Self::serving(site(&[Mount::root(folder)])?, 0)
+        Self::serving(site(&[Mount::root(folder)])?, listen(0)?)
     }
 
-    fn serving(site: Router, port: u16) -> Result<Self> {
-        let wanted = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
-        let listener = TcpListener::bind(wanted)
-            .with_context(|| format!("cannot listen on {wanted}; try --port 0"))?;
+    fn serving(site: Router, listener: TcpListener) -> Result<Self> {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let runtime = Builder::new_multi_thread()
@@ -123,6 +126,15 @@ impl Drop for StaticServer {
     }
 }
 
+/// Takes a port of 127.0.0.1; 0 takes a free one.
+///
+/// # Errors
+/// When it is taken.
+pub fn listen(port: u16) -> Result<TcpListener> {
+    let wanted = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
+    TcpListener::bind(wanted).with_context(|| format!("cannot listen on {wanted}; try --port 0"))
+}
+
 fn site(mounts: &[Mount]) -> Result<Router> {
     let mut site = Router::new();
     for Mount { prefix, folder } in mounts {
@@ -145,22 +157,29 @@ fn as_browsers_write_it(path: &str) -> Result<String> {
     Ok(address.path().to_owned())
 }
 
-/// Cross-origin isolation gives the page precise timers and shared memory; `no-cache` makes the
-/// browser ask again each time, so that a rebuilt page is never mixed with an old engine.
-async fn isolate(mut response: Response) -> Response {
-    let name = HeaderName::from_static;
-    // The last part works in a header only.
+/// What a server should send with every file, each name with its value. Cross-origin isolation
+/// gives the page precise timers and shared memory.
+#[must_use]
+pub fn headers() -> [(&'static str, String); 6] {
+    // `frame-ancestors` works in a header only.
     let policy = format!("{POLICY}; frame-ancestors 'none'");
-    for (name, value) in [
-        (CACHE_CONTROL, "no-cache"),
-        (name("cross-origin-opener-policy"), "same-origin"),
-        (name("cross-origin-embedder-policy"), "require-corp"),
-        (name("cross-origin-resource-policy"), "same-origin"),
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (REFERRER_POLICY, "no-referrer"),
-        (CONTENT_SECURITY_POLICY, policy.as_str()),
-    ] {
-        let value = HeaderValue::from_str(value).expect("all of these are plain ASCII");
+    [
+        ("cross-origin-opener-policy", "same-origin".into()),
+        ("cross-origin-embedder-policy", "require-corp".into()),
+        ("cross-origin-resource-policy", "same-origin".into()),
+        ("x-content-type-options", "nosniff".into()),
+        ("referrer-policy", "no-referrer".into()),
+        ("content-security-policy", policy),
+    ]
+}
+
+/// Adds [`headers`], and has the browser ask again each time, so that a rebuilt page is never mixed
+/// with an old engine.
+async fn add_headers(mut response: Response) -> Response {
+    let revalidate = ("cache-control", "no-cache".to_owned());
+    for (name, value) in headers().into_iter().chain([revalidate]) {
+        let value = HeaderValue::from_str(&value).expect("all of these are plain ASCII");
+        let name = HeaderName::from_static(name);
         response.headers_mut().insert(name, value);
     }
     response
@@ -275,7 +294,8 @@ mod tests {
         fs::remove_dir_all(folder).unwrap();
     }
 
-    /// A pool of four threads once left a browser's fifth connection unread until one of the others ended.
+    /// A pool of four threads once left a browser's fifth connection unread until one of the others
+    /// ended.
     #[test]
     fn connections_that_are_kept_open_keep_no_other_waiting() {
         let folder = site("connections");

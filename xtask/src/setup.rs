@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use xtask::browser::{Browser, Found};
 use xtask::paths;
 
-use crate::run::{Toolchain, cargo, output, run, succeeds};
+use crate::run::{Toolchain, cargo, minutes, output, run, succeeds};
 
 const WASM: &str = "wasm32-unknown-unknown";
 const TRUNK_VERSION: &str = "0.21.14";
@@ -35,9 +35,7 @@ pub struct WebTools {
     pub toolchain: Toolchain,
     /// The cargo that has the standard library's sources, for memory that threads share.
     pub threads_toolchain: Toolchain,
-    /// A wasm-bindgen of the very version in `Cargo.lock`.
-    pub wasm_bindgen: PathBuf,
-    /// Shrinks the release wasm; the page also works without.
+    /// Makes wasm smaller and faster; the page also works without.
     pub wasm_opt: Option<PathBuf>,
 }
 
@@ -50,12 +48,22 @@ fn say(text: &str) {
 /// # Errors
 /// Names the first tool that is missing and cannot be installed, with the way to get it.
 pub fn web_tools() -> Result<WebTools> {
+    Ok(WebTools {
+        wasm_opt: wasm_opt(),
+        ..compilers()?
+    })
+}
+
+/// What compiling the page needs, without wasm-opt.
+///
+/// # Errors
+/// Like [`web_tools`].
+pub fn compilers() -> Result<WebTools> {
     let toolchain = wasm_toolchain()?;
     Ok(WebTools {
         threads_toolchain: with_sources(&toolchain)?,
         toolchain,
-        wasm_bindgen: wasm_bindgen()?,
-        wasm_opt: wasm_opt(),
+        wasm_opt: None,
     })
 }
 
@@ -108,8 +116,8 @@ fn wasm_toolchain() -> Result<Toolchain> {
     Ok(debian)
 }
 
-/// Finds or installs a cargo with the sources of the standard library: Rust ships none for wasm32 that was compiled
-/// for memory shared by threads.
+/// Finds or installs a cargo with the sources of the standard library: Rust ships none for wasm32
+/// that was compiled for memory shared by threads.
 fn with_sources(toolchain: &Toolchain) -> Result<Toolchain> {
     if has_sources(toolchain) {
         return Ok(toolchain.clone());
@@ -212,7 +220,7 @@ fn debian_toolchain() -> Result<Toolchain> {
 fn debian_wasm_std() -> Result<()> {
     let library = Path::new("/usr/lib/rustlib").join(WASM).join("lib");
     let toolchain = debian_toolchain()?;
-    say("building std for wasm32 (about a minute)");
+    say(&format!("building std for wasm32 (about {})", minutes(1.0)));
     let folder = scratch("wasm-std")?;
     fs::create_dir(folder.join("src"))?;
     fs::write(
@@ -273,7 +281,12 @@ fn has_version(program: &Path, version: &str) -> bool {
         .is_some_and(|text| text.split_whitespace().nth(1) == Some(version))
 }
 
-fn wasm_bindgen() -> Result<PathBuf> {
+/// wasm-bindgen's command of the very version in `Cargo.lock`: Trunk needs it, and the test runner
+/// comes with it. The build itself uses wasm-bindgen as a library.
+///
+/// # Errors
+/// When it is missing and cannot be built.
+pub fn wasm_bindgen() -> Result<PathBuf> {
     let version = locked_version("wasm-bindgen")?;
     let own = own_program("wasm-bindgen");
     for found in [paths::find_program(&["wasm-bindgen"]), Some(own.clone())] {
@@ -283,7 +296,8 @@ fn wasm_bindgen() -> Result<PathBuf> {
         }
     }
     say(&format!(
-        "installing wasm-bindgen {version} (about four minutes)"
+        "installing wasm-bindgen {version} (about {})",
+        minutes(4.0)
     ));
     // Without --locked: its lock file may name crates that a mirror does not carry yet.
     install("wasm-bindgen-cli", &version, &[]).with_context(|| {
@@ -296,15 +310,19 @@ fn wasm_bindgen() -> Result<PathBuf> {
 }
 
 /// wasm-bindgen's test runner, which lies next to wasm-bindgen.
-pub fn wasm_test_runner(tools: &WebTools) -> Result<PathBuf> {
-    let runner = tools.wasm_bindgen.with_file_name(format!(
+///
+/// # Errors
+/// When it is missing and cannot be built.
+pub fn wasm_test_runner() -> Result<PathBuf> {
+    let wasm_bindgen = wasm_bindgen()?;
+    let runner = wasm_bindgen.with_file_name(format!(
         "wasm-bindgen-test-runner{}",
         env::consts::EXE_SUFFIX
     ));
     ensure!(
         runner.is_file(),
         "wasm-bindgen-test-runner is missing next to {}; reinstall wasm-bindgen-cli",
-        tools.wasm_bindgen.display()
+        wasm_bindgen.display()
     );
     Ok(runner)
 }
@@ -320,7 +338,8 @@ pub fn trunk() -> Result<PathBuf> {
     }
     if !own.is_file() {
         say(&format!(
-            "installing Trunk {TRUNK_VERSION} (about five minutes)"
+            "installing Trunk {TRUNK_VERSION} (about {})",
+            minutes(10.0)
         ));
         install("trunk", TRUNK_VERSION, &["--locked"]).with_context(|| {
             format!(
@@ -426,8 +445,8 @@ fn npm_install(npm: &Path, package: &str) -> Result<()> {
 
 // ---- the browser and Vulkan ----
 
-/// A browser with its driver. Chromium is installed where it is missing; Firefox is not, for only whoever asks for
-/// it by name needs it.
+/// A browser with its driver. Chromium is installed where it is missing; Firefox is not, for only
+/// whoever asks for it by name needs it.
 ///
 /// # Errors
 /// When either is missing and not installed.

@@ -1,15 +1,20 @@
-//! What a finished site gets last: the list of files that it keeps for offline use, and a compressed twin
-//! of each file that shrinks.
+//! What a finished site gets last: files that hosts read, the list of files that it keeps for
+//! offline use, and a compressed copy of each file that shrinks.
 
+use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
 use std::fs;
 use std::hash::{Hash, Hasher};
+use std::io::Write;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::thread;
 
 use anyhow::{Context, Result};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use xtask::paths;
+use xtask::server::headers;
 
 /// Folders whose files the engine fetches, keeps and checks itself.
 const PACKAGES: &str = "models";
@@ -17,8 +22,33 @@ const PACKAGES: &str = "models";
 /// Brotli's highest quality. It takes two minutes on the engine and saves a sixth over 9.
 const QUALITY: i32 = 11;
 
+/// What hosts use when they compress while they send.
+const GZIP_LEVEL: u32 = 6;
+
 /// Base-two logarithm of Brotli's window: the largest that every browser takes.
 const WINDOW_BITS: i32 = 24;
+
+/// Files that hosts read and do not serve: `_headers` for Cloudflare Pages and Netlify, `README.md`
+/// for a static Space of Hugging Face. Both ask for the headers without which a page has no
+/// threads.
+///
+/// # Errors
+/// When a file cannot be written.
+pub fn write_hosting_files(folder: &Path) -> Result<()> {
+    let mut cloudflare = "/*\n".to_owned();
+    let mut space =
+        "---\ntitle: mmovseg\nsdk: static\napp_file: index.html\ncustom_headers:\n".to_owned();
+    for (name, value) in headers() {
+        cloudflare += &format!("  {name}: {value}\n");
+        if name.starts_with("cross-origin-") {
+            space += &format!("  {name}: {value}\n");
+        }
+    }
+    space += "---\n\nSegments optical and SAR tiles by the words you type, in your own browser.\n";
+    fs::write(folder.join("_headers"), cloudflare)?;
+    fs::write(folder.join("README.md"), space)?;
+    Ok(())
+}
 
 /// Writes the names of the site's files into its service worker.
 ///
@@ -35,7 +65,8 @@ pub fn keep_offline(folder: &Path) -> Result<()> {
             .strip_prefix(folder)?
             .to_string_lossy()
             .replace('\\', "/");
-        if name == "offline.js" || name == "index.html" {
+        // The first two are known by other names; not every host serves the others.
+        if ["offline.js", "index.html", "_headers", "README.md"].contains(&name.as_str()) {
             continue;
         }
         (&name, fs::read(&path)?).hash(&mut hasher);
@@ -51,40 +82,40 @@ pub fn keep_offline(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Puts `NAME.br` beside each file of text or wasm. Compressing the engine takes a while, so results
-/// are kept by content.
+/// Puts `NAME.br` beside each file of text or wasm. Compressing the engine takes a while, so
+/// results are cached by content.
 ///
 /// # Errors
 /// When a file cannot be read or written.
 pub fn compress(folder: &Path) -> Result<()> {
-    let kept = paths::cache().join("brotli");
-    fs::create_dir_all(&kept)?;
+    let cache = paths::cache().join("brotli");
+    fs::create_dir_all(&cache)?;
     let files = files(folder)?.into_iter().filter(|path| {
         let ending = path.extension().and_then(|text| text.to_str());
         matches!(ending, Some("wasm" | "js" | "css" | "html" | "svg"))
     });
     thread::scope(|scope| {
         // The engines take all the time, and there are two.
-        let twins: Vec<_> = files
+        let copies: Vec<_> = files
             .map(|path| {
-                let kept = &kept;
-                scope.spawn(move || twin(&path, kept))
+                let cache = &cache;
+                scope.spawn(move || compressed_copy(&path, cache))
             })
             .collect();
-        for twin in twins {
+        for copy in copies {
             // A panic there is a fault of this program's.
-            twin.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+            copy.join().unwrap_or_else(|panic| resume_unwind(panic))?;
         }
         Ok(())
     })
 }
 
-/// `NAME.br` beside `path`.
-fn twin(path: &Path, kept: &Path) -> Result<()> {
+/// Writes `NAME.br` beside `path`.
+fn compressed_copy(path: &Path, cache: &Path) -> Result<()> {
     let bytes = fs::read(path)?;
     let mut hasher = DefaultHasher::new();
     (&bytes, QUALITY, WINDOW_BITS).hash(&mut hasher);
-    let ready = kept.join(format!("{:016x}-{}.br", hasher.finish(), bytes.len()));
+    let ready = cache.join(format!("{:016x}-{}.br", hasher.finish(), bytes.len()));
     if !ready.is_file() {
         let settings = brotli::enc::BrotliEncoderParams {
             quality: QUALITY,
@@ -97,9 +128,62 @@ fn twin(path: &Path, kept: &Path) -> Result<()> {
         fs::write(&fresh, packed)?;
         fs::rename(fresh, &ready)?;
     }
-    let mut twin = path.as_os_str().to_owned();
-    twin.push(".br");
-    fs::copy(&ready, PathBuf::from(twin))?;
+    fs::copy(&ready, paths::beside(path, "br"))?;
+    Ok(())
+}
+
+/// The size of a part of the site, in bytes: as it is, in gzip, and in brotli where it was
+/// compressed so.
+struct Size {
+    plain: u64,
+    gzip: u64,
+    brotli: u64,
+}
+
+/// Prints how large the parts of a finished site are.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn print_sizes(folder: &Path) -> Result<()> {
+    let mut parts: BTreeMap<String, Size> = BTreeMap::new();
+    let mut all = files(folder)?;
+    if folder.join(PACKAGES).is_dir() {
+        all.extend(files(&folder.join(PACKAGES))?);
+    }
+    for path in all {
+        let name = path
+            .strip_prefix(folder)?
+            .to_string_lossy()
+            .replace('\\', "/");
+        if name.ends_with(".br") {
+            continue;
+        }
+        let part = match name.split('/').collect::<Vec<_>>()[..] {
+            ["engine", "cpu", ..] => "engine for the CPU".to_owned(),
+            ["engine", ..] => "engine for WebGPU, and what starts both".to_owned(),
+            [PACKAGES, model, ..] => format!("model {model}"),
+            _ => "page".to_owned(),
+        };
+        let plain = fs::read(&path)?;
+        let mut packed = GzEncoder::new(Vec::new(), Compression::new(GZIP_LEVEL));
+        packed.write_all(&plain)?;
+        let gzip = packed.finish()?.len() as u64;
+        let brotli = fs::metadata(paths::beside(&path, "br"));
+        let size = parts.entry(part).or_insert(Size {
+            plain: 0,
+            gzip: 0,
+            brotli: 0,
+        });
+        size.plain += plain.len() as u64;
+        size.gzip += gzip;
+        size.brotli += brotli.map_or(plain.len() as u64, |file| file.len());
+    }
+    println!("| part | MB | gzip | brotli |\n|---|---|---|---|");
+    for (part, size) in parts {
+        let [plain, gzip, brotli] =
+            [size.plain, size.gzip, size.brotli].map(|bytes| bytes as f64 / 1e6);
+        println!("| {part} | {plain:.2} | {gzip:.2} | {brotli:.2} |");
+    }
     Ok(())
 }
 
@@ -134,6 +218,7 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("xtask-site-{}", std::process::id()));
         fs::create_dir_all(folder.join("engine")).unwrap();
         fs::create_dir_all(folder.join("models/nano")).unwrap();
+        write_hosting_files(&folder).unwrap();
         for file in [
             "index.html",
             "page.js",

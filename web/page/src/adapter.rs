@@ -2,7 +2,7 @@
 //! GPU's runtime, which cannot be started twice, panics on an adapter without timestamps.
 
 use js_sys::{Promise, Reflect};
-use leptos::prelude::window;
+use leptos::prelude::{document, window};
 use mmovseg_protocol::Probe;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
@@ -27,8 +27,11 @@ extern "C" {
     fn has(this: &Features, name: &str) -> bool;
 }
 
-/// Asks the browser.
+/// Asks the browser, where the site has an engine for its GPU.
 pub async fn probe() -> Probe {
+    if !has_gpu_engine() {
+        return Probe::NotBuilt;
+    }
     let gpu = Reflect::get(&window().navigator(), &"gpu".into());
     let gpu: Gpu = match gpu {
         Ok(value) if !value.is_undefined() && !value.is_null() => value.unchecked_into(),
@@ -67,6 +70,16 @@ pub async fn probe() -> Probe {
         timestamps: adapter.features().has("timestamp-query"),
         name,
     }
+}
+
+/// Whether the site has the engine for WebGPU: the build lists those that are there in `index.html`. Without the list, as
+/// with Trunk, both are.
+fn has_gpu_engine() -> bool {
+    let listed = document().query_selector("meta[name=mmovseg-engines]");
+    let listed = listed.ok().flatten();
+    listed
+        .and_then(|meta| meta.get_attribute("content"))
+        .is_none_or(|engines| engines.split_whitespace().any(|engine| engine == "gpu"))
 }
 
 /// Threads that the CPU's work may be shared among.

@@ -7,6 +7,8 @@ use crate::{DeviceChoice, Tier};
 /// What the browser says about its GPU.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Probe {
+    /// The site holds no engine for WebGPU. `cargo xtask serve` serves the page before it has built that one.
+    NotBuilt,
     /// It has no `navigator.gpu`.
     NoWebGpu,
     /// It has, but gives no adapter.
@@ -70,6 +72,9 @@ pub fn plan(choice: DeviceChoice, probe: &Probe, threads: u32) -> Plan {
         _ => None,
     };
     match probe {
+        Probe::NotBuilt => cpu(Some(
+            "The engine for the GPU is still being built, so the model runs on the CPU. Reload the page when the terminal says that it is there.",
+        )),
         Probe::NoWebGpu => cpu(Some(
             "This browser has no WebGPU, so the model runs on the CPU, which is slower. A current Chrome, Edge or Safari has it, and Firefox on Windows and macOS.",
         )),
@@ -119,7 +124,12 @@ mod tests {
         assert_eq!(tier(Auto, adapter(true, true)), Tier::Cpu);
         assert_eq!(tier(Gpu, adapter(true, true)), Tier::SoftwareGpu);
         assert_eq!(tier(Cpu, adapter(false, true)), Tier::Cpu);
-        for missing in [Probe::NoWebGpu, Probe::NoAdapter, adapter(false, false)] {
+        for missing in [
+            Probe::NotBuilt,
+            Probe::NoWebGpu,
+            Probe::NoAdapter,
+            adapter(false, false),
+        ] {
             let plan = plan(Gpu, &missing, 4);
             assert_eq!((plan.tier, plan.adapter), (Tier::Cpu, None), "{missing:?}");
             assert!(plan.note.is_some(), "{missing:?}");
