@@ -23,7 +23,7 @@ from network import Network
 from safetensors.torch import load_file, save_file
 
 LOG_STEPS = 10
-CHECKPOINT_STEPS = 100
+CHECKPOINT_STEPS = 50
 
 
 # -- what the program sends --
