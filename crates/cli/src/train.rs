@@ -8,7 +8,9 @@ use mmovseg_engine::{Tier, open_device};
 use mmovseg_train::TrainError;
 use mmovseg_train::feed::{FedStage, stream};
 use mmovseg_train::import::start_from;
-use mmovseg_train::package::write_nano;
+use mmovseg_train::origin::TowerSize;
+use mmovseg_train::package::{set_temperature, write_nano};
+use mmovseg_train::report::calibration;
 use mmovseg_train::run::StageOptions;
 use mmovseg_train::stages::align::{AlignLoss, train_align};
 use mmovseg_train::stages::optical::train_optical;
@@ -17,8 +19,9 @@ use mmovseg_train::stages::segment::train_segment;
 use mmovseg_train::text::{TextOptions, train_text};
 use mmovseg_weights::StoreDtype;
 
-use crate::inputs::{DeviceArgs, choice};
+use crate::inputs::{DeviceArgs, ModelArgs, choice};
 use crate::output::say;
+use crate::progress::Progress;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -43,6 +46,8 @@ enum Stage {
     Segment(SegmentArgs),
     /// Write what the stage `segment` of a run gave as a package
     Package(PackageArgs),
+    /// Fit the temperature of a package's probabilities to held-out tiles and write it into the manifest
+    Calibrate(CalibrateArgs),
     /// Send the samples of a stage to standard output, for crates/train/torch/train.py
     Feed(FeedArgs),
 }
@@ -55,6 +60,12 @@ struct StartArgs {
     /// Folder of the run
     #[arg(long, value_name = "DIR")]
     run: PathBuf,
+    /// New towers of this many channels (a multiple of 32); only the text tower is kept then
+    #[arg(long, value_name = "N", requires = "layers")]
+    width: Option<usize>,
+    /// Blocks of the new towers
+    #[arg(long, value_name = "N", requires = "width")]
+    layers: Option<usize>,
 }
 
 #[derive(clap::Args)]
@@ -118,6 +129,15 @@ struct PackageArgs {
 }
 
 #[derive(clap::Args)]
+struct CalibrateArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// The data folder
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+}
+
+#[derive(clap::Args)]
 struct FeedArgs {
     /// The stage
     #[arg(value_parser = choice::<FedStage>(&["optical", "align", "segment"]))]
@@ -176,6 +196,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     match args.stage {
         Stage::Start(args) => {
             let manifest = start_from(&args.from, &args.run)?;
+            if let (Some(width), Some(layers)) = (args.width, args.layers) {
+                TowerSize { width, layers }.write(&args.run)?;
+            }
             say(&format!(
                 "{}: starts from {}",
                 args.run.display(),
@@ -194,6 +217,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             })
         }
         Stage::Package(args) => package(&args.run, &args.out, args.store.dtype),
+        Stage::Calibrate(args) => calibrate(&args),
         Stage::Feed(args) => feed(&args),
     }
 }
@@ -268,6 +292,23 @@ fn package(run: &Path, out: &Path, dtype: StoreDtype) -> anyhow::Result<()> {
         manifest.name,
         manifest.total_bytes()
     ));
+    Ok(())
+}
+
+fn calibrate(args: &CalibrateArgs) -> anyhow::Result<()> {
+    let mut progress = Progress::new();
+    let mut session = args.model.load(&mut |event| progress.event(event))?;
+    let mut on_step = |what, done, total| progress.step(what, done, total);
+    let found = pollster::block_on(calibration(&mut session, &args.data, &mut on_step))?;
+    drop(progress);
+    let Some(found) = found else {
+        anyhow::bail!(
+            "{}: it holds no held-out land-cover tiles; give the data folder",
+            args.data.display()
+        );
+    };
+    set_temperature(&args.model.model, found.fitted as f32)?;
+    say(&found.to_string());
     Ok(())
 }
 

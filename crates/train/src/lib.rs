@@ -21,7 +21,7 @@ pub mod labels;
 mod learn;
 mod losses;
 pub mod metrics;
-mod origin;
+pub mod origin;
 pub mod package;
 mod paper;
 mod prefetch;

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use mmovseg_model::{MmOvSeg, ModelConfig};
 use mmovseg_text::Tokenizer;
+use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
 use crate::import::{self, Imported};
@@ -16,6 +17,49 @@ use crate::words::Words;
 /// Prompt of the default model: the class name alone, on which the text tower was distilled.
 pub const NANO_TEMPLATE: &str = "{}";
 
+/// Sizes of the three towers of the default model, where a run trains others than the package's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TowerSize {
+    /// Channels of a token, a multiple of 32.
+    pub width: usize,
+    /// Blocks, 3 at least.
+    pub layers: usize,
+}
+
+/// Where a run keeps the sizes of its towers.
+const SIZE_FILE: &str = "towers.json";
+
+impl TowerSize {
+    /// Writes the sizes into a run.
+    ///
+    /// # Errors
+    /// When they fit no tower, or the file cannot be written.
+    pub fn write(self, run: &Path) -> Result<(), TrainError> {
+        let path = run.join(SIZE_FILE);
+        if self.width == 0 || !self.width.is_multiple_of(32) || self.layers < 3 {
+            let what = "towers have a multiple of 32 channels and at least 3 blocks";
+            return Err(TrainError::content(&path)(what));
+        }
+        let json = serde_json::to_vec(&self).map_err(TrainError::content(&path))?;
+        std::fs::write(&path, json).map_err(TrainError::file(&path, tensors::NO_ROOM))
+    }
+
+    fn read(run: &Path) -> Option<Self> {
+        serde_json::from_slice(&std::fs::read(run.join(SIZE_FILE)).ok()?).ok()
+    }
+
+    /// Sets widths, depths, heads of 32 channels, and taps at the same depths as in the default model.
+    fn apply(self, config: &mut ModelConfig) {
+        let Self { width, layers } = self;
+        let taps = [layers * 2 / 5 - 1, layers * 4 / 5 - 1];
+        let heads = width / 32;
+        (config.clip.width, config.clip.layers, config.clip.heads) = (width, layers, heads);
+        (config.dino.width, config.dino.layers, config.dino.heads) = (width, layers, heads);
+        config.clip.taps = taps;
+        config.dino.taps = [taps[0], taps[1], layers - 1];
+    }
+}
+
 /// Weights, tokenizer and prompt that a run starts from.
 pub(crate) struct Origin {
     /// The weights that the run starts from.
@@ -24,7 +68,7 @@ pub(crate) struct Origin {
     pub tokenizer: Tokenizer,
     /// Its prompt, with `{}` for the class name.
     pub template: String,
-    /// Whether all weights come from a package.
+    /// Whether the weights of the towers and the head come from a package.
     pub has_weights: bool,
 }
 
@@ -64,7 +108,7 @@ impl Origin {
             model,
             tokenizer,
             template: imported.manifest.prompt_template,
-            has_weights: true,
+            has_weights: TowerSize::read(&options.run).is_none(),
         })
     }
 
@@ -103,7 +147,7 @@ pub(crate) fn has_text(run: &Path) -> bool {
 }
 
 /// The sizes that a run trains: a package's, but a default model of older sizes grows to today's; its
-/// text tower does where the run has one.
+/// text tower does where the run has one. [`TowerSize::write`] chooses other towers.
 pub(crate) fn config_of(run: &Path, imported: Option<&Imported>) -> ModelConfig {
     let mut config = ModelConfig::nano();
     if let Some(Imported { config: old, .. }) = imported {
@@ -113,6 +157,9 @@ pub(crate) fn config_of(run: &Path, imported: Option<&Imported>) -> ModelConfig 
         if !has_text(run) {
             config.text = old.text.clone();
         }
+    }
+    if let Some(size) = TowerSize::read(run) {
+        size.apply(&mut config);
     }
     config
 }
@@ -138,4 +185,25 @@ fn with_text_of(run: &Path, model: MmOvSeg) -> Result<(MmOvSeg, Tokenizer), Trai
         }
     }
     Ok((model.load(&mut tensors), tokenizer))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+    use super::{TowerSize, config_of};
+    use mmovseg_model::ModelConfig;
+
+    #[test]
+    fn sizes_of_todays_towers_change_nothing_and_others_are_valid() {
+        let run = tempfile::tempdir().unwrap();
+        let size = |width, layers| TowerSize { width, layers };
+        size(96, 5).write(run.path()).unwrap();
+        assert_eq!(config_of(run.path(), None), ModelConfig::nano());
+        for (width, layers) in [(128, 6), (160, 7), (192, 8)] {
+            size(width, layers).write(run.path()).unwrap();
+            config_of(run.path(), None).validate().unwrap();
+        }
+        assert!(size(100, 5).write(run.path()).is_err());
+    }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use burn::tensor::Device;
 use mmovseg_model::MmOvSeg;
 use mmovseg_scene::CLASSES;
-use mmovseg_weights::{HostTensor, Manifest, StoreDtype};
+use mmovseg_weights::{HostTensor, MANIFEST_FILE, Manifest, StoreDtype, parse_manifest};
 
 use crate::TrainError;
 use crate::import::{self, Imported};
@@ -91,4 +91,22 @@ fn pack(
         pollster::block_on(mmovseg_engine::add_self_test(folder, manifest))
             .map_err(|e| TrainError::content(folder)(e))
     })
+}
+
+/// Writes the temperature of calibrated probabilities into a package's manifest.
+///
+/// # Errors
+/// When the manifest cannot be read or written, or would not read back.
+pub fn set_temperature(package: &Path, temperature: f32) -> Result<(), TrainError> {
+    let path = package.join(MANIFEST_FILE);
+    let hint = "give a package folder that can be written";
+    let json = std::fs::read(&path).map_err(TrainError::file(&path, hint))?;
+    let mut manifest = parse_manifest(&json)?;
+    manifest.temperature = Some(temperature);
+    let json = serde_json::to_vec_pretty(&manifest).map_err(TrainError::content(&path))?;
+    parse_manifest(&json)?;
+    // Written beside and renamed: a stop leaves a whole manifest.
+    let part = package.join("model.json.part");
+    std::fs::write(&part, json).map_err(TrainError::file(&part, hint))?;
+    std::fs::rename(&part, &path).map_err(TrainError::file(&path, hint))
 }

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use mmovseg_raster::{Cloud, Rgb8, add_cloud, resize_bilinear};
-use mmovseg_scene::{CloudKind, cloud_for, generate};
+use mmovseg_scene::{CloudKind, cloud_for, generate, generate_world};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -63,6 +63,8 @@ pub enum Source {
     Sar,
 }
 
+/// Share of generated scenes that show ground of the whole world.
+const WORLD_SCENES: f64 = 0.5;
 /// Side of a EuroSAT tile.
 const EUROSAT_PX: usize = 64;
 /// Least side of a crop of a 30 m tile: enlarged four times.
@@ -186,7 +188,12 @@ impl Sources {
             50..62 => dice.random_range(wanted / 2..=wanted),
             _ => dice.random_range(wanted..=2 * wanted),
         };
-        let scene = generate(scene_seed, side);
+        let draw = if dice.random_bool(WORLD_SCENES) {
+            generate_world
+        } else {
+            generate
+        };
+        let scene = draw(scene_seed, side);
         let fit = |picture: &Rgb8| resize_bilinear(picture, wanted, wanted);
         let label = resize_labels(&scene.label, side, wanted);
         self.finish(
@@ -455,7 +462,7 @@ mod tests {
         let [a, b] = [(); 2].map(|()| sources.draw(Source::Scene, 5, CloudMix::CLOUDY).unwrap());
         assert_eq!(a.optical, b.optical);
         assert_eq!(a.sar, b.sar);
-        assert!(a.label.iter().all(|&l| l != IGNORE));
+        assert!(a.label.iter().any(|&l| l != IGNORE));
     }
 
     /// Of every source of the data folder: tiles that are not constant, labels of their set.

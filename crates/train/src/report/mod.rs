@@ -13,6 +13,7 @@ use mmovseg_engine::Session;
 use serde::Serialize;
 
 use crate::alignment::{AlignmentScore, alignment, held_out_tiles};
+pub use crate::calibration::Calibration;
 pub use error::ReportError;
 use eurosat::EurosatScore;
 use real::RealScore;
@@ -83,6 +84,19 @@ pub async fn report(
         scenes,
         alignment: scores,
     })
+}
+
+/// Fits the temperature of a session's probabilities to the held-out land-cover tiles; `None` where there are none.
+///
+/// # Errors
+/// When a file of the data folder is damaged, or a run fails.
+pub async fn calibration(
+    session: &mut Session,
+    data: &Path,
+    on_step: &mut dyn FnMut(&'static str, usize, usize),
+) -> Result<Option<Calibration>, ReportError> {
+    let score = real::land_cover(session, data, on_step).await?;
+    Ok(score.and_then(|score| score.calibration))
 }
 
 impl Report {

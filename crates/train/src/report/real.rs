@@ -94,7 +94,8 @@ pub(super) async fn measure(
     })
 }
 
-async fn land_cover(
+/// Labels the held-out 30 m tiles; `None` where the data folder has none.
+pub(super) async fn land_cover(
     session: &mut Session,
     data: &Path,
     on_step: &mut dyn FnMut(&'static str, usize, usize),

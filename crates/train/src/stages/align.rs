@@ -18,7 +18,7 @@ use crate::start;
 
 /// What stage 1 minimises; the paper's ablation compares them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "lowercase")]
 pub enum AlignLoss {
     /// InfoNCE with negatives from other samples, the paper's choice.
     #[default]
