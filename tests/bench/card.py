@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import torch
-from reference import Graph, resized_tables
+from reference import Graph, encoder, resized_tables
 from safetensors.torch import load_file
 
 CLASSES = 7
@@ -56,10 +56,10 @@ def ceilings():
 def stages(tensors, config, dtype, runs):
     graph = Graph("whole", tensors, config).eval().to("cuda", dtype)
     side = config["input_px"]
-    clip_side = config["clip"]["input_px"]
+    clip_side = encoder(config, "clip-vit")["input_px"]
     tile = torch.randn(1, 3, side, side, device="cuda", dtype=dtype)
     small = torch.randn(1, 3, clip_side, clip_side, device="cuda", dtype=dtype)
-    text = torch.randn(CLASSES, config["clip"]["embed"], device="cuda", dtype=dtype)
+    text = torch.randn(CLASSES, config["text"]["embed"], device="cuda", dtype=dtype)
     clip = graph.clip(small)
     dino = [a + b for a, b in zip(graph.dino(tile, False), graph.dino(tile, True))]
     for name, run in (

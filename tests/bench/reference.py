@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 
 sys.path.append(str(Path(__file__).parents[2] / "crates/train/torch"))
-from network import Network
+from network import Network, encoder
 
 class Graph(Network):
     """One graph with its inputs as forward's arguments; its output is one flat vector."""
@@ -70,7 +70,7 @@ def resized_tables(tensors, config):
         is_clip = name.endswith("visual.positional_embedding")
         if not is_clip and not name.endswith(".pos_embed"):
             continue
-        part = config["clip" if is_clip else "dino"]
+        part = encoder(config, "clip-vit" if is_clip else "dino-v1")
         stored, grid = part["table_grid"], config["input_px"] // part["patch_px"]
         if stored == grid:
             continue

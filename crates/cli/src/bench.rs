@@ -71,7 +71,7 @@ struct Case {
 
 #[derive(Serialize)]
 struct Row {
-    stage: &'static str,
+    stage: String,
     median_ms: f64,
     min_ms: f64,
 }
@@ -220,7 +220,7 @@ fn rows(runs: &[Vec<StageTiming>]) -> Vec<Row> {
         .first()
         .into_iter()
         .flatten()
-        .map(|timing| timing.stage);
+        .map(|timing| timing.stage.clone());
     let mut rows: Vec<Row> = stages
         .map(|stage| {
             let ms = |run: &Vec<StageTiming>| {
@@ -238,11 +238,11 @@ fn rows(runs: &[Vec<StageTiming>]) -> Vec<Row> {
     rows
 }
 
-fn row(stage: &'static str, mut ms: Vec<f64>) -> Row {
+fn row(stage: &str, mut ms: Vec<f64>) -> Row {
     ms.sort_by(f64::total_cmp);
     let (low, high) = (ms[(ms.len() - 1) / 2], ms[ms.len() / 2]);
     Row {
-        stage,
+        stage: stage.to_owned(),
         median_ms: (low + high) / 2.0,
         min_ms: ms[0],
     }
@@ -275,7 +275,7 @@ mod tests {
         ]);
         let told: Vec<_> = rows
             .iter()
-            .map(|row| (row.stage, row.median_ms, row.min_ms))
+            .map(|row| (row.stage.as_str(), row.median_ms, row.min_ms))
             .collect();
         assert_eq!(
             told,

@@ -5,17 +5,17 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use burn::tensor::Device;
-use mmovseg_engine::{DeviceInfo, Event, Session};
-use mmovseg_model::config::DinoKind;
+use mmovseg_engine::{DeviceInfo, Event, Session, package_layout};
+use mmovseg_model::config::Architecture;
 use mmovseg_model::{MmOvSeg, ModelConfig};
 use mmovseg_raster::{PRESETS, Preset, palette_for};
 use mmovseg_text::{CLIP_BPE_GZ, CLIP_TEMPLATE, Tokenizer};
-use mmovseg_weights::{Checkpoint, HostTensor, Manifest, StoreDtype, WeightsError};
+use mmovseg_weights::{Checkpoint, HostTensor, Manifest, Placement, StoreDtype, WeightsError};
 
 /// Bytes of weights that are read before they move to the device.
 const PART_BYTES: usize = 64 << 20;
 
-/// A checkpoint of MM-OVSeg.
+/// A checkpoint of MM-OVSeg, GSNet or CAT-Seg.
 pub struct Released {
     path: PathBuf,
     checkpoint: Checkpoint,
@@ -36,9 +36,9 @@ impl Released {
         let mismatch = model.compare(shapes);
         anyhow::ensure!(
             mismatch.is_empty(),
-            "{}: does not fit MM-OVSeg {}: {mismatch}; give a checkpoint of the released model",
+            "{}: does not fit {}: {mismatch}; give a checkpoint of the released model",
             path.display(),
-            config.variant
+            network_name(&config)
         );
         Ok(Self {
             path: path.to_owned(),
@@ -53,6 +53,11 @@ impl Released {
         self.names.iter().map(|name| self.checkpoint.read(name))
     }
 
+    /// How a package of it keeps its parameters.
+    pub fn layout(&self) -> impl Fn(&str) -> Placement + use<> {
+        package_layout(&self.config)
+    }
+
     /// What a package of it says of itself.
     pub fn manifest(&self, dtype: StoreDtype) -> anyhow::Result<Manifest> {
         let part = |part: Option<&std::ffi::OsStr>| {
@@ -60,20 +65,27 @@ impl Released {
         };
         let (file, stem) = (part(self.path.file_name()), part(self.path.file_stem()));
         let config = &self.config;
-        let name = format!("MM-OVSeg {} ({stem})", config.variant);
+        let network = network_name(config);
+        let name = format!("{network} ({stem})");
         let mut manifest = Manifest::new(name, serde_json::to_value(config)?, dtype, CLIP_TEMPLATE);
         manifest.default_classes = benchmark(&stem).prompts();
         manifest.palette = palette_for(&manifest.default_classes);
-        let dino = match config.dino.kind {
-            DinoKind::V1 => "DINO (Apache-2.0)",
-            DinoKind::V3 => "DINOv3 (Meta's DINOv3 licence)",
+        let dense = config.dense().next().map(|encoder| encoder.architecture);
+        manifest.licence = match dense {
+            None => "CAT-Seg (MIT), built on CLIP (MIT).".into(),
+            Some(architecture) => {
+                let dino = match architecture {
+                    Architecture::DinoV3 => "DINOv3 (Meta's DINOv3 licence)",
+                    Architecture::DinoV1 | Architecture::ClipVit => "DINO (Apache-2.0)",
+                };
+                format!(
+                    "The {network} release states no licence of its own; it builds on CAT-Seg (MIT), CLIP (MIT) and \
+                     {dino}. Ask its authors before passing these weights on."
+                )
+            }
         };
-        manifest.licence = format!(
-            "The MM-OVSeg release states no licence of its own; it builds on CAT-Seg (MIT), CLIP (MIT) and {dino}. \
-             Ask its authors before passing these weights on."
-        );
         manifest.attribution =
-            format!("Converted from {file}, a checkpoint of MM-OVSeg by its authors.");
+            format!("Converted from {file}, a checkpoint of {network} by its authors.");
         Ok(manifest)
     }
 
@@ -112,6 +124,14 @@ impl Released {
             tokenizer,
             device,
         ))
+    }
+}
+
+/// What people call a recognised network.
+fn network_name(config: &ModelConfig) -> String {
+    match config.variant.as_str() {
+        variant @ ("B" | "L") => format!("MM-OVSeg {variant}"),
+        variant => variant.to_owned(),
     }
 }
 

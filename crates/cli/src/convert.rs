@@ -43,6 +43,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let tokenizer = tokenizer(args.bpe.as_deref())?;
     let released = Released::open(&args.checkpoint)?;
     let manifest = released.manifest(args.dtype)?;
+    let layout = released.layout();
 
     let mut progress = Progress::new();
     let tensors = released.tensors();
@@ -56,6 +57,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         manifest,
         tensors,
         &tokenizer.to_json(),
+        &layout,
         |folder, manifest| {
             pollster::block_on(add_self_test(folder, manifest))
                 .context("the package's self-test cannot be measured")

@@ -42,7 +42,7 @@ impl Progress {
         self.show(STEPS, what, done as u64, total as u64);
     }
 
-    fn show(&mut self, template: &'static str, what: &'static str, done: u64, total: u64) {
+    fn show(&mut self, template: &'static str, what: &str, done: u64, total: u64) {
         if self.template != template {
             self.template = template;
             self.bar.set_style(
@@ -50,7 +50,7 @@ impl Progress {
                     .unwrap_or_else(|_| ProgressStyle::default_bar()),
             );
         }
-        self.bar.set_message(what);
+        self.bar.set_message(what.to_owned());
         self.bar.set_length(total);
         self.bar.set_position(done);
     }

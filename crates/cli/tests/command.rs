@@ -826,3 +826,20 @@ fn a_released_pth_is_converted_verified_and_segments() {
         assert_eq!(converted.data.len(), 150 * 150);
     }
 }
+
+/// Looking for a GPU printed `error: XDG_RUNTIME_DIR is invalid or not set in the environment` four
+/// times where there is no display.
+#[test]
+fn without_a_display_stderr_carries_our_messages_alone() {
+    let package =
+        Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("../../models/nano");
+    let output = Command::new(env!("CARGO_BIN_EXE_mmovseg"))
+        .args(["verify", package.to_str().unwrap(), "--device", "auto"])
+        .env_remove("DISPLAY")
+        .env_remove("WAYLAND_DISPLAY")
+        .env_remove("XDG_RUNTIME_DIR")
+        .output()
+        .unwrap();
+    assert_eq!(text(&output.stderr), "");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
+}

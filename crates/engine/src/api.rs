@@ -1,9 +1,9 @@
-//! What shells say to a session and what it answers.
+//! Requests, results and events of a session.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use mmovseg_model::Modality;
+use mmovseg_model::{EncoderId, Modality};
 use mmovseg_raster::Preprocess;
 use serde::{Deserialize, Serialize};
 
@@ -11,20 +11,17 @@ use crate::windows::Tiling;
 
 pub use mmovseg_model::Sensor;
 
-/// The steps of a run, in order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+/// The steps of a run, in order. Events and reports spell them as one word each, an encoder's step as
+/// the encoder's name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
 pub enum Stage {
     /// Preprocessing on the host.
     Preprocess,
     /// The text tower, for class names not seen before.
     Text,
-    /// CLIP's visual tower.
-    Clip,
-    /// DINO over the optical tile.
-    DinoOptical,
-    /// DINO over the SAR tile.
-    DinoSar,
+    /// An encoder over a tile.
+    Encoder(EncoderId),
     /// Correlation, aggregator, decoder.
     Head,
     /// The windows of a scene larger than the model's input: all stages above but text, and the
@@ -35,15 +32,21 @@ pub enum Stage {
 }
 
 impl Stage {
+    const WORDS: [(&'static str, Self); 5] = [
+        ("preprocess", Self::Preprocess),
+        ("text", Self::Text),
+        ("head", Self::Head),
+        ("windows", Self::Windows),
+        ("labels", Self::Labels),
+    ];
+
     /// The stage's name as events and reports spell it.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub fn name(&self) -> &str {
         match self {
             Self::Preprocess => "preprocess",
             Self::Text => "text",
-            Self::Clip => "clip",
-            Self::DinoOptical => "dino-optical",
-            Self::DinoSar => "dino-sar",
+            Self::Encoder(id) => id.as_str(),
             Self::Head => "head",
             Self::Windows => "windows",
             Self::Labels => "labels",
@@ -51,7 +54,20 @@ impl Stage {
     }
 }
 
-/// What a shell is told while it waits.
+impl From<String> for Stage {
+    fn from(name: String) -> Self {
+        let known = Self::WORDS.into_iter().find(|(word, _)| *word == name);
+        known.map_or_else(|| Self::Encoder(name.into()), |(_, stage)| stage)
+    }
+}
+
+impl From<Stage> for String {
+    fn from(stage: Stage) -> Self {
+        stage.name().to_owned()
+    }
+}
+
+/// Progress of a load or a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
 pub enum Event {
@@ -71,7 +87,8 @@ pub enum Event {
         /// Steps in all.
         total: usize,
     },
-    /// Half precision did not pass the self-test: what was seen of it is of no account any more, and the package is read again.
+    /// Half precision did not pass the self-test: progress starts over, and the package is read again in
+    /// single precision.
     HalfPrecisionLeft {
         /// What the self-test said.
         reason: String,
@@ -93,7 +110,7 @@ pub struct SegmentRequest {
 }
 
 /// Time of one stage.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StageTiming {
     /// Which.
     pub stage: Stage,
@@ -155,4 +172,17 @@ pub struct SelfTestReport {
     pub max_error: f64,
     /// What is allowed.
     pub tolerance: f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Stage;
+
+    #[test]
+    fn a_stage_is_told_by_its_name() {
+        let stages = Stage::WORDS.map(|(_, stage)| stage).into_iter();
+        for stage in stages.chain([Stage::Encoder("dino-sar".into())]) {
+            assert_eq!(Stage::from(String::from(stage.clone())), stage);
+        }
+    }
 }

@@ -34,7 +34,7 @@ impl Key {
     }
 }
 
-/// A value that knows how much memory it takes.
+/// A value whose memory can be counted.
 pub(crate) trait Cached: Any + Clone + Send {
     /// Bytes of its tensors and buffers.
     fn bytes(&self) -> usize;

@@ -1,8 +1,10 @@
-//! Opening a device and saying honestly what it is.
+//! Opening a device, and which kind it is.
 
 #[cfg(feature = "gpu")]
 use std::sync::Mutex;
 
+#[cfg(feature = "gpu")]
+use burn::tensor::wgpu::WgpuBackend;
 use burn::tensor::{DType, Device};
 use mmovseg_model::Precision;
 use serde::{Deserialize, Serialize};
@@ -81,6 +83,15 @@ pub fn half_precision(device: &Device, info: &DeviceInfo) -> Result<Precision, E
     Ok(Precision::F16)
 }
 
+/// The graphics API. On Linux it is Vulkan alone: where Vulkan offers no hardware GPU, wgpu would try
+/// OpenGL next, whose libraries look for a display server and print errors where there is none.
+#[cfg(feature = "gpu")]
+const GRAPHICS_API: WgpuBackend = if cfg!(target_os = "linux") {
+    WgpuBackend::Vulkan
+} else {
+    WgpuBackend::Auto
+};
+
 /// Burn keeps one GPU runtime a process and refuses to start it twice, so the first one opened
 /// serves all sessions.
 #[cfg(feature = "gpu")]
@@ -137,6 +148,7 @@ async fn gpu() -> Result<(Device, DeviceInfo), EngineError> {
         return Ok(known);
     }
     let (device, setup) = Device::wgpu_options()
+        .graphics_api(GRAPHICS_API)
         .init_with_setup_async()
         .await
         .map_err(|error| EngineError::NoGpu(error.to_string()))?;

@@ -52,6 +52,16 @@ pub enum EngineError {
         /// 1-based position in the list.
         position: usize,
     },
+    /// No encoder reads what a run was asked to use.
+    #[error(
+        "the model {model} has no encoder for {sensor} tiles; choose the other tile, or another model"
+    )]
+    NoEncoder {
+        /// The model's variant.
+        model: String,
+        /// `optical` or `SAR`.
+        sensor: &'static str,
+    },
     /// No GPU that can be used.
     #[error("no usable GPU: {0}; use the CPU instead")]
     NoGpu(String),
@@ -59,7 +69,7 @@ pub enum EngineError {
     #[error("the device failed in stage {stage}: {reason}; reload the model, or use the CPU")]
     Device {
         /// Which stage.
-        stage: &'static str,
+        stage: String,
         /// What the device said.
         reason: String,
     },

@@ -1,4 +1,5 @@
-//! The session that every shell drives: load a package, encode a tile pair, segment it, test itself.
+//! The session behind command line, Worker and evaluation: load a package, encode a tile pair, segment
+//! it, run the self-test.
 //!
 //! Shells (command line, Worker, training's evaluation) see tiles, class names, labels and events;
 //! the model sees normalised pixels and tokens; this crate stands between them. Everything that
@@ -10,6 +11,8 @@ mod device;
 mod error;
 mod explain;
 mod labels;
+#[cfg(not(target_arch = "wasm32"))]
+mod layout;
 mod load;
 mod package;
 mod pixels;
@@ -32,6 +35,8 @@ pub use error::EngineError;
 pub use explain::{PatchSimilarity, StageMap};
 pub use labels::labels;
 #[cfg(not(target_arch = "wasm32"))]
+pub use layout::package_layout;
+#[cfg(not(target_arch = "wasm32"))]
 pub use package::FolderSource;
 pub use package::PackageSource;
 pub use pixels::{model_pixels, normalise_pixels};
@@ -42,6 +47,6 @@ pub use tiles::HashedPair;
 pub use windows::Tiling;
 
 pub use mmovseg_kernels::threads;
-pub use mmovseg_model::{Modality, Precision};
+pub use mmovseg_model::{EncoderId, Modality, Precision};
 pub use mmovseg_raster::{Preprocess, TilePair};
 pub use mmovseg_weights::MANIFEST_FILE;

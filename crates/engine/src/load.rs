@@ -54,7 +54,7 @@ impl Session {
         let mut arrived = download(0, &manifest, on);
         arrived(0);
         let check = |bytes: &[u8]| file.check(bytes).map(|()| bytes.to_vec());
-        let tokenizer = read_sound(source, &file.file, &mut arrived, check).await?;
+        let tokenizer = read_checked(source, &file.file, &mut arrived, check).await?;
         drop(arrived);
         let tokenizer = Tokenizer::from_json(&tokenizer)?;
         let model = MmOvSeg::new(&config, &device)?;
@@ -89,7 +89,7 @@ impl Session {
                 _ => decode_shard(bytes, shard),
             };
             let mut arrived = download(before, &self.manifest, on);
-            let parts = read_sound(source, &shard.file, &mut arrived, decode).await?;
+            let parts = read_checked(source, &shard.file, &mut arrived, decode).await?;
             drop(arrived);
             let mut ready = BTreeMap::new();
             for part in parts.into_iter().filter(|part| wants(&part.name)) {
@@ -137,8 +137,8 @@ fn download<'a>(
     }
 }
 
-/// Reads a file that `decode` finds sound, a second time when the first was damaged on its way.
-async fn read_sound<S: PackageSource, T>(
+/// Reads and decodes a file, a second time when it arrived damaged.
+async fn read_checked<S: PackageSource, T>(
     source: &S,
     file: &str,
     arrived: &mut dyn FnMut(u64),

@@ -6,15 +6,15 @@ use crate::error::EngineError;
 
 /// Gives the files of one package: a folder natively, a URL in a browser.
 pub trait PackageSource {
-    /// Reads a whole file. `on_bytes` is told how many bytes of it have arrived, as they do.
+    /// Reads a whole file. `on_bytes` gets the number of bytes that have arrived so far.
     fn read(
         &self,
         file: &str,
         on_bytes: &mut dyn FnMut(u64),
     ) -> impl Future<Output = Result<Vec<u8>, EngineError>>;
 
-    /// Is told that a file arrived damaged. Forgets any copy of it, and answers whether reading it
-    /// once more may give something better.
+    /// Called when a file arrived damaged: drops any stored copy and says whether reading it again may
+    /// help.
     fn discard(&self, file: &str) -> impl Future<Output = bool>;
 }
 

@@ -43,8 +43,8 @@ impl Session {
             PrecisionChoice::F32 => Ok(Precision::F32),
             PrecisionChoice::F16 => half,
             PrecisionChoice::Auto => {
-                let gains =
-                    self.info.tier == Tier::Gpu && self.config.dino.width >= HALF_FROM_WIDTH;
+                let widest = self.config.encoders.iter().map(|e| e.width).max();
+                let gains = self.info.tier == Tier::Gpu && widest >= Some(HALF_FROM_WIDTH);
                 let can_prove = self.manifest.self_test.is_some();
                 Ok(half.ok().filter(|_| gains && can_prove).unwrap_or_default())
             }
@@ -71,10 +71,10 @@ mod tests {
         assert!(matches!(refused, Err(EngineError::NoHalfPrecision(_))));
         let auto = |session: &Session| session.precision(PrecisionChoice::Auto).unwrap();
         assert_eq!(auto(&session), Precision::F32, "a CPU");
-        // The CPU's backend knows such numbers, and stands for a graphics card.
+        // The CPU's backend has f16, so it can stand for a GPU here.
         session.info.tier = Tier::Gpu;
         assert_eq!(auto(&session), Precision::F32, "narrow towers");
-        session.config.dino.width = 768;
+        session.config.encoders[1].width = 768;
         assert_eq!(auto(&session), Precision::F16);
         session.info.tier = Tier::SoftwareGpu;
         assert_eq!(auto(&session), Precision::F32, "an emulated card");

@@ -7,7 +7,7 @@ use crate::error::EngineError;
 use crate::labels::{labels, shares};
 use crate::scene::Scene;
 use crate::session::Session;
-use crate::stages::{Clock, Encoder, Inputs, Logits, Relay, fused};
+use crate::stages::{Clock, Encoder, Fused, Inputs, Logits, Relay, fused};
 use crate::tiles::HashedPair;
 use crate::windows::Blend;
 
@@ -24,7 +24,7 @@ impl Session {
     /// taken from the cache, up to 256 MiB of them; stages that did not run are absent from the
     /// timings. A run that is cancelled, fails or is dropped leaves what its stages have finished.
     ///
-    /// A scene in windows tells its progress as [`Stage::Windows`] alone. Memory beyond the pair and
+    /// A scene in windows reports its progress as [`Stage::Windows`] alone. Memory beyond the pair and
     /// the cache: the labels, `T` planes of a band of rows one window high, and the logits. Of the
     /// windows whose features have no room in the cache, all stages run in every run.
     ///
@@ -64,7 +64,8 @@ impl Session {
         let mut clock = Clock::start();
         self.begin(&request.classes)?;
         let scene = Scene::new(pair, request, &self.config)?;
-        let encoders = Encoder::of(request.modality);
+        let encoders = self.encoders(request.modality)?;
+        let encoders = encoders.as_slice();
         self.touch(&scene, encoders);
         let inputs = self.inputs(&scene, 0, encoders, on, &mut clock)?;
         let rows = self
@@ -111,12 +112,12 @@ impl Session {
             let features = self
                 .encode((scene, 0), encoders, inputs, on, &mut trace, clock)
                 .await?;
-            let (clip, dino) = fused(features)?;
+            let Fused { clip, dense } = fused(encoders, features)?;
             self.begin_head(on).await?;
             let rows = self.text_tensor(text.1);
             let stage = Stage::Head;
             let mut observer = Relay { stage, on, trace };
-            let logits = self.model.head(&clip, &dino, rows, &mut observer);
+            let logits = self.model.head(&clip, dense.as_ref(), rows, &mut observer);
             self.read_logits(logits).await?
         } else {
             self.head(scene, (encoders, inputs), text, on, clock)
@@ -145,7 +146,6 @@ impl Session {
         on: &mut dyn FnMut(Event),
         clock: &mut Clock,
     ) -> Result<Found, EngineError> {
-        let stage = Stage::Windows;
         // One bar that fills, not one for each stage and window.
         let quiet: &mut dyn FnMut(Event) = &mut |_| {};
         let total = scene.plan.count();
@@ -154,7 +154,7 @@ impl Session {
         let mut first = Some(inputs);
         for window in 0..total {
             on(Event::Stage {
-                stage,
+                stage: Stage::Windows,
                 done: window,
                 total,
             });
@@ -165,16 +165,17 @@ impl Session {
             let features = self
                 .encode((scene, window), encoders, inputs, quiet, &mut None, clock)
                 .await?;
-            let (clip, dino) = fused(features)?;
+            let Fused { clip, dense } = fused(encoders, features)?;
             self.breathe().await?;
-            let logits = self.model.head(&clip, &dino, text.clone(), &mut Silent);
+            let dense = dense.as_ref();
+            let logits = self.model.head(&clip, dense, text.clone(), &mut Silent);
             let logits = self.read_logits(logits).await?;
             clock.lap(Stage::Head);
             blend.add(window, &logits.values);
             clock.lap(Stage::Labels);
         }
         on(Event::Stage {
-            stage,
+            stage: Stage::Windows,
             done: total,
             total,
         });

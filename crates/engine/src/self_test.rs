@@ -6,6 +6,10 @@ use std::path::Path;
 
 #[cfg(not(target_arch = "wasm32"))]
 use burn::tensor::Device;
+#[cfg(not(target_arch = "wasm32"))]
+use mmovseg_model::ModelConfig;
+#[cfg(not(target_arch = "wasm32"))]
+use mmovseg_model::parameters::Part;
 use mmovseg_model::{Modality, Precision};
 use mmovseg_raster::{Preprocess, TilePair};
 #[cfg(not(target_arch = "wasm32"))]
@@ -13,7 +17,7 @@ use mmovseg_weights::Manifest;
 use mmovseg_weights::{Probe, SelfTest};
 
 #[cfg(not(target_arch = "wasm32"))]
-use crate::api::{Event, Stage};
+use crate::api::Event;
 use crate::api::{SegmentRequest, SelfTestReport};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::device::{DeviceChoice, DeviceInfo, open_device};
@@ -77,7 +81,7 @@ impl Session {
         classes: &[String],
         tolerance: f64,
     ) -> Result<SelfTest, EngineError> {
-        // The test must compute, not remember.
+        // Results from the cache would test nothing.
         self.forget();
         let (pair, request) = self.self_test_input(seed, classes);
         self.measure(&pair, &request, seed, tolerance).await
@@ -101,23 +105,26 @@ impl Session {
         let scene = Scene::new(&pair, &request, &session.config)?;
         let mut clock = Clock::start();
         let (clock, trace) = (&mut clock, &mut None);
+        let table = session.model.parameters();
+        let encoders = session.encoders(request.modality)?;
         let mut seen = Vec::new();
-        for part in Part::IN_ORDER {
-            let wants = |name: &str| Part::of(name) == part;
+        for part in parts(&session.config) {
+            let wants = |name: &str| table.of(name).part == part;
             seen.extend(session.fill(source, &wants, on).await?);
-            if part == Part::Text {
-                session.encode_text(classes, on, trace, clock).await?;
-            }
-            let encoder = Encoder::of(Modality::Fused)
-                .iter()
-                .find(|encoder| Part::of_stage(encoder.stage) == Some(part));
-            if let Some(&encoder) = encoder {
-                let encoders = [encoder];
-                let inputs = session.inputs(&scene, 0, &encoders, on, clock)?;
-                // All stays in the cache for the run below, which needs the head's weights alone.
-                session
-                    .encode((&scene, 0), &encoders, inputs, on, trace, clock)
-                    .await?;
+            match &part {
+                Part::Text => {
+                    session.encode_text(classes, on, trace, clock).await?;
+                }
+                Part::Encoder(id) => {
+                    let encoder: Vec<Encoder> =
+                        encoders.iter().filter(|e| e.id == *id).cloned().collect();
+                    let inputs = session.inputs(&scene, 0, &encoder, on, clock)?;
+                    // All stays in the cache for the run below, which needs the head's weights alone.
+                    session
+                        .encode((&scene, 0), &encoder, inputs, on, trace, clock)
+                        .await?;
+                }
+                Part::Head => {}
             }
         }
         session.check(&seen)?;
@@ -171,49 +178,15 @@ impl Session {
     }
 }
 
-/// A part of the model that runs by itself once what it reads is there, by its parameters' names.
+/// The parts of a model, each after those whose results it reads.
 #[cfg(not(target_arch = "wasm32"))]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
-    Text,
-    Clip,
-    DinoOptical,
-    DinoSar,
-    Head,
-}
-
-#[cfg(not(target_arch = "wasm32"))]
-impl Part {
-    pub const IN_ORDER: [Self; 5] = [
-        Self::Text,
-        Self::Clip,
-        Self::DinoOptical,
-        Self::DinoSar,
-        Self::Head,
-    ];
-
-    fn of_stage(stage: Stage) -> Option<Self> {
-        match stage {
-            Stage::Clip => Some(Self::Clip),
-            Stage::DinoOptical => Some(Self::DinoOptical),
-            Stage::DinoSar => Some(Self::DinoSar),
-            _ => None,
-        }
-    }
-
-    pub fn of(name: &str) -> Self {
-        if name.contains("clip_model.visual.") || name.starts_with("upsample") {
-            Self::Clip
-        } else if name.contains("clip_model.") {
-            Self::Text
-        } else if name.starts_with("dino_sar") {
-            Self::DinoSar
-        } else if name.starts_with("dino_") {
-            Self::DinoOptical
-        } else {
-            Self::Head
-        }
-    }
+fn parts(config: &ModelConfig) -> Vec<Part> {
+    let encoders = config.encoders.iter();
+    let encoders = encoders.map(|encoder| Part::Encoder(encoder.id.clone()));
+    std::iter::once(Part::Text)
+        .chain(encoders)
+        .chain([Part::Head])
+        .collect()
 }
 
 /// Seed of the generated pair.
@@ -242,7 +215,7 @@ pub async fn add_self_test(folder: &Path, manifest: &mut Manifest) -> Result<(),
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
-    use super::Part;
+    use super::parts;
     use crate::device::{DeviceChoice, PrecisionChoice, open_device};
     use crate::package::nano;
     use crate::session::Session;
@@ -268,9 +241,11 @@ mod tests {
             assert!((a.value - b.value).abs() < 1e-5, "{a:?} {b:?}");
         }
         // Every part has parameters, and a part without its own would have run on random ones.
-        for part in Part::IN_ORDER {
+        let table = whole.model.parameters();
+        for part in parts(&whole.config) {
             let names = whole.model.parameter_shapes();
-            assert!(names.keys().any(|name| Part::of(name) == part), "{part:?}");
+            let belongs = |name: &String| table.of(name).part == part;
+            assert!(names.keys().any(belongs), "{part:?}");
         }
     }
 }

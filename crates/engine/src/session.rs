@@ -1,4 +1,4 @@
-//! One loaded model, its device and what it remembers between runs.
+//! One loaded model with its device and its result cache.
 
 use burn::tensor::Device;
 use mmovseg_model::{MmOvSeg, ModelConfig};

@@ -1,8 +1,10 @@
 //! The stages of a run, each behind the result cache: text, encoders, head.
 
 use burn::tensor::{Tensor, TensorData};
-use mmovseg_model::network::{ClipMaps, DinoMaps, Ground, Volumes};
-use mmovseg_model::{Modality, Observer, Sensor, Silent, Trace};
+use mmovseg_model::features::sum;
+use mmovseg_model::{
+    ClassAgnostic, CostVolumes, EncoderId, EncoderMaps, Modality, Observer, Sensor, Silent, Trace,
+};
 use mmovseg_text::{TextError, prompt};
 use web_time::Instant;
 use xxhash_rust::xxh3::xxh3_64;
@@ -23,64 +25,30 @@ pub(crate) enum Input {
     Blank,
 }
 
-/// An encoder of a run: its stage and what it reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// An encoder of a run and what it reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Encoder {
-    pub stage: Stage,
+    pub id: EncoderId,
     pub input: Input,
+    /// Whether it is the CLIP tower, whose features guide the others'.
+    is_clip: bool,
 }
 
 impl Encoder {
-    const CLIP: Self = Self {
-        stage: Stage::Clip,
-        input: Input::Tile(Sensor::Optical),
-    };
-    const BLANK_CLIP: Self = Self {
-        stage: Stage::Clip,
-        input: Input::Blank,
-    };
-    const DINO_OPTICAL: Self = Self {
-        stage: Stage::DinoOptical,
-        input: Input::Tile(Sensor::Optical),
-    };
-    const DINO_SAR: Self = Self {
-        stage: Stage::DinoSar,
-        input: Input::Tile(Sensor::Sar),
-    };
-    /// Those that see tiles, for what compares patches.
-    pub const DINOS: &[Self] = &[Self::DINO_OPTICAL, Self::DINO_SAR];
-
-    /// Those of a run with these sensors, in order.
-    pub fn of(modality: Modality) -> &'static [Self] {
-        match modality {
-            Modality::Fused => &[Self::CLIP, Self::DINO_OPTICAL, Self::DINO_SAR],
-            Modality::Optical => &[Self::CLIP, Self::DINO_OPTICAL],
-            Modality::Sar => &[Self::BLANK_CLIP, Self::DINO_SAR],
-        }
+    /// The key of its features for an input with this hash.
+    fn key(&self, input: u64) -> Key {
+        let inputs = (self.id.as_str(), self.input == Input::Blank, input);
+        Key::new("encoder", inputs)
     }
 }
 
-/// What an encoder gives.
-#[derive(Clone)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a handful of values, each of tensor handles"
-)]
-pub(crate) enum Features {
-    Clip(ClipMaps),
-    Dino(DinoMaps),
-}
-
-impl Cached for Features {
+impl Cached for EncoderMaps {
     fn bytes(&self) -> usize {
-        match self {
-            Self::Clip(maps) => maps.bytes(),
-            Self::Dino(maps) => maps.bytes(),
-        }
+        Self::bytes(self)
     }
 }
 
-impl Cached for Ground {
+impl Cached for ClassAgnostic {
     fn bytes(&self) -> usize {
         Self::bytes(self)
     }
@@ -88,10 +56,16 @@ impl Cached for Ground {
 
 /// Of one class. On the CPU it is a view into the volumes that were computed with it, which stay in
 /// memory as long as one of them does; they are used, and leave the cache, together.
-impl Cached for Volumes {
+impl Cached for CostVolumes {
     fn bytes(&self) -> usize {
         Self::bytes(self)
     }
+}
+
+/// What the head reads: CLIP's maps, and the sum of the other encoders' where there are any.
+pub(crate) struct Fused {
+    pub clip: EncoderMaps,
+    pub dense: Option<EncoderMaps>,
 }
 
 /// The keys of a window's features, and the pixels that had to be prepared to know them.
@@ -108,6 +82,40 @@ pub(crate) struct Logits {
 }
 
 impl Session {
+    /// The encoders of a run with these sensors, in order. CLIP reads a blank tile where its own is
+    /// not used.
+    ///
+    /// # Errors
+    /// When none would read a tile.
+    pub(crate) fn encoders(&self, modality: Modality) -> Result<Vec<Encoder>, EngineError> {
+        let mut encoders = Vec::new();
+        for encoder in &self.config.encoders {
+            let is_used = modality.uses(encoder.sensor);
+            if is_used || encoder.is_clip() {
+                encoders.push(Encoder {
+                    id: encoder.id.clone(),
+                    input: if is_used {
+                        Input::Tile(encoder.sensor)
+                    } else {
+                        Input::Blank
+                    },
+                    is_clip: encoder.is_clip(),
+                });
+            }
+        }
+        if encoders.iter().all(|e| e.input == Input::Blank) {
+            return Err(EngineError::NoEncoder {
+                model: self.config.variant.clone(),
+                sensor: if modality.uses(Sensor::Optical) {
+                    "optical"
+                } else {
+                    "SAR"
+                },
+            });
+        }
+        Ok(encoders)
+    }
+
     /// Marks all that is known of the scene as used, so that a run that is cancelled early does not
     /// let it make room for results of other scenes.
     pub(crate) fn touch(&mut self, scene: &Scene<'_>, encoders: &[Encoder]) {
@@ -161,14 +169,14 @@ impl Session {
             .collect::<Result<Vec<_>, TextError>>()?;
         let embeddings = {
             let mut observer = Relay {
-                stage,
+                stage: stage.clone(),
                 on,
                 trace: trace.as_deref_mut(),
             };
             self.model.encode_text(&prompts, &mut observer)
         };
         let [count, embed] = embeddings.dims();
-        let values = read(embeddings.reshape([count * embed]), stage).await?;
+        let values = read(embeddings.reshape([count * embed]), &stage).await?;
         let rows: Vec<Vec<f32>> = values.chunks_exact(embed).map(<[f32]>::to_vec).collect();
         for (class, row) in new.iter().zip(&rows) {
             self.cache.insert(key(class), row.clone());
@@ -187,7 +195,7 @@ impl Session {
 
     /// Embeddings as the head reads them, `[T, E]`.
     pub(crate) fn text_tensor(&self, rows: &[Vec<f32>]) -> Tensor<2> {
-        let shape = [rows.len(), self.config.clip.embed];
+        let shape = [rows.len(), self.config.text.embed];
         Tensor::from_data(TensorData::new(rows.concat(), shape), &self.device)
     }
 
@@ -247,9 +255,9 @@ impl Session {
         on: &mut dyn FnMut(Event),
         trace: &mut Option<&mut Trace>,
         clock: &mut Clock,
-    ) -> Result<Vec<Features>, EngineError> {
-        // All that is known is marked as used before anything new asks for room.
-        let known: Vec<Option<Features>> =
+    ) -> Result<Vec<EncoderMaps>, EngineError> {
+        // Look up everything first: an insertion may evict what this run has not used yet.
+        let known: Vec<Option<EncoderMaps>> =
             inputs.keys.iter().map(|&key| self.cache.get(key)).collect();
         let mut all = Vec::with_capacity(encoders.len());
         for ((encoder, known), key) in encoders.iter().zip(known).zip(inputs.keys) {
@@ -272,22 +280,18 @@ impl Session {
                 },
             };
             self.breathe().await?;
-            let stage = encoder.stage;
+            let stage = Stage::Encoder(encoder.id.clone());
             let features = {
                 let trace = trace.as_deref_mut();
-                let mut observer = Relay { stage, on, trace };
-                match stage {
-                    Stage::Clip => Features::Clip(self.model.encode_clip(pixels, &mut observer)),
-                    _ => {
-                        let sar = stage == Stage::DinoSar;
-                        Features::Dino(self.model.encode_dino(pixels, sar, &mut observer))
-                    }
-                }
+                let mut observer = Relay {
+                    stage: stage.clone(),
+                    on,
+                    trace,
+                };
+                self.model
+                    .encode(encoder.id.as_str(), pixels, &mut observer)
             };
-            match &features {
-                Features::Clip(maps) => await_map(&maps.fine, stage).await?,
-                Features::Dino(maps) => await_map(&maps.down, stage).await?,
-            }
+            await_map(&features.fine, &stage).await?;
             self.cache.insert(key, features.clone());
             clock.lap(stage);
             all.push(features);
@@ -306,8 +310,8 @@ impl Session {
         clock: &mut Clock,
     ) -> Result<Logits, EngineError> {
         let silent = &mut Silent;
-        let ground_key = Key::new("class-agnostic", &inputs.keys);
-        let known: Option<Ground> = self.cache.get(ground_key);
+        let features_key = Key::new("class-agnostic", &inputs.keys);
+        let known: Option<ClassAgnostic> = self.cache.get(features_key);
         let fresh = match known {
             Some(_) => None,
             None => Some(
@@ -316,15 +320,15 @@ impl Session {
             ),
         };
         self.begin_head(on).await?;
-        let ground = match (known, fresh) {
-            (Some(ground), _) => ground,
+        let features = match (known, fresh) {
+            (Some(features), _) => features,
             (None, fresh) => {
-                let (clip, dino) = fused(fresh.unwrap_or_default())?;
-                self.model.ground(&clip, &dino, silent)
+                let Fused { clip, dense } = fused(encoders, fresh.unwrap_or_default())?;
+                self.model.class_agnostic(&clip, dense.as_ref(), silent)
             }
         };
-        let key = |class: &String| Key::new("cost-volume", (ground_key, class));
-        let mut volumes: Vec<(&String, Option<Volumes>)> = Vec::new();
+        let key = |class: &String| Key::new("cost-volume", (features_key, class));
+        let mut volumes: Vec<(&String, Option<CostVolumes>)> = Vec::new();
         for class in classes {
             volumes.push((class, self.cache.get(key(class))));
         }
@@ -334,15 +338,17 @@ impl Session {
                 new.push(index);
             }
         }
-        let mut computed: Vec<(Key, Volumes)> = Vec::new();
+        let mut computed: Vec<(Key, CostVolumes)> = Vec::new();
         if !new.is_empty() {
             let some: Vec<Vec<f32>> = new.iter().map(|&index| rows[index].clone()).collect();
-            let all = self.model.volumes(&ground, self.text_tensor(&some), silent);
+            let all = self
+                .model
+                .cost_volumes(&features, self.text_tensor(&some), silent);
             for (i, &index) in new.iter().enumerate() {
                 computed.push((key(volumes[index].0), all.class(i)));
             }
         }
-        let of_class = |(class, known): (&String, Option<Volumes>)| {
+        let of_class = |(class, known): (&String, Option<CostVolumes>)| {
             known.or_else(|| {
                 let key = key(class);
                 computed
@@ -351,13 +357,13 @@ impl Session {
                     .map(|(_, volume)| volume.clone())
             })
         };
-        let joined = Volumes::join(volumes.into_iter().filter_map(of_class).collect())
-            .ok_or(device_error(Stage::Head, "there are no classes"))?;
+        let joined = CostVolumes::join(volumes.into_iter().filter_map(of_class).collect())
+            .ok_or_else(|| device_error(&Stage::Head, "there are no classes"))?;
         let logits = self
             .model
-            .decode(&ground, joined, self.text_tensor(rows), silent);
+            .decode(&features, joined, self.text_tensor(rows), silent);
         let logits = self.read_logits(logits).await?;
-        self.cache.insert(ground_key, ground);
+        self.cache.insert(features_key, features);
         for (key, volume) in computed {
             self.cache.insert(key, volume);
         }
@@ -378,7 +384,7 @@ impl Session {
     /// Logits `[1, T, h, w]` off the device, checked.
     pub(crate) async fn read_logits(&self, logits: Tensor<4>) -> Result<Logits, EngineError> {
         let [_, classes, h, w] = logits.dims();
-        let values = read(logits.reshape([classes * h * w]), Stage::Head).await?;
+        let values = read(logits.reshape([classes * h * w]), &Stage::Head).await?;
         if values.iter().any(|v| !v.is_finite()) {
             return Err(EngineError::NotFinite {
                 device: self.info.name.clone(),
@@ -404,29 +410,19 @@ impl Session {
 /// Stands for the hash of a blank tile's pixels.
 const BLANK: u64 = 0;
 
-impl Encoder {
-    /// The key of its features for an input with this hash.
-    fn key(self, input: u64) -> Key {
-        Key::new(self.stage.name(), (self.input == Input::Blank, input))
-    }
-}
-
-/// What the head reads: CLIP's maps, and the sum of all DINOs'.
-pub(crate) fn fused(features: Vec<Features>) -> Result<(ClipMaps, DinoMaps), EngineError> {
-    let (mut clip, mut dino) = (None, None);
-    for features in features {
-        match features {
-            Features::Clip(maps) => clip = Some(maps),
-            Features::Dino(maps) => {
-                dino = Some(match dino.take() {
-                    None => maps,
-                    Some(sum) => DinoMaps::plus(sum, maps),
-                });
-            }
-        }
-    }
-    clip.zip(dino)
-        .ok_or(device_error(Stage::Head, "features are missing"))
+/// Adds up what the encoders beside CLIP give.
+pub(crate) fn fused(encoders: &[Encoder], maps: Vec<EncoderMaps>) -> Result<Fused, EngineError> {
+    let (clip, dense): (Vec<_>, Vec<_>) = encoders
+        .iter()
+        .zip(maps)
+        .partition(|(encoder, _)| encoder.is_clip);
+    let clip = clip.into_iter().next();
+    let (_, clip) =
+        clip.ok_or_else(|| device_error(&Stage::Head, "CLIP's features are missing"))?;
+    Ok(Fused {
+        clip,
+        dense: sum(dense.into_iter().map(|(_, maps)| maps)),
+    })
 }
 
 /// Measures stages one after another.
@@ -475,7 +471,7 @@ impl Observer for Relay<'_, '_> {
 
     fn block(&mut self, done: usize, total: usize) {
         (self.on)(Event::Stage {
-            stage: self.stage,
+            stage: self.stage.clone(),
             done,
             total,
         });
@@ -502,14 +498,14 @@ pub(crate) fn fit_ids(ids: &mut [u32], end_id: u32, vocab: usize) {
     }
 }
 
-pub(crate) fn device_error(stage: Stage, reason: impl ToString) -> EngineError {
+pub(crate) fn device_error(stage: &Stage, reason: impl ToString) -> EngineError {
     EngineError::Device {
-        stage: stage.name(),
+        stage: stage.name().to_owned(),
         reason: reason.to_string(),
     }
 }
 
-pub(crate) async fn read(flat: Tensor<1>, stage: Stage) -> Result<Vec<f32>, EngineError> {
+pub(crate) async fn read(flat: Tensor<1>, stage: &Stage) -> Result<Vec<f32>, EngineError> {
     let data = flat
         .into_data_async()
         .await
@@ -520,7 +516,7 @@ pub(crate) async fn read(flat: Tensor<1>, stage: Stage) -> Result<Vec<f32>, Engi
 
 /// Waits until a map is computed by reading one value of it, so that stage times are true and a
 /// failing device is noticed at the stage where it fails.
-async fn await_map(map: &Tensor<4>, stage: Stage) -> Result<(), EngineError> {
+async fn await_map(map: &Tensor<4>, stage: &Stage) -> Result<(), EngineError> {
     read(
         map.clone().slice([0..1, 0..1, 0..1, 0..1]).reshape([1]),
         stage,

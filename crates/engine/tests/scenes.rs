@@ -2,8 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use mmovseg_engine::{
-    DeviceChoice, EngineError, Event, FolderSource, HashedPair, Modality, PrecisionChoice,
-    Preprocess, SegmentRequest, Segmentation, Session, Stage, TilePair, Tiling, open_device,
+    DeviceChoice, EncoderId, EngineError, Event, FolderSource, HashedPair, Modality,
+    PrecisionChoice, Preprocess, SegmentRequest, Segmentation, Session, Stage, TilePair, Tiling,
+    open_device,
 };
 use mmovseg_raster::Rgb8;
 
@@ -13,6 +14,10 @@ fn session() -> Session {
     let device = pollster::block_on(open_device(DeviceChoice::Cpu)).unwrap();
     let precision = PrecisionChoice::Auto;
     pollster::block_on(Session::load(&source, device, precision, &mut |_| {})).unwrap()
+}
+
+fn encoder(id: &str) -> Stage {
+    Stage::Encoder(id.into())
 }
 
 fn pair(rgb: Rgb8, sar: Rgb8) -> HashedPair {
@@ -187,15 +192,18 @@ fn a_changed_word_runs_heads_only_and_progress_is_told_by_window() {
     let mut changed = request(Tiling::Auto);
     changed.classes[1] = "trees".into();
     let second = run(&mut session, &pair, &changed);
-    let stages: Vec<_> = second.timings.iter().map(|t| t.stage).collect();
+    let stages: Vec<_> = second.timings.iter().map(|t| t.stage.clone()).collect();
     assert_eq!(stages, [Stage::Text, Stage::Head, Stage::Labels]);
 
     // Another optical tile leaves the SAR features as they are.
     let mut clouded = pair.clone();
     clouded.set_rgb(scene(6, 300).rgb.clone());
     let third = run(&mut session, &clouded, &changed);
-    let stages: Vec<_> = third.timings.iter().map(|t| t.stage).collect();
-    assert!(!stages.contains(&Stage::DinoSar) && stages.contains(&Stage::DinoOptical));
+    let stages: Vec<_> = third.timings.iter().map(|t| t.stage.clone()).collect();
+    assert!(
+        !stages.contains(&encoder(EncoderId::DINO_SAR))
+            && stages.contains(&encoder(EncoderId::DINO_OPTICAL))
+    );
     let fresh = {
         session.forget();
         run(&mut session, &clouded, &changed)
@@ -326,19 +334,19 @@ fn stages(
     session: &mut Session,
     pair: &HashedPair,
     request: &SegmentRequest,
-    until: Option<Stage>,
+    until: Option<&Stage>,
 ) -> Option<Vec<Stage>> {
     let flag = session.cancel_flag();
     let outcome = pollster::block_on(session.segment(pair, request, &mut |event| {
         if let Event::Stage { stage, done, total } = event
-            && Some(stage) == until
+            && Some(&stage) == until
             && done == total
         {
             flag.cancel();
         }
     }));
     match outcome {
-        Ok(found) => Some(found.timings.iter().map(|t| t.stage).collect()),
+        Ok(found) => Some(found.timings.iter().map(|t| t.stage.clone()).collect()),
         Err(EngineError::Cancelled) => None,
         Err(error) => panic!("{error}"),
     }
@@ -352,9 +360,9 @@ fn a_run_cancelled_at_any_stage_leaves_what_its_stages_have_finished() {
     let all = [
         Stage::Preprocess,
         Stage::Text,
-        Stage::Clip,
-        Stage::DinoOptical,
-        Stage::DinoSar,
+        encoder(EncoderId::CLIP),
+        encoder(EncoderId::DINO_OPTICAL),
+        encoder(EncoderId::DINO_SAR),
         Stage::Head,
         Stage::Labels,
     ];
@@ -362,13 +370,13 @@ fn a_run_cancelled_at_any_stage_leaves_what_its_stages_have_finished() {
     let expected = run(&mut session, &clear, &request);
     for cancelled_at in 0..5 {
         session.forget();
-        let cancelled = stages(&mut session, &clear, &request, Some(all[cancelled_at]));
+        let cancelled = stages(&mut session, &clear, &request, Some(&all[cancelled_at]));
         assert_eq!(cancelled, None, "cancelled after {:?}", all[cancelled_at]);
         let again = stages(&mut session, &clear, &request, None).unwrap();
         // Pixels are not kept, only their hash: an encoder that runs has them prepared again.
         let again: Vec<_> = again
             .into_iter()
-            .filter(|&stage| stage != Stage::Preprocess)
+            .filter(|stage| *stage != Stage::Preprocess)
             .collect();
         assert_eq!(again, all[(cancelled_at + 1).max(1)..]);
     }
@@ -383,20 +391,24 @@ fn a_changed_cloud_never_runs_the_sar_encoder_however_its_runs_are_cancelled() {
         let request = request(tiling);
         let mut pair = scene(8, side);
         let first = stages(&mut session, &pair, &request, None).unwrap();
-        assert!(first.contains(&Stage::DinoSar));
+        assert!(first.contains(&encoder(EncoderId::DINO_SAR)));
         let mut clouds = 100..;
         let mut changed = |pair: &mut HashedPair| {
             let cloud = mmovseg_scene::generate(clouds.next().unwrap(), side).rgb;
             pair.set_rgb(cloud);
         };
-        for until in [Stage::Preprocess, Stage::Clip, Stage::DinoOptical] {
+        for until in [
+            Stage::Preprocess,
+            encoder(EncoderId::CLIP),
+            encoder(EncoderId::DINO_OPTICAL),
+        ] {
             changed(&mut pair);
             let whole = tiling == Tiling::Whole;
-            let cancelled = stages(&mut session, &pair, &request, Some(until));
+            let cancelled = stages(&mut session, &pair, &request, Some(&until));
             // Windows tell of themselves alone; there only the first stage can be waited for.
             assert_eq!(cancelled.is_none(), whole || until == Stage::Preprocess);
             let again = stages(&mut session, &pair, &request, None).unwrap();
-            assert!(!again.contains(&Stage::DinoSar), "{again:?}");
+            assert!(!again.contains(&encoder(EncoderId::DINO_SAR)), "{again:?}");
             assert!(!again.contains(&Stage::Text), "{again:?}");
         }
         changed(&mut pair);
@@ -417,10 +429,14 @@ fn sensors_of_one_pair_share_their_encoders() {
         };
         stages(&mut session, &pair, &request, None).unwrap()
     };
-    assert!(ran(Modality::Fused).contains(&Stage::Clip));
+    assert!(ran(Modality::Fused).contains(&encoder(EncoderId::CLIP)));
     assert_eq!(ran(Modality::Optical), [Stage::Head, Stage::Labels]);
     let sar = ran(Modality::Sar);
-    assert_eq!(sar, [Stage::Clip, Stage::Head, Stage::Labels], "blank CLIP");
+    assert_eq!(
+        sar,
+        [encoder(EncoderId::CLIP), Stage::Head, Stage::Labels],
+        "blank CLIP"
+    );
     assert_eq!(ran(Modality::Sar), [Stage::Head, Stage::Labels]);
     assert_eq!(ran(Modality::Fused), [Stage::Head, Stage::Labels]);
 }

@@ -49,7 +49,7 @@ impl TextTower {
         }
     }
 
-    /// The same tower with another token table, `[vocab, W]` flat.
+    /// This tower with another token table, `[vocab, W]` flat.
     ///
     /// # Panics
     /// When there are not that many values: a fault of the caller.

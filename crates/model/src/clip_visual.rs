@@ -5,7 +5,7 @@ use burn::tensor::{Device, Int, Tensor};
 use mmovseg_kernels::{self as kernels, Activation, Epilogue};
 
 use crate::attention::{Mask, attend, merge_heads, split_heads};
-use crate::config::ClipVisualConfig;
+use crate::config::EncoderConfig;
 use crate::layers::{Conv, LayerNorm, Linear, constant, full, kept, normal};
 use crate::observe::{Observer, see};
 use crate::resample::{Kernel, resample};
@@ -120,7 +120,7 @@ pub struct ClipVisual {
     ln_post: LayerNorm,
     proj: Param<Tensor<2>>,
     #[module(skip)]
-    config: ClipVisualConfig,
+    config: EncoderConfig,
 }
 
 /// What the visual tower gives.
@@ -133,7 +133,7 @@ pub struct ClipFeatures {
 }
 
 impl ClipVisual {
-    pub(crate) fn new(config: &ClipVisualConfig, device: &Device) -> Self {
+    pub(crate) fn new(config: &EncoderConfig, embed: usize, device: &Device) -> Self {
         let width = config.width;
         let std = (width as f64).powf(-0.5);
         let tokens = config.table_grid * config.table_grid + 1;
@@ -146,7 +146,7 @@ impl ClipVisual {
                 .map(|i| ClipBlock::new(width, config.heads, i + 1 == config.layers, device))
                 .collect(),
             ln_post: LayerNorm::new(width, 1e-5, device),
-            proj: normal([width, config.embed], std, device),
+            proj: normal([width, embed], std, device),
             config: config.clone(),
         }
     }

@@ -1,24 +1,160 @@
 //! Every size of the network in one value, stored in the package beside the weights.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
-/// The sizes of one MM-OVSeg network (docs/network.md §2).
+/// The sizes of one network (docs/network.md §2), stored in the package beside the weights.
+///
+/// Packages written before encoders were a list name a `clip` and a `dino` instead; they are read
+/// as the list that they mean.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Stored")]
 pub struct ModelConfig {
-    /// What a person calls it: `B`, `L`, `nano`.
+    /// Name of the variant: `B`, `L`, `nano`, `CAT-Seg B`.
     pub variant: String,
-    /// Side of the square that preprocessing makes of both tiles.
+    /// Side of the square that preprocessing makes of the tiles.
     pub input_px: usize,
     /// How 8-bit tiles are brought to a common radiometry before they are normalised.
     pub radiometry: Radiometry,
-    /// The CLIP visual tower.
-    pub clip: ClipVisualConfig,
+    /// What reads tiles, in the order of a run. One of them is a CLIP tower.
+    pub encoders: Vec<EncoderConfig>,
     /// The CLIP text tower.
     pub text: TextConfig,
-    /// Both DINO towers, optical and SAR.
-    pub dino: DinoConfig,
     /// Correlation, aggregator and decoder.
     pub head: HeadConfig,
+}
+
+/// Identifies an encoder in configurations, events, timings and reports.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub struct EncoderId(Arc<str>);
+
+impl EncoderId {
+    /// CLIP's visual tower over the optical tile.
+    pub const CLIP: &'static str = "clip";
+    /// The DINO over the optical tile.
+    pub const DINO_OPTICAL: &'static str = "dino-optical";
+    /// The DINO over the SAR tile.
+    pub const DINO_SAR: &'static str = "dino-sar";
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for EncoderId {
+    fn from(id: &str) -> Self {
+        Self(id.into())
+    }
+}
+
+impl From<String> for EncoderId {
+    fn from(id: String) -> Self {
+        Self(id.into())
+    }
+}
+
+impl From<EncoderId> for String {
+    fn from(id: EncoderId) -> Self {
+        id.as_str().to_owned()
+    }
+}
+
+/// Which network an encoder is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Architecture {
+    /// CLIP's visual tower in dense mode; its features lie in the space of the text
+    /// (docs/network.md §4).
+    ClipVit,
+    /// Learned position table, one prefix token (docs/network.md §6).
+    DinoV1,
+    /// Rotary positions, layer scale, five prefix tokens (docs/network.md §7).
+    DinoV3,
+}
+
+/// One encoder and what leads from its taps to the head (docs/network.md §4, §6, §7).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EncoderConfig {
+    /// Its name.
+    pub id: EncoderId,
+    /// Which network it is.
+    pub architecture: Architecture,
+    /// The tile that it reads.
+    pub sensor: Sensor,
+    /// Channels of the residual stream.
+    pub width: usize,
+    /// Blocks.
+    pub layers: usize,
+    /// Attention heads.
+    pub heads: usize,
+    /// Side of a patch.
+    pub patch_px: usize,
+    /// Side of the square the tower reads; tiles are resized to it inside the model.
+    pub input_px: usize,
+    /// Side of the stored position table's grid; 0 for rotary positions.
+    pub table_grid: usize,
+    /// 0-based blocks whose outputs are used: the coarse and the fine guidance's, then, for a DINO,
+    /// the one that is compared with text.
+    pub taps: Vec<usize>,
+    /// Prefix of the tower's parameters in a checkpoint, with its final period.
+    pub prefix: String,
+    /// What leads from the taps to the head.
+    pub projections: Projections,
+}
+
+/// Names of the parameters between an encoder's taps and the head, each without its final period.
+/// Their shapes follow from the grids.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Projections {
+    /// From the deepest tap to the text's space; `None` where the tower itself ends there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub embedding: Option<String>,
+    /// To the guidance of the first decoder stage.
+    pub coarse: String,
+    /// To the guidance of the second decoder stage.
+    pub fine: String,
+    /// What the pixels add to the fine guidance, in models with [`HeadConfig::pixel_guidance`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pixel_guidance: Option<String>,
+    /// The tower of the pixels' own embeddings, in models with [`HeadConfig::pixel_embed`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pixel_tower: Option<String>,
+}
+
+impl EncoderConfig {
+    /// Side of the grid of its patches.
+    #[must_use]
+    pub fn grid(&self) -> usize {
+        self.input_px / self.patch_px.max(1)
+    }
+
+    /// How the names of its parameters begin: the tower's, then each projection's. Encoders of one
+    /// model have the same places in the same order.
+    #[must_use]
+    pub fn prefixes(&self) -> Vec<String> {
+        let names = &self.projections;
+        let projections = [
+            names.embedding.as_ref(),
+            Some(&names.coarse),
+            Some(&names.fine),
+            names.pixel_guidance.as_ref(),
+            names.pixel_tower.as_ref(),
+        ];
+        let projections = projections.into_iter().flatten();
+        std::iter::once(self.prefix.clone())
+            .chain(projections.map(|name| format!("{name}.")))
+            .collect()
+    }
+
+    /// Whether it is a CLIP tower, whose features lie in the space of the text by themselves.
+    #[must_use]
+    pub fn is_clip(&self) -> bool {
+        self.architecture == Architecture::ClipVit
+    }
 }
 
 /// What a tile was taken with.
@@ -41,27 +177,6 @@ pub enum Radiometry {
     Robust,
 }
 
-/// The CLIP visual tower (docs/network.md §4).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ClipVisualConfig {
-    /// Channels of the residual stream.
-    pub width: usize,
-    /// Blocks, the dense one included.
-    pub layers: usize,
-    /// Attention heads.
-    pub heads: usize,
-    /// Side of a patch.
-    pub patch_px: usize,
-    /// Side of the square the tower reads; tiles are resized to it inside the model.
-    pub input_px: usize,
-    /// Side of the stored position table's grid.
-    pub table_grid: usize,
-    /// 0-based blocks whose outputs feed the decoder's two stages.
-    pub taps: [usize; 2],
-    /// Channels shared with the text tower, `E`.
-    pub embed: usize,
-}
-
 /// The CLIP text tower (docs/network.md §5).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TextConfig {
@@ -79,35 +194,6 @@ pub struct TextConfig {
     pub embed: usize,
 }
 
-/// Which DINO the two towers are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DinoKind {
-    /// Learned position table, one prefix token (docs/network.md §6).
-    V1,
-    /// Rotary positions, layer scale, five prefix tokens (docs/network.md §7).
-    V3,
-}
-
-/// A DINO tower (docs/network.md §6, §7).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct DinoConfig {
-    /// Version.
-    pub kind: DinoKind,
-    /// Channels of the residual stream.
-    pub width: usize,
-    /// Blocks.
-    pub layers: usize,
-    /// Attention heads.
-    pub heads: usize,
-    /// Side of a patch.
-    pub patch_px: usize,
-    /// Side of the stored position table's grid (V1 only).
-    pub table_grid: usize,
-    /// 0-based blocks whose normalised outputs are used.
-    pub taps: [usize; 3],
-}
-
 /// Correlation, aggregator and decoder (docs/network.md §8 to §11).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HeadConfig {
@@ -123,7 +209,7 @@ pub struct HeadConfig {
     pub text_guidance: usize,
     /// Channels of the decoder guidance as the towers give it, coarse then fine.
     pub decoder_guidance: [usize; 2],
-    /// The same after projection.
+    /// Channels of the decoder guidance after projection, coarse then fine.
     pub projected_guidance: [usize; 2],
     /// Channels of the convolutions that add what the pixels themselves show to the fine guidance.
     /// `None` in the released models, whose fine guidance comes from tokens alone.
@@ -152,20 +238,30 @@ impl ModelConfig {
     /// The released B: CLIP ViT-B/16 and two DINO ViT-B/8 (docs/network.md §2).
     #[must_use]
     pub fn b() -> Self {
+        let dino = Vit {
+            width: 768,
+            layers: 12,
+            heads: 12,
+            patch_px: 8,
+            input_px: 384,
+            table_grid: 28,
+        };
         Self {
             variant: "B".into(),
             input_px: 384,
             radiometry: Radiometry::AsIs,
-            clip: ClipVisualConfig {
-                width: 768,
-                layers: 12,
-                heads: 12,
-                patch_px: 16,
-                input_px: 384,
-                table_grid: 14,
-                taps: [3, 7],
-                embed: 512,
-            },
+            encoders: vec![
+                EncoderConfig::clip(
+                    &Vit {
+                        patch_px: 16,
+                        table_grid: 14,
+                        ..dino
+                    },
+                    [3, 7],
+                ),
+                EncoderConfig::dino(Architecture::DinoV1, Sensor::Optical, &dino, [3, 7, 11]),
+                EncoderConfig::dino(Architecture::DinoV1, Sensor::Sar, &dino, [3, 7, 11]),
+            ],
             text: TextConfig {
                 width: 512,
                 layers: 12,
@@ -174,15 +270,6 @@ impl ModelConfig {
                 context: 77,
                 embed: 512,
             },
-            dino: DinoConfig {
-                kind: DinoKind::V1,
-                width: 768,
-                layers: 12,
-                heads: 12,
-                patch_px: 8,
-                table_grid: 28,
-                taps: [3, 7, 11],
-            },
             head: HeadConfig::released(),
         }
     }
@@ -190,20 +277,31 @@ impl ModelConfig {
     /// The released L: CLIP ViT-L/14@336 and two DINOv3 ViT-L/16 (docs/network.md §2).
     #[must_use]
     pub fn l() -> Self {
+        let dino = Vit {
+            width: 1024,
+            layers: 24,
+            heads: 16,
+            patch_px: 16,
+            input_px: 384,
+            table_grid: 0,
+        };
         Self {
             variant: "L".into(),
             input_px: 384,
             radiometry: Radiometry::AsIs,
-            clip: ClipVisualConfig {
-                width: 1024,
-                layers: 24,
-                heads: 16,
-                patch_px: 14,
-                input_px: 336,
-                table_grid: 24,
-                taps: [7, 15],
-                embed: 768,
-            },
+            encoders: vec![
+                EncoderConfig::clip(
+                    &Vit {
+                        patch_px: 14,
+                        input_px: 336,
+                        table_grid: 24,
+                        ..dino
+                    },
+                    [7, 15],
+                ),
+                EncoderConfig::dino(Architecture::DinoV3, Sensor::Optical, &dino, [7, 15, 23]),
+                EncoderConfig::dino(Architecture::DinoV3, Sensor::Sar, &dino, [7, 15, 23]),
+            ],
             text: TextConfig {
                 width: 768,
                 layers: 12,
@@ -211,15 +309,6 @@ impl ModelConfig {
                 vocab: 49408,
                 context: 77,
                 embed: 768,
-            },
-            dino: DinoConfig {
-                kind: DinoKind::V3,
-                width: 1024,
-                layers: 24,
-                heads: 16,
-                patch_px: 16,
-                table_grid: 0,
-                taps: [7, 15, 23],
             },
             head: HeadConfig::released(),
         }
@@ -231,20 +320,23 @@ impl ModelConfig {
     /// windows and projections keep the L kind of geometry.
     #[must_use]
     pub fn nano() -> Self {
+        let tower = Vit {
+            width: 96,
+            layers: 5,
+            heads: 3,
+            patch_px: 8,
+            input_px: 192,
+            table_grid: 24,
+        };
         Self {
             variant: "nano".into(),
             input_px: 192,
             radiometry: Radiometry::Robust,
-            clip: ClipVisualConfig {
-                width: 96,
-                layers: 5,
-                heads: 3,
-                patch_px: 8,
-                input_px: 192,
-                table_grid: 24,
-                taps: [1, 3],
-                embed: 128,
-            },
+            encoders: vec![
+                EncoderConfig::clip(&tower, [1, 3]),
+                EncoderConfig::dino(Architecture::DinoV1, Sensor::Optical, &tower, [1, 3, 4]),
+                EncoderConfig::dino(Architecture::DinoV1, Sensor::Sar, &tower, [1, 3, 4]),
+            ],
             text: TextConfig {
                 width: 192,
                 layers: 4,
@@ -252,15 +344,6 @@ impl ModelConfig {
                 vocab: 22_528,
                 context: 32,
                 embed: 128,
-            },
-            dino: DinoConfig {
-                kind: DinoKind::V1,
-                width: 96,
-                layers: 5,
-                heads: 3,
-                patch_px: 8,
-                table_grid: 24,
-                taps: [1, 3, 4],
             },
             head: HeadConfig {
                 hidden: 32,
@@ -283,10 +366,27 @@ impl ModelConfig {
         }
     }
 
-    /// Side of the DINO feature grid.
+    /// The encoder of this name.
     #[must_use]
-    pub fn dino_grid(&self) -> usize {
-        self.input_px / self.dino.patch_px
+    pub fn encoder(&self, id: &str) -> Option<&EncoderConfig> {
+        self.encoders.iter().find(|e| e.id.as_str() == id)
+    }
+
+    /// The CLIP tower. [`ModelConfig::validate`] makes sure that there is one.
+    #[must_use]
+    pub fn clip(&self) -> Option<&EncoderConfig> {
+        self.encoders.iter().find(|e| e.is_clip())
+    }
+
+    /// The encoders beside CLIP, whose features are summed.
+    pub fn dense(&self) -> impl Iterator<Item = &EncoderConfig> {
+        self.encoders.iter().filter(|e| !e.is_clip())
+    }
+
+    /// Whether some encoder reads tiles of this sensor.
+    #[must_use]
+    pub fn uses(&self, sensor: Sensor) -> bool {
+        self.encoders.iter().any(|e| e.sensor == sensor)
     }
 
     /// Checks what the code takes for granted.
@@ -296,17 +396,18 @@ impl ModelConfig {
     pub fn validate(&self) -> Result<(), ConfigError> {
         let fail = |what: &str| Err(ConfigError(what.to_owned()));
         let head = &self.head;
-        if self.clip.patch_px == 0 || self.dino.patch_px == 0 || self.input_px == 0 {
+        let is_clip = self.encoders.iter().filter(|e| e.is_clip()).count();
+        if is_clip != 1 {
+            return fail("exactly one encoder must be a CLIP tower");
+        }
+        if self.input_px == 0 || self.encoders.iter().any(|e| e.patch_px == 0) {
             return fail("patch and input sizes must be positive");
         }
-        if self.clip.input_px != head.grid * self.clip.patch_px {
-            return fail("CLIP input is not grid × patch");
-        }
-        let ratio = self.input_px / self.dino.patch_px;
-        if !self.input_px.is_multiple_of(self.dino.patch_px)
-            || (ratio != head.grid && ratio != 2 * head.grid)
-        {
-            return fail("the DINO grid must be once or twice the feature grid");
+        for (i, encoder) in self.encoders.iter().enumerate() {
+            if self.encoders[..i].iter().any(|e| e.id == encoder.id) {
+                return fail("two encoders have one name");
+            }
+            self.validate_encoder(encoder)?;
         }
         if head.window == 0 || head.grid != 2 * head.window {
             return fail("the feature grid must be two windows wide");
@@ -332,23 +433,12 @@ impl ModelConfig {
             return fail("the pixel towers' deepest width must be a multiple of their norm groups");
         }
         for (name, width, heads) in [
-            ("CLIP visual", self.clip.width, self.clip.heads),
             ("text", self.text.width, self.text.heads),
-            ("DINO", self.dino.width, self.dino.heads),
             ("head", head.hidden, head.heads),
         ] {
             if heads == 0 || !width.is_multiple_of(heads) {
                 return fail(&format!("{name} width is not a multiple of its heads"));
             }
-        }
-        if self.clip.layers < 2 || self.clip.taps.iter().any(|&t| t + 1 >= self.clip.layers) {
-            return fail("CLIP taps must lie before its last block");
-        }
-        if self.dino.taps.iter().any(|&t| t >= self.dino.layers) {
-            return fail("DINO taps must lie inside the tower");
-        }
-        if self.text.embed != self.clip.embed {
-            return fail("text and visual towers must share their embedding width");
         }
         for stage in 0..2 {
             let from = if stage == 0 {
@@ -364,6 +454,139 @@ impl ModelConfig {
             }
         }
         Ok(())
+    }
+
+    fn validate_encoder(&self, encoder: &EncoderConfig) -> Result<(), ConfigError> {
+        let id = encoder.id.as_str();
+        let fail = |what: &str| Err(ConfigError(format!("{id}: {what}")));
+        let (grid, own) = (self.head.grid, encoder.grid());
+        if encoder.heads == 0 || !encoder.width.is_multiple_of(encoder.heads) {
+            return fail("its width is not a multiple of its heads");
+        }
+        if encoder.input_px != own * encoder.patch_px {
+            return fail("its input is not grid × patch");
+        }
+        if encoder.is_clip() {
+            if own != grid {
+                return fail("its grid must be the feature grid");
+            }
+            let last = encoder.layers.saturating_sub(1);
+            if encoder.taps.len() != 2 || encoder.taps.iter().any(|&t| t >= last) {
+                return fail("it needs two taps before its last block");
+            }
+        } else {
+            if encoder.input_px != self.input_px {
+                return fail("it must read the tiles as they are fitted");
+            }
+            if own != grid && own != 2 * grid {
+                return fail("its grid must be once or twice the feature grid");
+            }
+            if encoder.taps.len() != 3 || encoder.taps.iter().any(|&t| t >= encoder.layers) {
+                return fail("it needs three taps inside the tower");
+            }
+            if encoder.projections.embedding.is_none() {
+                return fail("it needs a projection to the text's space");
+            }
+        }
+        let named = &encoder.projections;
+        let pixels = [
+            (self.head.pixel_guidance, &named.pixel_guidance, true),
+            (
+                self.head.pixel_embed,
+                &named.pixel_tower,
+                !encoder.is_clip(),
+            ),
+        ];
+        if pixels
+            .iter()
+            .any(|(width, name, wanted)| *wanted && width.is_some() && name.is_none())
+        {
+            return fail("its parameters that read pixels have no name");
+        }
+        Ok(())
+    }
+}
+
+/// Sizes of a transformer over patches.
+#[derive(Clone, Copy)]
+pub(crate) struct Vit {
+    pub width: usize,
+    pub layers: usize,
+    pub heads: usize,
+    pub patch_px: usize,
+    pub input_px: usize,
+    pub table_grid: usize,
+}
+
+impl EncoderConfig {
+    /// CLIP's visual tower over the optical tile, with the released names.
+    pub(crate) fn clip(vit: &Vit, taps: [usize; 2]) -> Self {
+        Self::new(
+            EncoderId::CLIP,
+            (Architecture::ClipVit, Sensor::Optical),
+            vit,
+            &taps,
+            "sem_seg_head.predictor.clip_model.visual.",
+            Projections {
+                embedding: None,
+                coarse: "upsample1".into(),
+                fine: "upsample2".into(),
+                pixel_guidance: Some("upsample2_pixels".into()),
+                pixel_tower: None,
+            },
+        )
+    }
+
+    /// A DINO with the released names.
+    pub(crate) fn dino(
+        architecture: Architecture,
+        sensor: Sensor,
+        vit: &Vit,
+        taps: [usize; 3],
+    ) -> Self {
+        let (id, stem) = match sensor {
+            Sensor::Optical => (EncoderId::DINO_OPTICAL, "dino_"),
+            Sensor::Sar => (EncoderId::DINO_SAR, "dino_sar"),
+        };
+        let name = |part: &str| format!("{stem}{part}");
+        Self::new(
+            id,
+            (architecture, sensor),
+            vit,
+            &taps,
+            &name("model."),
+            Projections {
+                embedding: Some(name("down_sample")),
+                coarse: name("decod_proj1"),
+                fine: name("decod_proj2"),
+                pixel_guidance: Some(name("decod_pixels")),
+                pixel_tower: Some(name("pixel_tower")),
+            },
+        )
+    }
+
+    fn new(
+        id: &str,
+        (architecture, sensor): (Architecture, Sensor),
+        vit: &Vit,
+        taps: &[usize],
+        prefix: &str,
+        projections: Projections,
+    ) -> Self {
+        Self {
+            id: id.into(),
+            architecture,
+            sensor,
+            width: vit.width,
+            layers: vit.layers,
+            heads: vit.heads,
+            patch_px: vit.patch_px,
+            input_px: vit.input_px,
+            table_grid: vit.table_grid,
+            taps: taps.to_vec(),
+            prefix: prefix.into(),
+            projections,
+        }
     }
 }
 
@@ -396,136 +619,94 @@ impl HeadConfig {
 #[error(
     "the model's architecture does not fit together: {0}; the package is damaged or from a newer version"
 )]
-pub struct ConfigError(String);
+pub struct ConfigError(pub(crate) String);
 
-impl ModelConfig {
-    /// Reads the sizes off a checkpoint's tensors (docs/network.md §13): `shape(name)` gives the shape of an
-    /// entry, or `None` when the checkpoint lacks it.
-    ///
-    /// Heads are not in any shape. Released towers have heads of 64 channels; towers narrower than
-    /// 128, which only test checkpoints have, are taken to have two. Taps follow the kind.
-    ///
-    /// # Errors
-    /// When an entry that tells a size is missing or has the wrong rank, or the sizes do not fit.
-    pub fn from_shapes(shape: impl Fn(&str) -> Option<Vec<usize>>) -> Result<Self, ConfigError> {
-        const CLIP: &str = "sem_seg_head.predictor.clip_model.";
-        const HEAD: &str = "sem_seg_head.predictor.transformer.";
-        let dim = |name: String, axis: usize| {
-            shape(&name)
-                .and_then(|s| s.get(axis).copied())
-                .ok_or_else(|| ConfigError(format!("the checkpoint has no usable tensor {name}")))
-        };
-        let clip = |name: &str, axis: usize| dim(format!("{CLIP}{name}"), axis);
-        let head = |name: &str, axis: usize| dim(format!("{HEAD}{name}"), axis);
-        let count = |prefix: &str, leaf: &str| {
-            (0..)
-                .take_while(|i| shape(&format!("{prefix}{i}.{leaf}")).is_some())
-                .count()
-        };
-        let side = |rows: usize| ((rows.saturating_sub(1)) as f64).sqrt().round() as usize;
-        let heads = |width: usize| if width < 128 { 2 } else { width / 64 };
+/// What a package holds: a list of encoders, or what packages held before there was one.
+#[derive(Deserialize)]
+struct Stored {
+    variant: String,
+    input_px: usize,
+    radiometry: Radiometry,
+    encoders: Option<Vec<EncoderConfig>>,
+    clip: Option<StoredClip>,
+    dino: Option<StoredDino>,
+    text: TextConfig,
+    head: HeadConfig,
+}
 
-        let kind = if shape("dino_model.storage_tokens").is_some() {
-            DinoKind::V3
-        } else {
-            DinoKind::V1
-        };
-        let dino_width = dim("dino_model.cls_token".into(), 2)?;
-        let dino_layers = count("dino_model.blocks.", "norm1.weight");
-        let dino_patch = dim("dino_model.patch_embed.proj.weight".into(), 2)?;
-        let (table_grid, dino_heads) = match kind {
-            DinoKind::V1 => (
-                side(dim("dino_model.pos_embed".into(), 1)?),
-                heads(dino_width),
-            ),
-            DinoKind::V3 => {
-                let periods = dim("dino_model.rope_embed.periods".into(), 0)?;
-                (0, dino_width / (4 * periods).max(1))
+/// CLIP's visual tower before encoders were a list.
+#[derive(Deserialize)]
+struct StoredClip {
+    width: usize,
+    layers: usize,
+    heads: usize,
+    patch_px: usize,
+    input_px: usize,
+    table_grid: usize,
+    taps: [usize; 2],
+}
+
+/// Both DINOs before encoders were a list.
+#[derive(Deserialize)]
+struct StoredDino {
+    kind: StoredKind,
+    width: usize,
+    layers: usize,
+    heads: usize,
+    patch_px: usize,
+    table_grid: usize,
+    taps: [usize; 3],
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum StoredKind {
+    V1,
+    V3,
+}
+
+impl TryFrom<Stored> for ModelConfig {
+    type Error = ConfigError;
+
+    fn try_from(stored: Stored) -> Result<Self, ConfigError> {
+        let encoders = match (stored.encoders, stored.clip, stored.dino) {
+            (Some(encoders), None, None) => encoders,
+            (None, Some(clip), Some(dino)) => {
+                let architecture = match dino.kind {
+                    StoredKind::V1 => Architecture::DinoV1,
+                    StoredKind::V3 => Architecture::DinoV3,
+                };
+                let tower = Vit {
+                    width: dino.width,
+                    layers: dino.layers,
+                    heads: dino.heads,
+                    patch_px: dino.patch_px,
+                    input_px: stored.input_px,
+                    table_grid: dino.table_grid,
+                };
+                let visual = Vit {
+                    width: clip.width,
+                    layers: clip.layers,
+                    heads: clip.heads,
+                    patch_px: clip.patch_px,
+                    input_px: clip.input_px,
+                    table_grid: clip.table_grid,
+                };
+                vec![
+                    EncoderConfig::clip(&visual, clip.taps),
+                    EncoderConfig::dino(architecture, Sensor::Optical, &tower, dino.taps),
+                    EncoderConfig::dino(architecture, Sensor::Sar, &tower, dino.taps),
+                ]
             }
+            _ => return Err(ConfigError("it has no list of encoders".into())),
         };
-        let (clip_taps, dino_taps) = match kind {
-            DinoKind::V1 => ([3, 7], [3, 7]),
-            DinoKind::V3 => ([7, 15], [7, 15]),
-        };
-        let clip_width = clip("visual.class_embedding", 0)?;
-        let clip_patch = clip("visual.conv1.weight", 2)?;
-        let text_width = clip("ln_final.weight", 0)?;
-        let embed = clip("text_projection", 1)?;
-        let window = 12;
-        let grid = 2 * window;
-        let ratio = if dim("dino_decod_proj1.weight".into(), 2)? == 1 {
-            2
-        } else {
-            1
-        };
-        let hidden = head("conv1.weight", 0)?;
-        let decoder = [
-            head("Fusiondecoder1.conv.double_conv.3.weight", 0)?,
-            head("Fusiondecoder2.conv.double_conv.3.weight", 0)?,
-        ];
-        let config = Self {
-            variant: match kind {
-                DinoKind::V1 => "B".into(),
-                DinoKind::V3 => "L".into(),
-            },
-            input_px: grid * ratio * dino_patch,
-            radiometry: Radiometry::AsIs,
-            clip: ClipVisualConfig {
-                width: clip_width,
-                layers: count(
-                    &format!("{CLIP}visual.transformer.resblocks."),
-                    "ln_1.weight",
-                ),
-                heads: heads(clip_width),
-                patch_px: clip_patch,
-                input_px: grid * clip_patch,
-                table_grid: side(clip("visual.positional_embedding", 0)?),
-                taps: clip_taps,
-                embed,
-            },
-            text: TextConfig {
-                width: text_width,
-                layers: count(&format!("{CLIP}transformer.resblocks."), "ln_1.weight"),
-                heads: heads(text_width),
-                vocab: clip("token_embedding.weight", 0)?,
-                context: clip("positional_embedding", 0)?,
-                embed,
-            },
-            dino: DinoConfig {
-                kind,
-                width: dino_width,
-                layers: dino_layers,
-                heads: dino_heads,
-                patch_px: dino_patch,
-                table_grid,
-                taps: [dino_taps[0], dino_taps[1], dino_layers.saturating_sub(1)],
-            },
-            head: HeadConfig {
-                hidden,
-                layers: count(&format!("{HEAD}layers."), "swin_block.guidance_norm.weight"),
-                heads: 4,
-                appearance_guidance: head("guidance_projection.0.weight", 0)?,
-                text_guidance: head("text_guidance_projection.0.weight", 0)?,
-                decoder_guidance: [
-                    head("CLIP_decoder_guidance_projection.0.0.weight", 1)?,
-                    head("CLIP_decoder_guidance_projection.1.0.weight", 1)?,
-                ],
-                projected_guidance: [
-                    head("CLIP_decoder_guidance_projection.0.0.weight", 0)?,
-                    head("CLIP_decoder_guidance_projection.1.0.weight", 0)?,
-                ],
-                pixel_guidance: None,
-                pixel_embed: None,
-                pixel_deep: None,
-                decoder,
-                // The authors' group norms hold sixteen channels a group.
-                groups: decoder.map(|c| (c / 16).max(1)),
-                class_pad: 256,
-                grid,
-                window,
-            },
-        };
-        config.validate()?;
-        Ok(config)
+        Ok(Self {
+            variant: stored.variant,
+            input_px: stored.input_px,
+            radiometry: stored.radiometry,
+            encoders,
+            text: stored.text,
+            head: stored.head,
+        })
     }
 }

@@ -11,7 +11,7 @@ pub fn cosine(features: Tensor<3>, text: Tensor<2>) -> Tensor<3> {
     unit_cosine(kernels::unit(features), text)
 }
 
-/// The same for features of unit length.
+/// [`cosine`] for features of unit length.
 pub(crate) fn unit_cosine(features: Tensor<3>, text: Tensor<2>) -> Tensor<3> {
     let text = kernels::unit(text);
     let [n, cells, width] = features.dims();
@@ -49,6 +49,22 @@ pub(crate) fn fuse(
     let fused = fusion.activated(Tensor::cat(vec![a.clone(), d], 1), Activation::Sigmoid);
     see_volume(observer, "corr.fused_sigmoid", &fused, n);
     let volume = kernels::add(fused, a);
+    see_volume(observer, "corr.embed", &volume, n);
+    volume
+}
+
+/// The cost volume of CLIP alone, `[N·T, C, g, g]`, from its correlation `[N, T, g²]`, as CAT-Seg has
+/// it: without sigmoid and residual.
+pub(crate) fn clip_volume(
+    clip: Tensor<3>,
+    grid: usize,
+    conv: &Conv,
+    observer: &mut dyn Observer,
+) -> Tensor<4> {
+    let [n, classes, _] = clip.dims();
+    let shape = [n, 1, classes, grid, grid];
+    see(observer, "corr.clip", &clip.clone().reshape(shape));
+    let volume = conv.forward(clip.reshape([n * classes, 1, grid, grid]));
     see_volume(observer, "corr.embed", &volume, n);
     volume
 }

@@ -20,31 +20,31 @@ pub(crate) struct DecoderStage {
 }
 
 impl DecoderStage {
-    /// `input` channels in, `output` out, `guidance` from each of CLIP and DINO. The upsampled
-    /// part gives up `guidance` channels so that the concatenation keeps the released widths.
+    /// `input` channels in, `output` out, and `guidance` channels from each of so many `sources`. The
+    /// upsampled part gives up `guidance` channels, as in the released models.
     pub fn new(
         input: usize,
         output: usize,
-        guidance: usize,
+        [guidance, sources]: [usize; 2],
         groups: usize,
         device: &Device,
     ) -> Self {
         let up = input - guidance;
         Self {
             up: Upsample::new(input, up, 2, device),
-            conv1: Conv::new(up + 2 * guidance, output, 3, false, device),
+            conv1: Conv::new(up + sources * guidance, output, 3, false, device),
             norm1: GroupNorm::new(output, groups, device),
             conv2: Conv::new(output, output, 3, false, device),
             norm2: GroupNorm::new(output, groups, device),
         }
     }
 
-    /// What guidance `[N, G, 2h, 2w]` each adds to the first convolution, which is the same for every class:
+    /// What guidance `[N, G, 2h, 2w]` of each source adds to the first convolution, which is the same for every class:
     /// `[N, output, 2h, 2w]`.
-    pub fn shared(&self, clip: Tensor<4>, dino: Tensor<4>) -> Tensor<4> {
+    pub fn shared(&self, guidance: Vec<Tensor<4>>) -> Tensor<4> {
         let [_, channels, _, _] = self.up.weight.val().dims();
-        // The convolution of `[up | clip | dino]`, by parts.
-        self.conv1.part(Tensor::cat(vec![clip, dino], 1), channels)
+        // The convolution of `[up | guidance of each source]`, by parts.
+        self.conv1.part(Tensor::cat(guidance, 1), channels)
     }
 
     /// Tokens `[N·T, h·w, input]` and what [`DecoderStage::shared`] gave, to `[N·T, output, 2h, 2w]`.

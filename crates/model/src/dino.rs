@@ -5,7 +5,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use mmovseg_kernels::{self as kernels, Activation, Epilogue};
 
 use crate::attention::{Mask, attend, merge_heads, split_heads};
-use crate::config::{DinoConfig, DinoKind};
+use crate::config::{Architecture, EncoderConfig};
 use crate::layers::{Conv, LayerNorm, Linear, constant, full, kept, normal};
 use crate::observe::{Observer, see};
 use crate::resample::{Kernel, resample};
@@ -23,7 +23,7 @@ struct PatchEmbed {
 struct Qkv {
     weight: Param<Tensor<2>>,
     bias: Param<Tensor<1>>,
-    /// v3 only: multiplies the bias, whatever the checkpoint holds (docs/network.md §7).
+    /// v3 only: multiplies the bias (docs/network.md §7).
     bias_mask: Option<Param<Tensor<1>>>,
 }
 
@@ -106,16 +106,16 @@ struct DinoBlock {
 }
 
 impl DinoBlock {
-    fn new(config: &DinoConfig, device: &Device) -> Self {
+    fn new(config: &EncoderConfig, device: &Device) -> Self {
         let width = config.width;
-        let v3 = config.kind == DinoKind::V3;
+        let v3 = config.architecture == Architecture::DinoV3;
         let scale = || {
             v3.then(|| LayerScale {
                 gamma: constant([width], 1.0, device),
             })
         };
         Self {
-            norm1: LayerNorm::new(width, config.eps(), device),
+            norm1: LayerNorm::new(width, eps(config), device),
             attn: DinoAttention {
                 qkv: Qkv {
                     weight: normal([3 * width, width], (1.0 / width as f64).sqrt(), device),
@@ -127,7 +127,7 @@ impl DinoBlock {
                 heads: config.heads,
             },
             ls1: scale(),
-            norm2: LayerNorm::new(width, config.eps(), device),
+            norm2: LayerNorm::new(width, eps(config), device),
             mlp: Mlp::new(width, device),
             ls2: scale(),
         }
@@ -236,12 +236,11 @@ fn cos_sin<const D: usize>(angles: Tensor<D>) -> (Tensor<D>, Tensor<D>) {
     (series(2), x * series(3))
 }
 
-impl DinoConfig {
-    fn eps(&self) -> f64 {
-        match self.kind {
-            DinoKind::V1 => 1e-6,
-            DinoKind::V3 => 1e-5,
-        }
+/// Epsilon of the layer norms.
+fn eps(config: &EncoderConfig) -> f64 {
+    match config.architecture {
+        Architecture::DinoV3 => 1e-5,
+        Architecture::DinoV1 | Architecture::ClipVit => 1e-6,
     }
 }
 
@@ -256,17 +255,17 @@ pub struct Dino {
     blocks: Vec<DinoBlock>,
     norm: LayerNorm,
     #[module(skip)]
-    config: DinoConfig,
+    config: EncoderConfig,
 }
 
 /// The three tapped outputs after the shared final norm, patches only, `[N, g², W]` each.
 pub type DinoTaps = [Tensor<3>; 3];
 
 impl Dino {
-    pub(crate) fn new(config: &DinoConfig, device: &Device) -> Self {
+    pub(crate) fn new(config: &EncoderConfig, device: &Device) -> Self {
         let width = config.width;
         let tokens = config.table_grid * config.table_grid + 1;
-        let v3 = config.kind == DinoKind::V3;
+        let v3 = config.architecture == Architecture::DinoV3;
         Self {
             cls_token: normal([1, 1, width], 0.02, device),
             storage_tokens: v3.then(|| normal([1, STORAGE_TOKENS, width], 0.02, device)),
@@ -281,7 +280,7 @@ impl Dino {
             blocks: (0..config.layers)
                 .map(|_| DinoBlock::new(config, device))
                 .collect(),
-            norm: LayerNorm::new(width, config.eps(), device),
+            norm: LayerNorm::new(width, eps(config), device),
             config: config.clone(),
         }
     }
@@ -354,7 +353,7 @@ impl Dino {
                 } else {
                     format!("L{}", i + 1)
                 };
-                let shown = if config.kind == DinoKind::V1 {
+                let shown = if config.architecture == Architecture::DinoV1 {
                     &normed
                 } else {
                     &patches

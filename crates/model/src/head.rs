@@ -1,6 +1,7 @@
-//! What turns features and words into masks: correlation, aggregator and decoder, the part that the authors call the
-//! predictor's transformer. Cut in three, so that a changed word repeats only what hears it: what no word touches
-//! ([`Ground`]), what each class is before the classes see one another ([`Volumes`]), and the rest.
+//! What turns features and words into masks: correlation, aggregator and decoder, the part that the
+//! authors call the predictor's transformer. Cut in three, so that a changed word repeats only what
+//! depends on it: the class-agnostic features ([`ClassAgnostic`]), the cost volume of each class before
+//! the classes see one another ([`CostVolumes`]), and the rest.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -8,23 +9,23 @@ use mmovseg_kernels::{self as kernels, Activation};
 
 use crate::aggregator::AggregatorLayer;
 use crate::config::ModelConfig;
-use crate::correlation::{fuse, unit_cosine};
+use crate::correlation::{clip_volume, fuse, unit_cosine};
 use crate::decoder::DecoderStage;
-use crate::layers::{Conv, Linear, bytes, to_map, tokens};
-use crate::network::{ClipMaps, DinoMaps};
+use crate::features::EncoderMaps;
+use crate::layers::{Conv, Linear, bytes, tokens};
 use crate::observe::{Observer, see};
 
 /// Classes decoded at once for one tile pair. The decoder treats classes apart, so cutting the list
 /// is exact; 16 keep the widest buffer of the released models below 48 MB (docs/network.md §2.1).
 const DECODED_CLASSES_MAX: usize = 16;
 
-/// What the head knows of `N` pairs before any word.
+/// What the head makes of `N` scenes without any class.
 #[derive(Clone)]
-pub struct Ground {
+pub struct ClassAgnostic {
     /// CLIP's dense features, of unit length, `[N, g², E]`.
     clip: Tensor<3>,
-    /// DINO's, likewise.
-    dino: Tensor<3>,
+    /// The sum of the other encoders' features, of unit length, `[N, g², E]`, where there are any.
+    dense: Option<Tensor<3>>,
     /// Embeddings of the pixels, of unit length, `[N, 16 g², P]`, where the model has them.
     pub(crate) pixels: Option<Tensor<3>>,
     /// Guides the aggregator: `[N, g², G]`, not normalised.
@@ -33,27 +34,28 @@ pub struct Ground {
     decoder: [Tensor<4>; 2],
 }
 
-impl Ground {
+impl ClassAgnostic {
     /// Bytes of all maps.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let [coarse, fine] = &self.decoder;
         let pixels = self.pixels.as_ref().map_or(0, bytes);
-        let maps = bytes(&self.clip) + bytes(&self.dino) + bytes(&self.appearance);
+        let maps =
+            bytes(&self.clip) + self.dense.as_ref().map_or(0, bytes) + bytes(&self.appearance);
         maps + bytes(coarse) + bytes(fine) + pixels
     }
 }
 
-/// What `T` classes are on `N` pairs before the classes see one another.
+/// Cost volumes of `T` classes on `N` scenes before the classes see one another.
 #[derive(Clone)]
-pub struct Volumes {
+pub struct CostVolumes {
     /// After the window attention of the first aggregator layer, `[N·T, g², C]`.
     pub(crate) cells: Tensor<3>,
     /// What the pixels' own embeddings add to the logits, `[N, T, 16 g²]`, where the model has them.
     pub(crate) pixels: Option<Tensor<3>>,
 }
 
-impl Volumes {
+impl CostVolumes {
     /// Bytes of the volumes.
     #[must_use]
     pub fn bytes(&self) -> usize {
@@ -90,8 +92,8 @@ impl Volumes {
 #[derive(Module, Debug)]
 pub(crate) struct Head {
     conv1: Conv,
-    conv2: Conv,
-    fusion_corr: Conv,
+    conv2: Option<Conv>,
+    fusion_corr: Option<Conv>,
     guidance_projection: Conv,
     text_guidance_projection: Linear,
     clip_decoder_guidance_projection: Vec<Conv>,
@@ -106,103 +108,121 @@ pub(crate) struct Head {
 
 impl Head {
     pub fn new(config: &ModelConfig, device: &Device) -> Self {
-        let (embed, head) = (config.clip.embed, &config.head);
+        let (embed, head) = (config.text.embed, &config.head);
         let [coarse, fine] = head.decoder_guidance;
         let [g0, g1] = head.projected_guidance;
+        let has_dense = config.dense().next().is_some();
         let guides = || {
             vec![
                 Conv::new(coarse, g0, 3, true, device),
                 Conv::new(fine, g1, 3, true, device),
             ]
         };
+        let decoder = |input: usize, stage: usize| {
+            let guidance = [g0, g1][stage];
+            let sources = if has_dense { 2 } else { 1 };
+            let (output, groups) = (head.decoder[stage], head.groups[stage]);
+            DecoderStage::new(input, output, [guidance, sources], groups, device)
+        };
         Self {
             conv1: Conv::new(1, head.hidden, 7, true, device),
-            conv2: Conv::new(1, head.hidden, 7, true, device),
-            fusion_corr: Conv::new(2 * head.hidden, head.hidden, 7, true, device),
+            conv2: has_dense.then(|| Conv::new(1, head.hidden, 7, true, device)),
+            fusion_corr: has_dense
+                .then(|| Conv::new(2 * head.hidden, head.hidden, 7, true, device)),
             guidance_projection: Conv::new(embed, head.appearance_guidance, 3, true, device),
             text_guidance_projection: Linear::new(embed, head.text_guidance, device),
             clip_decoder_guidance_projection: guides(),
-            dino_decoder_guidance_projection: guides(),
+            dino_decoder_guidance_projection: if has_dense { guides() } else { Vec::new() },
             layers: (0..head.layers)
                 .map(|_| AggregatorLayer::new(head, device))
                 .collect(),
-            decoder1: DecoderStage::new(head.hidden, head.decoder[0], g0, head.groups[0], device),
-            decoder2: DecoderStage::new(
-                head.decoder[0],
-                head.decoder[1],
-                g1,
-                head.groups[1],
-                device,
-            ),
+            decoder1: decoder(head.hidden, 0),
+            decoder2: decoder(head.decoder[0], 1),
             head: Conv::new(head.decoder[1], 1, 3, true, device),
             grid: head.grid,
         }
     }
 
-    pub fn ground(&self, clip: &ClipMaps, dino: &DinoMaps, observer: &mut dyn Observer) -> Ground {
+    /// From CLIP's maps and the sum of the other encoders', where there are any.
+    pub fn class_agnostic(
+        &self,
+        clip: &EncoderMaps,
+        dense: Option<&EncoderMaps>,
+        observer: &mut dyn Observer,
+    ) -> ClassAgnostic {
         let grid = self.grid;
-        see(observer, "dino.down_fused", &dino.down);
-        see(observer, "dino.guid0_fused", &dino.coarse);
-        see(observer, "dino.guid1_fused", &dino.fine);
-        let dense = to_map(clip.dense.clone(), grid, grid);
-        let appearance = self.guidance_projection.activated(dense, Activation::Relu);
+        if let Some(dense) = dense.filter(|_| observer.wants_tensors()) {
+            see(observer, "dino.down_fused", &dense.embedding.map(grid));
+            see(observer, "dino.guid0_fused", &dense.coarse);
+            see(observer, "dino.guid1_fused", &dense.fine);
+        }
+        let appearance = clip.embedding.map(grid);
+        let appearance = self
+            .guidance_projection
+            .activated(appearance, Activation::Relu);
         see(observer, "guid.appearance", &appearance);
         let mut guide = |conv: &Conv, map: &Tensor<4>, name: &str| {
             let map = conv.activated(map.clone(), Activation::Relu);
             see(observer, name, &map);
             map
         };
-        let [of_clip, of_dino] = [
+        let [of_clip, of_dense] = [
             &self.clip_decoder_guidance_projection,
             &self.dino_decoder_guidance_projection,
         ];
-        let clip0 = guide(&of_clip[0], &clip.coarse, "guid.clip_dec0");
-        let clip1 = guide(&of_clip[1], &clip.fine, "guid.clip_dec1");
-        let dino0 = guide(&of_dino[0], &dino.coarse, "guid.dino_dec0");
-        let dino1 = guide(&of_dino[1], &dino.fine, "guid.dino_dec1");
-        Ground {
-            clip: kernels::unit(clip.dense.clone()),
-            dino: kernels::unit(tokens(dino.down.clone())),
-            pixels: dino.pixels.clone().map(kernels::unit),
+        let mut coarse = vec![guide(&of_clip[0], &clip.coarse, "guid.clip_dec0")];
+        let mut fine = vec![guide(&of_clip[1], &clip.fine, "guid.clip_dec1")];
+        if let (Some(dense), [first, second]) = (dense, of_dense.as_slice()) {
+            coarse.push(guide(first, &dense.coarse, "guid.dino_dec0"));
+            fine.push(guide(second, &dense.fine, "guid.dino_dec1"));
+        }
+        ClassAgnostic {
+            clip: kernels::unit(clip.embedding.tokens()),
+            dense: dense.map(|dense| kernels::unit(dense.embedding.tokens())),
+            pixels: dense.and_then(|dense| dense.pixels.clone().map(kernels::unit)),
             appearance: tokens(appearance),
-            decoder: [
-                self.decoder1.shared(clip0, dino0),
-                self.decoder2.shared(clip1, dino1),
-            ],
+            decoder: [self.decoder1.shared(coarse), self.decoder2.shared(fine)],
         }
     }
 
-    /// [`Volumes::cells`] for text `[T, E]`.
-    pub fn volumes(
+    /// [`CostVolumes::cells`] for text `[T, E]`.
+    pub fn cost_volumes(
         &self,
-        ground: &Ground,
+        features: &ClassAgnostic,
         text: Tensor<2>,
         observer: &mut dyn Observer,
     ) -> Tensor<3> {
-        let volume = fuse(
-            unit_cosine(ground.clip.clone(), text.clone()),
-            unit_cosine(ground.dino.clone(), text),
-            self.grid,
-            [&self.conv1, &self.conv2, &self.fusion_corr],
-            observer,
-        );
+        let clip = unit_cosine(features.clip.clone(), text.clone());
+        let volume = match (&features.dense, &self.conv2, &self.fusion_corr) {
+            (Some(dense), Some(conv2), Some(fusion)) => {
+                let dense = unit_cosine(dense.clone(), text);
+                fuse(
+                    clip,
+                    dense,
+                    self.grid,
+                    [&self.conv1, conv2, fusion],
+                    observer,
+                )
+            }
+            _ => clip_volume(clip, self.grid, &self.conv1, observer),
+        };
         let x = tokens(volume);
         match self.layers.first() {
-            Some(first) => first.within_classes(x, ground.appearance.clone(), "agg0", observer),
+            Some(first) => first.within_classes(x, features.appearance.clone(), "agg0", observer),
             None => x,
         }
     }
 
-    /// Logits `[N, T, 4g, 4g]` without what the pixels add, from [`Volumes::cells`] and text `[T, E]`.
+    /// Logits `[N, T, 4g, 4g]` without what the pixels add, from [`CostVolumes::cells`] and text `[T, E]`.
     pub fn decode(
         &self,
-        ground: &Ground,
+        features: &ClassAgnostic,
         cells: Tensor<3>,
         text: Tensor<2>,
         observer: &mut dyn Observer,
     ) -> Tensor<4> {
         let grid = self.grid;
-        let [n, _, _] = ground.clip.dims();
+        let [n, _, _] = features.clip.dims();
         let [classes, _] = text.dims();
         let projection = &self.text_guidance_projection;
         let text = projection.activated(kernels::unit(text), Activation::Relu);
@@ -214,12 +234,12 @@ impl Head {
         for (i, layer) in self.layers.iter().enumerate() {
             let name = format!("agg{i}");
             if i > 0 {
-                x = layer.within_classes(x, ground.appearance.clone(), &name, observer);
+                x = layer.within_classes(x, features.appearance.clone(), &name, observer);
             }
             x = layer.across_classes(x, text.clone(), &name, observer);
         }
         let decode = |x: Tensor<3>, observer: &mut dyn Observer| {
-            let [coarse, fine] = ground.decoder.clone();
+            let [coarse, fine] = features.decoder.clone();
             let x = self
                 .decoder1
                 .forward(x, [grid; 2], coarse, "dec1", observer);

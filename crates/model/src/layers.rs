@@ -221,7 +221,7 @@ impl Conv {
         kernels::conv(x, weight, None, Epilogue::add(onto))
     }
 
-    /// The same weights as a convolution whose stride is its kernel, see [`kernels::patches`].
+    /// The convolution with a stride of its kernel's size, see [`kernels::patches`].
     pub fn patches(&self, x: Tensor<4>) -> Tensor<3> {
         kernels::patches(x, self.weight.val(), self.bias.as_ref().map(Param::val))
     }
@@ -242,7 +242,7 @@ impl Conv {
     }
 }
 
-/// In f32, whatever the weights of the layer before are held in.
+/// Casts to f32: a layer with f16 weights gives f16.
 pub(crate) fn full<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     x.cast(DType::F32)
 }

@@ -2,18 +2,20 @@
 //!
 //! One code path serves every size: a [`ModelConfig`] says widths, depths, taps, patch sizes and
 //! input size; variants B and L follow the authors' releases bit for bit (up to f32 rounding) and
-//! `nano` is the same network, smaller. This room reads no file and knows no image format: tokens
+//! `nano` is the same network, smaller. This crate reads no file and decodes no image: tokens
 //! and normalised pixels come in, logits go out, and every stage between them can be observed.
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`config`] | every size of the network, and the three presets |
-//! | [`params`] | checkpoint names of parameters; load, export, missing and misshapen tensors |
-//! | [`observe`] | how a caller watches stages go by |
-//! | `layers`, `attention`, `resample` | building blocks |
+//! | [`config`], `recognise` | every size of the network, the presets, and which network a checkpoint holds |
+//! | [`parameters`], `names` | which part of the network a parameter belongs to, and its checkpoint name |
+//! | [`params`] | loading and exporting by checkpoint name; missing and misshapen tensors |
+//! | [`observe`] | observing the stages of a pass |
+//! | `layers`, `attention`, `resample`, `named` | building blocks |
 //! | `clip_visual`, [`clip_text`], `dino` | the towers |
+//! | `encoder`, [`features`] | a tower with its projections, and what it gives |
 //! | `head`, `correlation`, `aggregator`, `decoder` | from features and words to masks |
-//! | `pixels` | what the default model reads off single pixels |
+//! | `pixels` | the default model's branch for single pixels |
 //! | [`network`] | the whole, stage by stage |
 
 mod aggregator;
@@ -24,16 +26,24 @@ pub mod config;
 mod correlation;
 mod decoder;
 pub mod dino;
+mod encoder;
+pub mod features;
 mod head;
 mod layers;
+mod named;
+mod names;
 pub mod network;
 pub mod observe;
+pub mod parameters;
 pub mod params;
 mod pixels;
+mod recognise;
 mod resample;
 
-pub use config::{ModelConfig, Sensor};
+pub use config::{EncoderId, ModelConfig, Sensor};
 pub use correlation::cosine;
+pub use features::EncoderMaps;
+pub use head::{ClassAgnostic, CostVolumes};
 pub use network::{MmOvSeg, Modality};
 pub use observe::{Observer, Silent, Trace, TracedTensor};
 pub use params::Precision;

@@ -1,21 +1,20 @@
 //! The whole network, stage by stage, so that a caller can cache what does not change: features
-//! per tile pair, text per class name, the head alone when a class is added (docs/network.md §1, §2.1).
+//! per tile, text per class name, the head alone when a class is added (docs/network.md §1).
 
-use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor};
+use mmovseg_kernels::{self as kernels, SpinGuard};
 
 use crate::clip_text::TextTower;
-use crate::clip_visual::ClipVisual;
-use crate::config::ModelConfig;
-use crate::dino::{Dino, DinoTaps};
-use crate::head::Head;
-pub use crate::head::{Ground, Volumes};
-use crate::layers::{Upsample, bytes, constant, normal, to_map, tokens};
+use crate::config::{ConfigError, ModelConfig, Sensor};
+use crate::dino::DinoTaps;
+use crate::encoder::Encoder;
+use crate::features::EncoderMaps;
+use crate::head::{ClassAgnostic, CostVolumes, Head};
+use crate::named::{Flat, Named, flat_module};
 use crate::observe::{Observer, see};
-use crate::pixels::{PixelGuidance, PixelHead, PixelTower};
-use mmovseg_kernels::{self as kernels, Epilogue, SpinGuard};
+use crate::pixels::PixelHead;
 
-/// Which tiles a run listens to.
+/// Which tiles a run uses.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize,
 )]
@@ -30,148 +29,29 @@ pub enum Modality {
     Sar,
 }
 
-/// One of the six convolutions between a DINO tap and the head. Kernel and stride are equal;
-/// whether it shrinks or enlarges follows from the variant (docs/network.md §6, §7).
-#[derive(Module, Debug)]
-struct Projection {
-    weight: Param<Tensor<4>>,
-    bias: Param<Tensor<1>>,
-    enlarges: bool,
-}
-
-impl Projection {
-    fn new(input: usize, output: usize, kernel: usize, enlarges: bool, device: &Device) -> Self {
-        let std = (1.0 / (input * if enlarges { 1 } else { kernel * kernel }) as f64).sqrt();
-        let shape = if enlarges {
-            [input, output, kernel, kernel]
-        } else {
-            [output, input, kernel, kernel]
-        };
-        Self {
-            weight: normal(shape, std, device),
-            bias: constant([output], 0.0, device),
-            enlarges,
-        }
-    }
-
-    /// Row-major tokens `[N, g², W]` to a map `[N, out, g′, g′]`.
-    fn forward(&self, x: Tensor<3>, grid: usize) -> Tensor<4> {
-        if self.enlarges {
-            return kernels::upsample(
-                x,
-                [grid; 2],
-                self.weight.val(),
-                self.bias.val(),
-                Epilogue::None,
-            );
-        }
-        let map = to_map(x, grid, grid);
-        kernels::patch_map(
-            map,
-            self.weight.val(),
-            Some(self.bias.val()),
-            Epilogue::None,
-        )
-    }
-}
-
-/// What CLIP gives to the head.
-#[derive(Clone)]
-pub struct ClipMaps {
-    /// Dense features, not normalised, `[N, g², E]`.
-    pub dense: Tensor<3>,
-    /// Guidance for the first decoder stage, `[N, 256, 2g, 2g]` (widths of the released models).
-    pub coarse: Tensor<4>,
-    /// Guidance for the second, `[N, 128, 4g, 4g]`.
-    pub fine: Tensor<4>,
-}
-
-impl ClipMaps {
-    /// Bytes of all maps.
+impl Modality {
+    /// Whether a run uses tiles of this sensor.
     #[must_use]
-    pub fn bytes(&self) -> usize {
-        bytes(&self.dense) + bytes(&self.coarse) + bytes(&self.fine)
-    }
-}
-
-/// What one DINO tower, or the sum of both, gives to the head.
-#[derive(Clone)]
-pub struct DinoMaps {
-    /// Features for the correlation, `[N, E, g, g]`.
-    pub down: Tensor<4>,
-    /// Guidance for the first decoder stage, `[N, 256, 2g, 2g]`.
-    pub coarse: Tensor<4>,
-    /// Guidance for the second, `[N, 128, 4g, 4g]`.
-    pub fine: Tensor<4>,
-    /// Embeddings of the pixels, `[N, 16 g², P]`, where the model has them.
-    pub pixels: Option<Tensor<3>>,
-}
-
-impl DinoMaps {
-    /// Bytes of all maps.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        let pixels = self.pixels.as_ref().map_or(0, bytes);
-        bytes(&self.down) + bytes(&self.coarse) + bytes(&self.fine) + pixels
-    }
-
-    /// The fusion of the modalities: a plain sum (docs/network.md §6).
-    #[must_use]
-    pub fn plus(self, other: Self) -> Self {
-        Self {
-            down: kernels::add(self.down, other.down),
-            coarse: kernels::add(self.coarse, other.coarse),
-            fine: kernels::add(self.fine, other.fine),
-            pixels: self
-                .pixels
-                .zip(other.pixels)
-                .map(|(a, b)| kernels::add(a, b)),
-        }
-    }
-
-    /// All maps times `weight [N, 1, 1, 1]`: a sample without this tile has weight 0.
-    #[must_use]
-    pub fn weighted(self, weight: Tensor<4>) -> Self {
-        let n = weight.dims()[0];
-        Self {
-            down: self.down * weight.clone(),
-            coarse: self.coarse * weight.clone(),
-            fine: self.fine * weight.clone(),
-            pixels: self.pixels.map(|pixels| pixels * weight.reshape([n, 1, 1])),
+    pub fn uses(self, sensor: Sensor) -> bool {
+        match self {
+            Self::Fused => true,
+            Self::Optical => sensor == Sensor::Optical,
+            Self::Sar => sensor == Sensor::Sar,
         }
     }
 }
 
-#[derive(Module, Debug)]
-struct Clip {
-    visual: ClipVisual,
-    text: TextTower,
-}
-
-/// The network.
-#[derive(Module, Debug)]
+/// The network: encoders, the text tower, and the head that compares and fuses them.
+#[derive(Clone, Debug)]
 pub struct MmOvSeg {
-    dino_model: Dino,
-    dino_sarmodel: Dino,
-    dino_decod_proj1: Projection,
-    dino_decod_proj2: Projection,
-    dino_down_sample: Projection,
-    dino_sardecod_proj1: Projection,
-    dino_sardecod_proj2: Projection,
-    dino_sardown_sample: Projection,
-    upsample1: Upsample,
-    upsample2: Upsample,
-    upsample2_pixels: Option<PixelGuidance>,
-    dino_decod_pixels: Option<PixelGuidance>,
-    dino_sardecod_pixels: Option<PixelGuidance>,
-    dino_pixel_tower: Option<PixelTower>,
-    dino_sarpixel_tower: Option<PixelTower>,
-    clip: Clip,
-    fusion: Head,
-    pixel_head: Option<PixelHead>,
-    #[module(skip)]
+    encoders: Flat<Encoder>,
+    text: Named<TextTower>,
+    head: Named<Head>,
+    pixel_head: Option<Named<PixelHead>>,
     config: ModelConfig,
 }
+
+flat_module!(MmOvSeg { encoders, text, head, pixel_head } { config });
 
 impl MmOvSeg {
     /// A network whose weights are drawn at random on first use. Nothing is allocated before a
@@ -179,50 +59,26 @@ impl MmOvSeg {
     ///
     /// # Errors
     /// When the configuration does not fit together.
-    pub fn new(config: &ModelConfig, device: &Device) -> Result<Self, crate::config::ConfigError> {
+    pub fn new(config: &ModelConfig, device: &Device) -> Result<Self, ConfigError> {
         config.validate()?;
-        let head = &config.head;
-        let [coarse, fine] = head.decoder_guidance;
-        let embed = config.clip.embed;
-        let ratio = config.dino_grid() / head.grid;
-        let width = config.dino.width;
-        // The DINO grid is once (L, nano) or twice (B) the feature grid; the maps the head wants
-        // are g, 2g and 4g wide, so each projection shrinks, keeps or enlarges accordingly.
-        let proj1 = || Projection::new(width, coarse, 2 / ratio, ratio == 1, device);
-        let proj2 = || Projection::new(width, fine, 4 / ratio, true, device);
-        let down = || Projection::new(width, embed, ratio, false, device);
-        let pixels = || {
-            head.pixel_guidance
-                .map(|hidden| PixelGuidance::new(hidden, fine, device))
-        };
-        let tower = || {
-            head.pixel_embed
-                .map(|width| PixelTower::new(fine, width, head.pixel_deep, embed, device))
-        };
+        let embed = config.text.embed;
+        let encoders = config
+            .encoders
+            .iter()
+            .map(|encoder| Encoder::new(encoder, config, device))
+            .collect();
+        // CAT-Seg's checkpoints call parts of the head otherwise.
+        let has_dense = config.dense().next().is_some();
+        let head = if has_dense { "fusion" } else { "clip_fusion" };
         Ok(Self {
-            dino_model: Dino::new(&config.dino, device),
-            dino_sarmodel: Dino::new(&config.dino, device),
-            dino_decod_proj1: proj1(),
-            dino_decod_proj2: proj2(),
-            dino_down_sample: down(),
-            dino_sardecod_proj1: proj1(),
-            dino_sardecod_proj2: proj2(),
-            dino_sardown_sample: down(),
-            upsample1: Upsample::new(config.clip.width, coarse, 2, device),
-            upsample2: Upsample::new(config.clip.width, fine, 4, device),
-            upsample2_pixels: pixels(),
-            dino_decod_pixels: pixels(),
-            dino_sardecod_pixels: pixels(),
-            dino_pixel_tower: tower(),
-            dino_sarpixel_tower: tower(),
-            clip: Clip {
-                visual: ClipVisual::new(&config.clip, device),
-                text: TextTower::new(&config.text, device),
-            },
-            fusion: Head::new(config, device),
-            pixel_head: head
+            encoders: Flat(encoders),
+            text: Named::new("clip.text", TextTower::new(&config.text, device)),
+            head: Named::new(head, Head::new(config, device)),
+            pixel_head: config
+                .head
                 .pixel_embed
-                .map(|width| PixelHead::new(embed, width, device)),
+                .filter(|_| has_dense)
+                .map(|width| Named::new("pixel_head", PixelHead::new(embed, width, device))),
             config: config.clone(),
         })
     }
@@ -235,175 +91,117 @@ impl MmOvSeg {
 
     /// Prompts (`SOT + ids + EOT` each) to unit vectors `[T, E]`.
     pub fn encode_text(&self, prompts: &[Vec<u32>], observer: &mut dyn Observer) -> Tensor<2> {
-        self.clip.text.forward(prompts, observer)
+        self.text.forward(prompts, observer)
     }
 
     /// The text tower, for training it alone.
     #[must_use]
     pub fn text_tower(&self) -> &TextTower {
-        &self.clip.text
+        &self.text
     }
 
-    /// Normalised optical pixels `[N, 3, S, S]` through CLIP.
-    pub fn encode_clip(&self, pixels: Tensor<4>, observer: &mut dyn Observer) -> ClipMaps {
+    /// The encoder of this name.
+    fn encoder(&self, id: &str) -> &Encoder {
+        let found = self
+            .encoders
+            .0
+            .iter()
+            .find(|e| e.config().id.as_str() == id);
+        match found {
+            Some(encoder) => encoder,
+            None => panic!("the model has no encoder {id}; ask its configuration first"),
+        }
+    }
+
+    /// Normalised pixels `[N, 3, S, S]` through an encoder and its projections.
+    ///
+    /// # Panics
+    /// When the configuration has no encoder `id`: a fault of the caller.
+    pub fn encode(&self, id: &str, pixels: Tensor<4>, observer: &mut dyn Observer) -> EncoderMaps {
         let _spinning = SpinGuard::new(&pixels.device());
-        let grid = self.config.head.grid;
-        let features = self.clip.visual.forward(pixels.clone(), None, observer);
-        let [tap_a, tap_b] = features.taps;
-        let coarse = self.upsample1.forward_tokens(tap_a, grid, grid);
-        see(observer, "proj.upsample1", &coarse);
-        let fine = self.upsample2.forward_tokens(tap_b, grid, grid);
-        see(observer, "proj.upsample2", &fine);
-        let fine = PixelGuidance::add(self.upsample2_pixels.as_ref(), fine, pixels);
-        ClipMaps {
-            dense: features.dense,
-            coarse,
-            fine,
-        }
+        self.encoder(id).forward(pixels, observer)
     }
 
-    /// The taps of the optical DINO (`sar == false`) or the SAR DINO, `[N, g², W]` each, after
-    /// the final norm: what the cross-modal unification of stage 1 compares.
-    pub fn dino_taps(&self, pixels: Tensor<4>, sar: bool, observer: &mut dyn Observer) -> DinoTaps {
-        if sar {
-            self.dino_sarmodel
-                .forward(pixels, None, "dino_sar", observer)
-        } else {
-            self.dino_model.forward(pixels, None, "dino_rgb", observer)
-        }
+    /// The taps of an encoder, `[N, g², W]` each, after the final norm: what the cross-modal
+    /// unification of stage 1 compares.
+    ///
+    /// # Panics
+    /// When the configuration has no encoder `id`: a fault of the caller.
+    pub fn taps(&self, id: &str, pixels: Tensor<4>, observer: &mut dyn Observer) -> DinoTaps {
+        self.encoder(id).taps(pixels, observer)
     }
 
-    /// What CLIP and the optical DINO compare with text, `[N, k², E]` each, where they read a square of
-    /// `k × k` patches only: `keep` names them row by row. For teaching towers with position tables many
-    /// tiles in little time (after Li et al., "Scaling language-image pre-training via masking", 2023).
-    pub fn thinned_embeddings(
+    /// What an encoder compares with text, `[N, k², E]`, where it reads a square of `k × k` patches
+    /// only: `keep` names them row by row. For teaching towers with position tables many tiles in
+    /// little time (after Li et al., "Scaling language-image pre-training via masking", 2023).
+    ///
+    /// # Panics
+    /// When the configuration has no encoder `id`: a fault of the caller.
+    pub fn thinned_embedding(
         &self,
+        id: &str,
         pixels: Tensor<4>,
         keep: Tensor<1, Int>,
         observer: &mut dyn Observer,
-    ) -> [Tensor<3>; 2] {
-        let side = keep.dims()[0].isqrt();
-        let (visual, dino) = (&self.clip.visual, &self.dino_model);
-        let clip = visual.forward(pixels.clone(), Some(keep.clone()), observer);
-        let [_, _, deepest] = dino.forward(pixels, Some(keep), "dino_rgb", observer);
-        let map = self.dino_down_sample.forward(deepest, side);
-        [clip.dense, tokens(map)]
+    ) -> Tensor<3> {
+        self.encoder(id).thinned(pixels, keep, observer)
     }
 
-    /// Normalised pixels `[N, 3, S, S]` through the optical or the SAR DINO and its projections.
-    pub fn encode_dino(
-        &self,
-        pixels: Tensor<4>,
-        sar: bool,
-        observer: &mut dyn Observer,
-    ) -> DinoMaps {
-        let _spinning = SpinGuard::new(&pixels.device());
-        let taps = self.dino_taps(pixels.clone(), sar, observer);
-        let mut maps = self.project_dino(taps, sar, observer);
-        let (guidance, tower) = if sar {
-            (&self.dino_sardecod_pixels, &self.dino_sarpixel_tower)
-        } else {
-            (&self.dino_decod_pixels, &self.dino_pixel_tower)
-        };
-        maps.fine = PixelGuidance::add(guidance.as_ref(), maps.fine, pixels.clone());
-        maps.pixels = tower
-            .as_ref()
-            .map(|tower| tower.forward(pixels, maps.fine.clone(), maps.down.clone()));
-        maps
-    }
-
-    /// Deepest tap of one DINO, `[N, g², W]`, as what the correlation compares with text,
+    /// Deepest tap of an encoder, `[N, g², W]`, as what the correlation compares with text,
     /// `[N, g², E]` on the feature grid.
-    pub fn dino_embedding(&self, deepest: Tensor<3>, sar: bool) -> Tensor<3> {
-        let down = if sar {
-            &self.dino_sardown_sample
-        } else {
-            &self.dino_down_sample
-        };
-        tokens(down.forward(deepest, self.config.dino_grid()))
-    }
-
-    /// Taps of one DINO through its three projections.
-    fn project_dino(&self, taps: DinoTaps, sar: bool, observer: &mut dyn Observer) -> DinoMaps {
-        let grid = self.config.dino_grid();
-        let (proj1, proj2, down, name) = if sar {
-            (
-                &self.dino_sardecod_proj1,
-                &self.dino_sardecod_proj2,
-                &self.dino_sardown_sample,
-                "sar",
-            )
-        } else {
-            (
-                &self.dino_decod_proj1,
-                &self.dino_decod_proj2,
-                &self.dino_down_sample,
-                "",
-            )
-        };
-        let [first, second, third] = taps;
-        let maps = DinoMaps {
-            down: down.forward(third, grid),
-            coarse: proj1.forward(first, grid),
-            fine: proj2.forward(second, grid),
-            pixels: None,
-        };
-        see(
-            observer,
-            &format!("proj.dino_{name}down_sample"),
-            &maps.down,
-        );
-        see(
-            observer,
-            &format!("proj.dino_{name}decod_proj1"),
-            &maps.coarse,
-        );
-        see(
-            observer,
-            &format!("proj.dino_{name}decod_proj2"),
-            &maps.fine,
-        );
-        maps
+    ///
+    /// # Panics
+    /// When the configuration has no encoder `id`: a fault of the caller.
+    pub fn embedding(&self, id: &str, deepest: Tensor<3>) -> Tensor<3> {
+        let encoder = self.encoder(id);
+        let grid = encoder.config().grid();
+        encoder.project(deepest, grid).tokens()
     }
 
     /// Cosines of text `[T, E]` with the pixels' own embeddings, `[N, T, 16 g²]`, where the model has
     /// them.
-    pub fn pixel_cosine(&self, dino: &DinoMaps, text: Tensor<2>) -> Option<Tensor<3>> {
+    pub fn pixel_cosine(&self, dense: &EncoderMaps, text: Tensor<2>) -> Option<Tensor<3>> {
         let head = self.pixel_head.as_ref()?;
-        Some(head.cosine(dino.pixels.clone()?, text))
+        Some(head.cosine(dense.pixels.clone()?, text))
     }
 
-    /// What the head makes of features before it hears a word.
-    pub fn ground(&self, clip: &ClipMaps, dino: &DinoMaps, observer: &mut dyn Observer) -> Ground {
-        let _spinning = SpinGuard::new(&clip.dense.device());
-        self.fusion.ground(clip, dino, observer)
-    }
-
-    /// What the head makes of each class before the classes see one another, for text `[T, E]`.
-    pub fn volumes(
+    /// The head's class-agnostic features, from CLIP's maps and the sum of the other encoders'.
+    pub fn class_agnostic(
         &self,
-        ground: &Ground,
+        clip: &EncoderMaps,
+        dense: Option<&EncoderMaps>,
+        observer: &mut dyn Observer,
+    ) -> ClassAgnostic {
+        let _spinning = SpinGuard::new(&clip.coarse.device());
+        self.head.class_agnostic(clip, dense, observer)
+    }
+
+    /// The cost volume of each class before the classes see one another, for text `[T, E]`.
+    pub fn cost_volumes(
+        &self,
+        features: &ClassAgnostic,
         text: Tensor<2>,
         observer: &mut dyn Observer,
-    ) -> Volumes {
+    ) -> CostVolumes {
         let _spinning = SpinGuard::new(&text.device());
-        let by_pixels = self.pixel_head.as_ref().zip(ground.pixels.clone());
-        Volumes {
-            cells: self.fusion.volumes(ground, text.clone(), observer),
+        let by_pixels = self.pixel_head.as_ref().zip(features.pixels.clone());
+        CostVolumes {
+            cells: self.head.cost_volumes(features, text.clone(), observer),
             pixels: by_pixels.map(|(head, pixels)| head.logits(head.unit_cosine(pixels, text))),
         }
     }
 
-    /// The rest of the head, for text `[T, E]` and the volumes of the same classes: logits `[N, T, 4g, 4g]`.
+    /// The rest of the head, for text `[T, E]` and the cost volumes of the same classes: logits
+    /// `[N, T, 4g, 4g]`.
     pub fn decode(
         &self,
-        ground: &Ground,
-        volumes: Volumes,
+        features: &ClassAgnostic,
+        volumes: CostVolumes,
         text: Tensor<2>,
         observer: &mut dyn Observer,
     ) -> Tensor<4> {
         let _spinning = SpinGuard::new(&text.device());
-        let logits = self.fusion.decode(ground, volumes.cells, text, observer);
+        let logits = self.head.decode(features, volumes.cells, text, observer);
         let logits = match volumes.pixels {
             Some(more) => {
                 let shape = logits.dims();
@@ -415,18 +213,19 @@ impl MmOvSeg {
         logits
     }
 
-    /// Features and text `[T, E]` to logits `[N, T, 4g, 4g]`: [`MmOvSeg::ground`], [`MmOvSeg::volumes`] and
-    /// [`MmOvSeg::decode`] in one, for callers that keep nothing between words.
+    /// Features and text `[T, E]` to logits `[N, T, 4g, 4g]`: [`MmOvSeg::class_agnostic`],
+    /// [`MmOvSeg::cost_volumes`] and [`MmOvSeg::decode`] in one, for callers that keep nothing
+    /// between class lists.
     pub fn head(
         &self,
-        clip: &ClipMaps,
-        dino: &DinoMaps,
+        clip: &EncoderMaps,
+        dense: Option<&EncoderMaps>,
         text: Tensor<2>,
         observer: &mut dyn Observer,
     ) -> Tensor<4> {
-        let ground = self.ground(clip, dino, observer);
-        let volumes = self.volumes(&ground, text.clone(), observer);
-        self.decode(&ground, volumes, text, observer)
+        let features = self.class_agnostic(clip, dense, observer);
+        let volumes = self.cost_volumes(&features, text.clone(), observer);
+        self.decode(&features, volumes, text, observer)
     }
 }
 
@@ -435,6 +234,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
     use super::*;
+    use crate::config::EncoderId;
     use crate::observe::Silent;
     use burn::tensor::{Distribution, Tolerance};
 
@@ -445,18 +245,21 @@ mod tests {
         let model = MmOvSeg::new(&ModelConfig::nano(), &device).unwrap();
         let pixels = Tensor::<4>::random([1, 3, 192, 192], Distribution::Normal(0.0, 1.0), &device);
         let keep = Tensor::arange(0..24 * 24, &device);
-        let [clip, dino] = model.thinned_embeddings(pixels.clone(), keep, &mut Silent);
-        let [_, _, deepest] = model.dino_taps(pixels.clone(), false, &mut Silent);
+        let [clip, dino] = [EncoderId::CLIP, EncoderId::DINO_OPTICAL]
+            .map(|id| model.thinned_embedding(id, pixels.clone(), keep.clone(), &mut Silent));
+        let [_, _, deepest] = model.taps(EncoderId::DINO_OPTICAL, pixels.clone(), &mut Silent);
         let same = |a: Tensor<3>, b: Tensor<3>| {
             a.into_data()
                 .assert_approx_eq::<f32>(&b.into_data(), Tolerance::absolute(1e-5));
         };
-        same(clip, model.encode_clip(pixels.clone(), &mut Silent).dense);
-        same(dino, model.dino_embedding(deepest, false));
+        let maps = model.encode(EncoderId::CLIP, pixels.clone(), &mut Silent);
+        same(clip, maps.embedding.tokens());
+        same(dino, model.embedding(EncoderId::DINO_OPTICAL, deepest));
 
         let some = Tensor::arange_step(1..24 * 24, 4, &device);
-        for embeddings in model.thinned_embeddings(pixels, some, &mut Silent) {
-            assert_eq!(embeddings.dims(), [1, 144, 128]);
+        for id in [EncoderId::CLIP, EncoderId::DINO_OPTICAL] {
+            let embedding = model.thinned_embedding(id, pixels.clone(), some.clone(), &mut Silent);
+            assert_eq!(embedding.dims(), [1, 144, 128]);
         }
     }
 }

@@ -7,88 +7,12 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, Tensor, TensorData};
 use mmovseg_kernels as kernels;
 
+use crate::names::checkpoint_name;
 use crate::network::MmOvSeg;
+use crate::parameters::{ParameterTable, Part, Role};
 
 /// Checkpoint entries that inference never reads (docs/network.md §13).
 const UNUSED: [&str; 4] = ["logit_scale", "attn_mask", "mask_token", "local_cls_norm"];
-
-/// Module path to checkpoint name: the first matching prefix or infix of each group is replaced.
-const RENAMES: [(&str, &str); 15] = [
-    (
-        "clip.visual.resblocks.",
-        "sem_seg_head.predictor.clip_model.visual.transformer.resblocks.",
-    ),
-    ("clip.visual.", "sem_seg_head.predictor.clip_model.visual."),
-    (
-        "clip.text.resblocks.",
-        "sem_seg_head.predictor.clip_model.transformer.resblocks.",
-    ),
-    ("clip.text.", "sem_seg_head.predictor.clip_model."),
-    (
-        "fusion.guidance_projection.",
-        "sem_seg_head.predictor.transformer.guidance_projection.0.",
-    ),
-    (
-        "fusion.text_guidance_projection.",
-        "sem_seg_head.predictor.transformer.text_guidance_projection.0.",
-    ),
-    (
-        "fusion.clip_decoder_guidance_projection.0.",
-        "sem_seg_head.predictor.transformer.CLIP_decoder_guidance_projection.0.0.",
-    ),
-    (
-        "fusion.clip_decoder_guidance_projection.1.",
-        "sem_seg_head.predictor.transformer.CLIP_decoder_guidance_projection.1.0.",
-    ),
-    (
-        "fusion.dino_decoder_guidance_projection.0.",
-        "sem_seg_head.predictor.transformer.DINO_decoder_guidance_projection.0.0.",
-    ),
-    (
-        "fusion.dino_decoder_guidance_projection.1.",
-        "sem_seg_head.predictor.transformer.DINO_decoder_guidance_projection.1.0.",
-    ),
-    (
-        "fusion.decoder1.up.",
-        "sem_seg_head.predictor.transformer.Fusiondecoder1.up.",
-    ),
-    (
-        "fusion.decoder2.up.",
-        "sem_seg_head.predictor.transformer.Fusiondecoder2.up.",
-    ),
-    (
-        "fusion.decoder1.",
-        "sem_seg_head.predictor.transformer.Fusiondecoder1.conv.double_conv.",
-    ),
-    (
-        "fusion.decoder2.",
-        "sem_seg_head.predictor.transformer.Fusiondecoder2.conv.double_conv.",
-    ),
-    ("fusion.", "sem_seg_head.predictor.transformer."),
-];
-
-/// The checkpoint name of the parameter at a module path such as `fusion.decoder1.conv2.weight`.
-fn checkpoint_name(path: &str) -> String {
-    let name = RENAMES
-        .iter()
-        .find_map(|(from, to)| path.strip_prefix(from).map(|rest| format!("{to}{rest}")))
-        .unwrap_or_else(|| path.to_owned());
-    if name.contains("double_conv") {
-        // Positions in the authors' Sequential: conv, norm, ReLU, conv, norm, ReLU.
-        for (from, to) in [
-            (".conv1.", ".0."),
-            (".norm1.", ".1."),
-            (".conv2.", ".3."),
-            (".norm2.", ".4."),
-        ] {
-            if name.contains(from) {
-                return name.replace(from, to);
-            }
-        }
-    }
-    name.replace(".attention.mlp_in.", ".attention.MLP.0.")
-        .replace(".attention.mlp_out.", ".attention.MLP.2.")
-}
 
 /// What a set of tensors lacks or has too much of. Empty lists mean that it fits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -163,10 +87,11 @@ pub enum Precision {
 impl Precision {
     /// What a parameter is held in. The kernels follow the weights: a norm gives the numbers of its gain, a product those
     /// of its matrix.
-    fn of(self, name: &str) -> DType {
-        let in_tower = name.contains("visual.transformer.resblocks.") || name.contains(".blocks.");
+    fn of(self, name: &str, table: &ParameterTable) -> DType {
+        let parameter = table.of(name);
+        let is_block = matches!(parameter.part, Part::Encoder(_)) && parameter.role == Role::Block;
         match self {
-            Self::F16 if in_tower && name.ends_with("weight") => DType::F16,
+            Self::F16 if is_block && name.ends_with("weight") => DType::F16,
             Self::F16 | Self::F32 => DType::F32,
         }
     }
@@ -176,7 +101,7 @@ impl Precision {
 struct Load<'a> {
     path: Vec<String>,
     tensors: &'a mut BTreeMap<String, (Vec<usize>, Vec<f32>)>,
-    precision: Precision,
+    dtype: &'a dyn Fn(&str) -> DType,
 }
 
 impl ModuleMapper for Load<'_> {
@@ -185,10 +110,10 @@ impl ModuleMapper for Load<'_> {
         let Some((shape, data)) = self.tensors.remove(&name) else {
             return param;
         };
-        let dtype = self.precision.of(&name);
+        let dtype = (self.dtype)(&name);
         let data = TensorData::new(data, shape).convert_dtype(dtype);
         let tensor = Tensor::from_data(data, (&param.lazy_device(), dtype));
-        let tensor = if name.ends_with("weight") && !is_table(&name) {
+        let tensor = if name.ends_with("weight") && !is_table(&self.path) {
             kernels::prepack(tensor)
         } else {
             tensor
@@ -208,8 +133,8 @@ impl ModuleMapper for Load<'_> {
 }
 
 /// Whether a parameter is a table that rows are taken from, not a weight that inputs are multiplied with.
-fn is_table(name: &str) -> bool {
-    name.contains("token_embedding")
+fn is_table(path: &[String]) -> bool {
+    path.iter().any(|part| part == "token_embedding")
 }
 
 /// Chooses which parameters learn.
@@ -282,7 +207,7 @@ impl ModuleVisitor for Ids {
 }
 
 impl MmOvSeg {
-    /// Every parameter's checkpoint name and the identity that its gradients go by.
+    /// Every parameter's checkpoint name and the id under which its gradients are found.
     #[must_use]
     pub fn parameter_ids(&self) -> BTreeMap<String, ParamId> {
         let mut visitor = Ids {
@@ -309,6 +234,7 @@ impl MmOvSeg {
     #[must_use]
     pub fn compare<'a>(&self, given: impl IntoIterator<Item = (&'a str, &'a [usize])>) -> Mismatch {
         let wanted = self.parameter_shapes();
+        let clip_layers = self.config().clip().map_or(0, |clip| clip.layers);
         let mut seen = BTreeSet::new();
         let mut mismatch = Mismatch::default();
         for (name, shape) in given {
@@ -319,7 +245,7 @@ impl MmOvSeg {
                         .push((name.to_owned(), expected.clone(), shape.to_vec()));
                 }
                 Some(_) => {}
-                None if is_unused(name, self.config().clip.layers) => {}
+                None if is_unused(name, clip_layers) => {}
                 None => mismatch.unknown.push(name.to_owned()),
             }
             seen.insert(name.to_owned());
@@ -338,14 +264,22 @@ impl MmOvSeg {
         load(self, tensors)
     }
 
-    /// The same, held in these numbers. For a graphics card that has them; nothing is trained so.
+    /// [`MmOvSeg::load`] with the blocks of image towers held in these numbers. For a graphics card
+    /// that has them; nothing is trained so.
     #[must_use]
     pub fn load_as(
         self,
         tensors: &mut BTreeMap<String, (Vec<usize>, Vec<f32>)>,
         precision: Precision,
     ) -> Self {
-        load_as(self, tensors, precision)
+        let table = self.parameters();
+        load_as(self, tensors, &|name| precision.of(name, &table))
+    }
+
+    /// Which part of the network each parameter belongs to.
+    #[must_use]
+    pub fn parameters(&self) -> ParameterTable {
+        ParameterTable::new(self.config())
     }
 
     /// Lets the parameters learn whose checkpoint name passes, and freezes the others.
@@ -367,18 +301,18 @@ impl MmOvSeg {
 /// [`MmOvSeg::load`] for any module, in f32; names follow the same rules relative to its own root.
 #[must_use]
 pub fn load<M: Module>(module: M, tensors: &mut BTreeMap<String, (Vec<usize>, Vec<f32>)>) -> M {
-    load_as(module, tensors, Precision::F32)
+    load_as(module, tensors, &|_| DType::F32)
 }
 
 fn load_as<M: Module>(
     module: M,
     tensors: &mut BTreeMap<String, (Vec<usize>, Vec<f32>)>,
-    precision: Precision,
+    dtype: &dyn Fn(&str) -> DType,
 ) -> M {
     module.map(&mut Load {
         path: Vec::new(),
         tensors,
-        precision,
+        dtype,
     })
 }
 

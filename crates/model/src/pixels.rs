@@ -1,5 +1,5 @@
-//! What the pixels say beside the tokens, in the default model alone: roads, banks and parcels are
-//! narrower than a patch, and small towers do not keep them. The released models have none of this.
+//! The pixel branch of the default model (docs/network.md §11.3): roads, banks and parcels are narrower
+//! than a patch, and small towers lose them. The released models have no such branch.
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
@@ -8,7 +8,8 @@ use mmovseg_kernels::{self as kernels, Activation};
 use crate::correlation::{cosine, unit_cosine};
 use crate::layers::{Conv, GroupNorm, Linear, Upsample, constant};
 
-/// What pixels add to the fine guidance: pairs of pixels, then two rounds of their neighbours.
+/// Adds features of single pixels to the fine guidance: a 2 × 2 convolution with stride 2, then two 3 × 3
+/// convolutions.
 #[derive(Module, Debug)]
 pub(crate) struct PixelGuidance {
     pairs: Conv,
@@ -19,7 +20,7 @@ pub(crate) struct PixelGuidance {
 impl PixelGuidance {
     pub fn new(hidden: usize, output: usize, device: &Device) -> Self {
         let mut conv2 = Conv::new(hidden, output, 3, true, device);
-        // Nothing at first: training finds what the tokens do not say.
+        // Zero at first: training adds what tokens lack.
         conv2.weight = constant([output, hidden, 3, 3], 0.0, device);
         Self {
             pairs: Conv::new(3, hidden, 2, true, device),
@@ -39,16 +40,16 @@ impl PixelGuidance {
     }
 }
 
-/// Residual rounds at a quarter of the resolution.
+/// Residual blocks at a quarter of the resolution.
 const ROUNDS: usize = 3;
-/// Residual rounds at an eighth.
+/// Residual blocks at an eighth.
 const DEEP_ROUNDS: usize = 2;
 /// Groups of the group norms.
 pub(crate) const GROUPS: usize = 4;
 
-/// A small convolutional tower that gives every pair of pixels an embedding of its own: texture at a
-/// quarter of the resolution and the surroundings at an eighth, joined at half of it with the pixels
-/// again; the transformer tower of the same sensor joins in at an eighth and at half.
+/// A small convolutional tower that gives each 2 × 2 pixels an embedding: features at a quarter and an
+/// eighth of the resolution, added at half of it. The transformer tower of the same sensor is added at an
+/// eighth and at half.
 #[derive(Module, Debug)]
 pub(crate) struct PixelTower {
     pairs: Conv,
@@ -62,7 +63,7 @@ pub(crate) struct PixelTower {
     out: Conv,
 }
 
-/// A residual round: a convolution of neighbours.
+/// A residual block: 3 × 3 convolution, group norm, ReLU.
 #[derive(Module, Debug)]
 struct Round {
     conv: Conv,
@@ -82,7 +83,7 @@ impl Round {
     }
 }
 
-/// What the surroundings say, at an eighth of the resolution.
+/// Features at an eighth of the resolution.
 #[derive(Module, Debug)]
 struct Deep {
     down: Conv,
@@ -96,7 +97,7 @@ impl Deep {
     /// `width` channels of the map it is added to, `deep` of its own, `tokens` of the transformer's.
     fn new(width: usize, deep: usize, tokens: usize, device: &Device) -> Self {
         let mut up = Upsample::new(deep, width, 2, device);
-        // Nothing at first: training finds what the neighbours do not say.
+        // Zero at first: training adds what the finer features lack.
         up.weight = constant([deep, width, 2, 2], 0.0, device);
         Self {
             down: Conv::new(width, deep, 2, true, device),
@@ -165,7 +166,7 @@ impl PixelTower {
     }
 }
 
-/// Compares the pixels' embeddings with text, and weighs the result against the decoder's.
+/// Cosines of the pixels' embeddings with text as logits, with a learned gain and offset.
 #[derive(Module, Debug)]
 pub(crate) struct PixelHead {
     text: Linear,
@@ -190,12 +191,12 @@ impl PixelHead {
         cosine(pixels, self.text.forward(text))
     }
 
-    /// The same for embeddings of unit length.
+    /// [`PixelHead::cosine`] for embeddings of unit length.
     pub fn unit_cosine(&self, pixels: Tensor<3>, text: Tensor<2>) -> Tensor<3> {
         unit_cosine(pixels, self.text.forward(text))
     }
 
-    /// What these cosines add to logits.
+    /// Cosines as logits that are added to the decoder's.
     pub fn logits(&self, cosine: Tensor<3>) -> Tensor<3> {
         let gain = self.gain.val().reshape([1, 1, 1]) * COSINE_LOGITS;
         cosine * gain + self.offset.val().reshape([1, 1, 1])

@@ -6,7 +6,7 @@ use std::path::Path;
 use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
 use mmovseg_engine::{EngineError, Preprocess, TilePair, model_pixels};
-use mmovseg_model::{MmOvSeg, Silent};
+use mmovseg_model::{EncoderId, MmOvSeg, Silent};
 use mmovseg_raster::Rgb8;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -91,9 +91,9 @@ pub(crate) async fn alignment(
     let mut by_sar = [Vec::new(), Vec::new()];
     for (i, pair) in pairs.iter().enumerate() {
         let (rgb, sar) = model_pixels(&pair.rgb, &pair.sar, Preprocess::Aligned, model.config())?;
-        optical.extend(region_features(model, rgb, false).await?);
-        by_sar[0].extend(region_features(model, sar.clone(), true).await?);
-        by_sar[1].extend(region_features(model, sar, false).await?);
+        optical.extend(region_features(model, rgb, EncoderId::DINO_OPTICAL).await?);
+        by_sar[0].extend(region_features(model, sar.clone(), EncoderId::DINO_SAR).await?);
+        by_sar[1].extend(region_features(model, sar, EncoderId::DINO_OPTICAL).await?);
         on_pair(i + 1, pairs.len());
     }
     let regions = optical.len();
@@ -133,18 +133,18 @@ pub(crate) async fn alignment(
 async fn region_features(
     model: &MmOvSeg,
     planes: Vec<f32>,
-    sar: bool,
+    encoder: &str,
 ) -> Result<Vec<Vec<f32>>, EngineError> {
     let side = model.config().input_px;
     let device = model.devices().into_iter().next().unwrap_or_default();
     let pixels = Tensor::from_data(TensorData::new(planes, [1, 3, side, side]), &device);
-    let taps = model.dino_taps(pixels, sar, &mut Silent);
+    let taps = model.taps(encoder, pixels, &mut Silent);
     let scale = (taps.len() as f64).sqrt();
     let means = taps.map(|tap| region_means(tap) / scale);
     let features = Tensor::cat(means.to_vec(), 1);
     let width = features.dims()[1];
     let failed = |error: &dyn std::fmt::Debug| EngineError::Device {
-        stage: "DINO tower",
+        stage: encoder.to_owned(),
         reason: format!("{error:?}"),
     };
     let flat: Vec<f32> = features

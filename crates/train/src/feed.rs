@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use mmovseg_model::parameters::ParameterTable;
 use mmovseg_model::{MmOvSeg, PIXEL_MEAN, PIXEL_STD};
 
 use crate::TrainError;
@@ -72,7 +73,7 @@ pub fn stream(
     describe(stage, options, &model, &words)?;
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let square = Square::of(model.config());
-    let grid = model.config().dino_grid();
+    let grid = model.config().head.grid;
     let seed = options.seed;
     let finish = move |step, samples| record(grid, &words, seed, step, samples);
     let draw = match stage {
@@ -136,12 +137,13 @@ fn describe(
     let folder = options.run.join(stage.name());
     std::fs::create_dir_all(&folder).map_err(TrainError::file(&folder, tensors::NO_ROOM))?;
     let weights = values(model)?;
-    let learns: fn(&str) -> bool = match stage {
+    let table = model.parameters();
+    let learns: fn(&ParameterTable, &str) -> bool = match stage {
         FedStage::Optical => optical::optical_learns,
         FedStage::Align => align::align_learns,
         FedStage::Segment => segment::segment_learns,
     };
-    let learned: Vec<&String> = weights.keys().filter(|name| learns(name)).collect();
+    let learned: Vec<&String> = weights.keys().filter(|name| learns(&table, name)).collect();
     let recipe = match stage {
         FedStage::Align => align::RECIPE,
         _ => Recipe::OURS,
@@ -219,9 +221,9 @@ mod tests {
         stream(FedStage::Segment, &options, 0, &mut all).unwrap();
         let config = ModelConfig::nano();
         let area = config.input_px * config.input_px;
-        let keep = config.dino_grid() * config.dino_grid() / 4;
+        let keep = config.head.grid * config.head.grid / 4;
         let classes = LabelSet::ALL.map(LabelSet::classes).iter().sum::<usize>();
-        let head = 4 + 4 * keep + 4 * classes * config.clip.embed;
+        let head = 4 + 4 * keep + 4 * classes * config.text.embed;
         let step = head + BATCH * (5 + 10 * area);
         assert_eq!(all.len(), STEPS * step);
         // From a later step on, as a trainer that goes on asks for it.

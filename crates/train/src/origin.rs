@@ -53,10 +53,13 @@ impl TowerSize {
         let Self { width, layers } = self;
         let taps = [layers * 2 / 5 - 1, layers * 4 / 5 - 1];
         let heads = width / 32;
-        (config.clip.width, config.clip.layers, config.clip.heads) = (width, layers, heads);
-        (config.dino.width, config.dino.layers, config.dino.heads) = (width, layers, heads);
-        config.clip.taps = taps;
-        config.dino.taps = [taps[0], taps[1], layers - 1];
+        for encoder in &mut config.encoders {
+            (encoder.width, encoder.layers, encoder.heads) = (width, layers, heads);
+            encoder.taps = taps.to_vec();
+            if !encoder.is_clip() {
+                encoder.taps.push(layers - 1);
+            }
+        }
     }
 }
 

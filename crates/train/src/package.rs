@@ -75,6 +75,7 @@ fn pack(
     out: &Path,
 ) -> Result<Manifest, TrainError> {
     // In the order of a converted package: what training left alone is then in the same shards.
+    let layout = mmovseg_engine::package_layout(model.config());
     let mut exported = model.export();
     exported.sort_by(|(a, ..), (b, ..)| a.cmp(b));
     let tensors = exported.into_iter().map(|(name, shape, flat)| {
@@ -87,10 +88,17 @@ fn pack(
         Ok(HostTensor { name, shape, data })
     });
     // The page checks itself against the self-test's figures before it shows a first mask.
-    mmovseg_weights::write_package_then(out, manifest, tensors, tokenizer, |folder, manifest| {
-        pollster::block_on(mmovseg_engine::add_self_test(folder, manifest))
-            .map_err(|e| TrainError::content(folder)(e))
-    })
+    mmovseg_weights::write_package_then(
+        out,
+        manifest,
+        tensors,
+        tokenizer,
+        &layout,
+        |folder, manifest| {
+            pollster::block_on(mmovseg_engine::add_self_test(folder, manifest))
+                .map_err(|e| TrainError::content(folder)(e))
+        },
+    )
 }
 
 /// Writes the temperature of calibrated probabilities into a package's manifest.

@@ -4,7 +4,8 @@
 
 use burn::tensor::activation::relu;
 use burn::tensor::{Tensor, TensorData};
-use mmovseg_model::{MmOvSeg, Silent, enlarge};
+use mmovseg_model::parameters::{ParameterTable, is_fine_tuned};
+use mmovseg_model::{EncoderId, MmOvSeg, Silent, enlarge};
 use mmovseg_scene::CLASSES;
 use mmovseg_text::{Tokenizer, prompt};
 use rand_chacha::ChaCha8Rng;
@@ -25,23 +26,14 @@ const RECIPE: Recipe = Recipe {
     last: 0.0,
     clip_norm: Some(0.01),
     slow: Some(Slow {
-        is: is_clip,
+        is: is_fine_tuned,
         factor: 0.01,
     }),
 };
 
-/// The part of CLIP that is trained: queries and values of both towers.
-fn is_clip(name: &str) -> bool {
-    name.contains("clip_model.")
-        && (name.ends_with("q_proj_weight") || name.ends_with("v_proj_weight"))
-}
-
-/// What stage 2 trains: the head, the projections, and [`is_clip`].
-pub(crate) fn is_trained(name: &str) -> bool {
-    let is_tower = name.starts_with("dino_model.")
-        || name.starts_with("dino_sarmodel.")
-        || name.contains("clip_model.");
-    !is_tower || is_clip(name)
+/// What stage 2 trains: the head, the projections, and the queries and values of CLIP's towers.
+pub(crate) fn is_trained(table: &ParameterTable, name: &str) -> bool {
+    !table.of(name).in_tower || is_fine_tuned(name)
 }
 
 /// Classes that training shows, as positions in [`CLASSES`].
@@ -69,7 +61,8 @@ pub(crate) fn segment(
     prompts: &[Vec<u32>],
 ) -> Result<(), TrainError> {
     let seen = seen();
-    let model = model.learn_only(is_trained);
+    let table = model.parameters();
+    let model = model.learn_only(|name| is_trained(&table, name));
     let draw = |sources: &Sources, seed, _: &mut ChaCha8Rng| {
         sources.draw(Source::Scene, seed, CloudMix::CLOUDY)
     };
@@ -80,12 +73,14 @@ pub(crate) fn segment(
         model,
         draw,
         |model, batch, _| {
-            let clip = model.encode_clip(batch.optical.clone(), &mut Silent);
-            let optical = model.encode_dino(batch.optical.clone(), false, &mut Silent);
-            let dino = optical.plus(model.encode_dino(batch.sar.clone(), true, &mut Silent));
+            let encode =
+                |id: &str, pixels: &Tensor<4>| model.encode(id, pixels.clone(), &mut Silent);
+            let clip = encode(EncoderId::CLIP, &batch.optical);
+            let optical = encode(EncoderId::DINO_OPTICAL, &batch.optical);
+            let dense = optical.plus(encode(EncoderId::DINO_SAR, &batch.sar));
             // In the graph: the text tower's queries and values learn too.
             let text = model.encode_text(prompts, &mut Silent);
-            let logits = model.head(&clip, &dino, text, &mut Silent);
+            let logits = model.head(&clip, Some(&dense), text, &mut Silent);
             let target = one_hot(batch, &seen);
             let logits = enlarge(logits, target.dims()[2]);
             let bce =
@@ -127,6 +122,7 @@ mod tests {
 
     use burn::module::Module;
     use burn::tensor::Device;
+    use mmovseg_engine::package_layout;
     use mmovseg_model::config::Radiometry;
     use mmovseg_model::{MmOvSeg, ModelConfig};
     use mmovseg_text::{CLIP_BPE_GZ, CLIP_TEMPLATE, Tokenizer};
@@ -144,13 +140,14 @@ mod tests {
         let mut config = ModelConfig::nano();
         config.variant = "B".into();
         config.radiometry = Radiometry::AsIs;
-        config.clip.width = 24;
-        config.clip.layers = 3;
-        config.clip.taps = [0, 1];
-        config.clip.embed = 16;
-        config.dino.width = 24;
-        config.dino.layers = 2;
-        config.dino.taps = [0, 1, 1];
+        for encoder in &mut config.encoders {
+            encoder.width = 24;
+            (encoder.layers, encoder.taps) = if encoder.is_clip() {
+                (3, vec![0, 1])
+            } else {
+                (2, vec![0, 1, 1])
+            };
+        }
         config.text.width = 24;
         config.text.layers = 2;
         config.text.vocab = 49_408;
@@ -204,7 +201,14 @@ mod tests {
         );
         manifest.default_classes = ["water", "city"].map(str::to_owned).to_vec();
         let tokenizer = Tokenizer::clip(CLIP_BPE_GZ).unwrap().to_json();
-        let first = write_package(&package, manifest, tensors, &tokenizer).unwrap();
+        let first = write_package(
+            &package,
+            manifest,
+            tensors,
+            &tokenizer,
+            &package_layout(&config),
+        )
+        .unwrap();
         start_from(&package, &run).unwrap();
         let before = values(&model);
 
@@ -225,10 +229,11 @@ mod tests {
         let trained = trained
             .try_load_file(run.join("segment").join("model.bpk"))
             .unwrap();
+        let table = trained.parameters();
         let last = values(&trained);
         for (name, old) in &after {
             // Biases of what a norm follows have no gradient, so what is trained may stand still.
-            assert!(old == &last[name] || is_trained(name), "{name}");
+            assert!(old == &last[name] || is_trained(&table, name), "{name}");
         }
         for name in [
             "sem_seg_head.predictor.transformer.head.weight",

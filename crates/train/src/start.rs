@@ -5,6 +5,7 @@ use std::f32::consts::PI;
 
 use burn::module::Module;
 use mmovseg_model::clip_text::TextTower;
+use mmovseg_model::parameters::Part;
 use mmovseg_model::{MmOvSeg, params};
 
 use crate::TrainError;
@@ -31,11 +32,12 @@ const FUSION_GAIN: f32 = 3.0;
 /// # Errors
 /// When the device gives no values.
 pub(crate) fn towers(model: MmOvSeg) -> Result<MmOvSeg, TrainError> {
+    let table = model.parameters();
     change(model, |tensors| {
         let names: Vec<String> = tensors.keys().cloned().collect();
         for name in names {
-            let queries = name
-                .contains("clip_model.visual.")
+            let is_encoder = matches!(table.of(&name).part, Part::Encoder(_));
+            let queries = is_encoder
                 .then(|| tensors.get(&name.replace("k_proj_weight", "q_proj_weight")))
                 .flatten()
                 .map(|(_, data)| data.clone());

@@ -28,6 +28,14 @@ def kept(table, keep):
     return table if keep is None else torch.cat([table[:, :1], table[:, 1:][:, keep]], 1)
 
 
+def encoder(config, architecture):
+    """The first encoder of this kind; packages before encoders were a list name one of each."""
+    for part in config.get("encoders", ()):
+        if part["architecture"] == architecture:
+            return part
+    return config["clip" if architecture == "clip-vit" else "dino"]
+
+
 class Network(nn.Module):
     """The parts of the network over parameters that keep their checkpoint names."""
 
@@ -74,7 +82,7 @@ class Network(nn.Module):
     # -- towers --
 
     def clip(self, pixels, keep=None):
-        c = self.config["clip"]
+        c = encoder(self.config, "clip-vit")
         grid = c["input_px"] // c["patch_px"]
         x = self.patches(pixels, CLIP + "conv1").flatten(2).transpose(1, 2)
         if keep is not None:
@@ -114,7 +122,7 @@ class Network(nn.Module):
         return fine + self.conv(F.relu(self.conv(x, name + "conv1")), name + "conv2")
 
     def dino_taps(self, pixels, tower, keep=None):
-        c = self.config["dino"]
+        c = encoder(self.config, "dino-v1")
         x = self.patches(pixels, tower + "patch_embed.proj")
         x = x.flatten(2).transpose(1, 2)
         if keep is not None:

@@ -53,8 +53,8 @@ class Feed:
         told = json.loads((self.folder / "feed.json").read_text())
         config = told["config"]
         self.classes = [len(weights) for weights in told["class_weights"]]
-        self.embed = config["clip"]["embed"]
-        self.keep = (config["input_px"] // config["dino"]["patch_px"] // 2) ** 2
+        self.embed = config["text"]["embed"]
+        self.keep = (config["head"]["grid"] // 2) ** 2
         self.record = Batch.FLAGS + 10 * config["input_px"] ** 2
         self.head = 4 + 4 * self.keep + 4 * self.embed * sum(self.classes)
         pinned = torch.cuda.is_available()

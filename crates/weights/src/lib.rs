@@ -30,13 +30,15 @@ mod quant;
 pub use assemble::Assembler;
 pub use error::WeightsError;
 pub use manifest::{
-    Dtypes, FORMAT_VERSION, MANIFEST_FILE, Manifest, Probe, SelfTest, ShardRef, StoreDtype,
-    TokenizerRef, parse_manifest,
+    Dtypes, FORMAT_VERSION, MANIFEST_FILE, MAX_SHARD_BYTES, Manifest, Probe, SelfTest, ShardRef,
+    StoreDtype, TokenizerRef, parse_manifest,
 };
-pub use shard::{MAX_SHARD_BYTES, decode_shard, shard_names};
+pub use shard::{decode_shard, shard_names};
 pub use tensor::{HostTensor, HostTensorPart};
 
 #[cfg(not(target_arch = "wasm32"))]
 pub use checkpoint::Checkpoint;
+#[cfg(not(target_arch = "wasm32"))]
+pub use pack::{Bits, Placement};
 #[cfg(not(target_arch = "wasm32"))]
 pub use package::{verify_hashes, write_package, write_package_then};

@@ -3,10 +3,13 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{MAX_SHARD_BYTES, WeightsError};
+use crate::WeightsError;
 
 /// The package format this program reads and writes.
 pub const FORMAT_VERSION: u32 = 1;
+
+/// Largest shard, in bytes: small enough to fetch, check and retry on its own.
+pub const MAX_SHARD_BYTES: usize = 16 << 20;
 
 /// Name of the manifest inside a package folder.
 pub const MANIFEST_FILE: &str = "model.json";

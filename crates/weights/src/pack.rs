@@ -1,51 +1,33 @@
 //! Which tensor goes into which shard, and with how many bits.
 
+use std::collections::BTreeMap;
+
 use crate::build::ShardBuilder;
 use crate::tensor::Matrix;
 use crate::{Dtypes, HostTensor, StoreDtype, WeightsError};
 
-/// Tensors that belong into the same shards: the parts of the model that checkpoints share.
-///
-/// The released files of a variant differ only in what training touched (docs/network.md §13): the head, the
-/// projections and the q and v matrices of CLIP. Those stay apart from the frozen towers.
+/// Where a package keeps a tensor. Which one that is depends on the network, so callers say it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Group {
-    DinoOptical,
-    DinoSar,
-    ClipVisual,
-    ClipText,
-    ClipTuned,
-    Rest,
+pub struct Placement {
+    /// Tensors of one group share shards; groups follow one another. What checkpoints have in common
+    /// belongs into groups of its own, so that their packages share its files.
+    pub group: usize,
+    /// How many bits it gets.
+    pub bits: Bits,
 }
 
-/// In the order of a package's shards.
-const GROUPS: [Group; 6] = [
-    Group::DinoOptical,
-    Group::DinoSar,
-    Group::ClipVisual,
-    Group::ClipText,
-    Group::ClipTuned,
-    Group::Rest,
-];
-
-impl Group {
-    fn of(name: &str) -> Self {
-        if name.starts_with("dino_model.") {
-            Self::DinoOptical
-        } else if name.starts_with("dino_sarmodel.") {
-            Self::DinoSar
-        } else if let Some((_, leaf)) = name.split_once("clip_model.") {
-            if leaf.ends_with("q_proj_weight") || leaf.ends_with("v_proj_weight") {
-                Self::ClipTuned
-            } else if leaf.starts_with("visual.") {
-                Self::ClipVisual
-            } else {
-                Self::ClipText
-            }
-        } else {
-            Self::Rest
-        }
-    }
+/// How many bits a matrix gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bits {
+    /// Those of the package.
+    Package,
+    /// Those of the text tower.
+    Text,
+    /// At least f16: parts that carry more error than their size. The head: a hundredth of a released
+    /// model's values, and no later layer averages its error away. What turns pixels into tokens and
+    /// tokens into maps: a thirtieth of them, and half of the error of all towers in q8
+    /// (docs/performance.md, "What quantising costs").
+    Wide,
 }
 
 /// Learned tables and masks: few values, added to activations as they are.
@@ -61,36 +43,15 @@ const TABLES: [&str; 9] = [
     "attn_mask",
 ];
 
-/// Parts that carry more error than their size. The head: a hundredth of a released model's values, and no
-/// later layer averages its error away. What turns pixels into tokens and tokens into maps: a thirtieth of
-/// them, and half of the error of all towers in q8 (docs/performance.md, "What quantising costs").
-const WIDE: [&str; 7] = [
-    "predictor.transformer.",
-    "clip_model.visual.conv1.",
-    "patch_embed.proj.",
-    "down_sample.",
-    "decod_proj",
-    "upsample1.",
-    "upsample2.",
-];
-/// CLIP's last matrix, from tokens to the space that words share; a part by its whole last name.
-const PROJECTION: &str = "clip_model.visual.proj";
-
-/// Whether a tensor is of the text tower.
-fn is_text(name: &str) -> bool {
-    name.contains("clip_model.") && !name.contains("clip_model.visual.")
-}
-
 /// Below this many values, quantising saves nothing worth its error.
 const SMALL: usize = 4096;
 
 /// How a tensor is stored in a package of the given dtype; see
 /// [`write_package`](crate::write_package).
-fn stored_as(name: &str, dims: usize, matrix: Matrix, dtypes: Dtypes) -> StoreDtype {
-    let dtype = if is_text(name) {
-        dtypes.text
-    } else {
-        dtypes.all
+fn stored_as(name: &str, dims: usize, matrix: Matrix, bits: Bits, dtypes: Dtypes) -> StoreDtype {
+    let dtype = match bits {
+        Bits::Text => dtypes.text,
+        Bits::Package | Bits::Wide => dtypes.all,
     };
     let leaf = name.rsplit('.').next().unwrap_or(name);
     if dims <= 1 {
@@ -101,8 +62,7 @@ fn stored_as(name: &str, dims: usize, matrix: Matrix, dtypes: Dtypes) -> StoreDt
         StoreDtype::Q8 | StoreDtype::Q4 => {
             let narrow = matrix.cols < crate::dequant::BLOCK;
             let small = matrix.rows * matrix.cols < SMALL;
-            let wide = WIDE.iter().any(|part| name.contains(part)) || name.ends_with(PROJECTION);
-            if narrow || small || wide || TABLES.contains(&leaf) {
+            if narrow || small || bits == Bits::Wide || TABLES.contains(&leaf) {
                 StoreDtype::F16
             } else {
                 dtype
@@ -113,24 +73,32 @@ fn stored_as(name: &str, dims: usize, matrix: Matrix, dtypes: Dtypes) -> StoreDt
 
 /// Sorts tensors into shards and hands out each shard's bytes as soon as it is full. Holds at most
 /// one open shard for each group.
-pub(crate) struct Packer<S> {
+pub(crate) struct Packer<'a, S> {
     dtypes: Dtypes,
+    place: &'a dyn Fn(&str) -> Placement,
     limit: usize,
-    open: [ShardBuilder; GROUPS.len()],
+    /// By group.
+    open: BTreeMap<usize, ShardBuilder>,
     names: std::collections::HashSet<String>,
     sink: S,
 }
 
-impl<S> Packer<S>
+impl<'a, S> Packer<'a, S>
 where
     S: FnMut(usize, Vec<u8>) -> Result<(), WeightsError>,
 {
-    /// `sink` gets the position of the group and the shard's bytes, at most `limit`.
-    pub fn new(dtypes: Dtypes, limit: usize, sink: S) -> Self {
+    /// `sink` gets the group and the shard's bytes, at most `limit`.
+    pub fn new(
+        dtypes: Dtypes,
+        place: &'a dyn Fn(&str) -> Placement,
+        limit: usize,
+        sink: S,
+    ) -> Self {
         Self {
             dtypes,
+            place,
             limit,
-            open: std::array::from_fn(|_| ShardBuilder::default()),
+            open: BTreeMap::new(),
             names: std::collections::HashSet::new(),
             sink,
         }
@@ -156,10 +124,9 @@ where
             )));
         }
         let (dims, cols) = (tensor.shape.len(), matrix.cols);
-        let stored = stored_as(name, dims, matrix, self.dtypes);
-        let group = Group::of(name);
-        let at = GROUPS.iter().position(|&g| g == group).unwrap_or(0);
-        let open = &mut self.open[at];
+        let Placement { group: at, bits } = (self.place)(name);
+        let stored = stored_as(name, dims, matrix, bits, self.dtypes);
+        let open = self.open.entry(at).or_default();
 
         let fits = open.room(tensor, cols, stored, self.limit) >= matrix.rows;
         let fits_alone =
@@ -189,7 +156,7 @@ where
 
     /// Hands out the shards that are still open.
     pub fn finish(mut self) -> Result<(), WeightsError> {
-        for (at, open) in self.open.iter_mut().enumerate() {
+        for (&at, open) in &mut self.open {
             if !open.is_empty() {
                 (self.sink)(at, open.take()?)?;
             }
@@ -197,9 +164,6 @@ where
         Ok(())
     }
 }
-
-/// Number of groups a [`Packer`] names.
-pub(crate) const GROUP_COUNT: usize = GROUPS.len();
 
 #[cfg(test)]
 mod tests {
@@ -262,6 +226,35 @@ mod tests {
         ]
     }
 
+    /// Groups and bits as those of the released networks.
+    pub(crate) fn place(name: &str) -> Placement {
+        let wide = [
+            "predictor.transformer.",
+            "visual.conv1.",
+            "visual.proj",
+            "patch_embed.",
+            "down_sample.",
+            "decod_proj",
+            "upsample",
+        ];
+        let is_text = name.contains("clip_model.") && !name.contains(".visual.");
+        Placement {
+            group: match name {
+                _ if name.starts_with("dino_model.") => 0,
+                _ if name.starts_with("dino_sarmodel.") => 1,
+                _ if name.ends_with("q_proj_weight") || name.ends_with("v_proj_weight") => 4,
+                _ if name.contains("clip_model.visual.") => 2,
+                _ if is_text => 3,
+                _ => 5,
+            },
+            bits: match name {
+                _ if is_text => Bits::Text,
+                _ if wide.iter().any(|part| name.contains(part)) => Bits::Wide,
+                _ => Bits::Package,
+            },
+        }
+    }
+
     /// The text tower as everything else.
     fn both(dtype: StoreDtype) -> Dtypes {
         Dtypes {
@@ -272,7 +265,7 @@ mod tests {
 
     fn pack(tensors: &[HostTensor], dtype: StoreDtype, limit: usize) -> Vec<(usize, Vec<u8>)> {
         let mut shards = Vec::new();
-        let mut packer = Packer::new(both(dtype), limit, |at, bytes| {
+        let mut packer = Packer::new(both(dtype), &place, limit, |at, bytes| {
             shards.push((at, bytes));
             Ok(())
         });
@@ -319,7 +312,7 @@ mod tests {
             want.sort_by(|a, b| a.name.cmp(&b.name));
             let single = pack(&model(), dtype, MAX);
             let split = pack(&model(), dtype, 20_000);
-            assert_eq!(single.len(), GROUP_COUNT);
+            assert_eq!(single.len(), 6, "one shard for each group");
             assert!(split.len() > single.len() + 2, "{dtype:?}: {}", split.len());
             assert!(split.iter().all(|(_, b)| b.len() <= 20_000));
             let got = unpack(&single);
@@ -390,7 +383,8 @@ mod tests {
     fn a_name_and_a_shape_decide_the_bits() {
         use StoreDtype::{F16, F32, Q4, Q8};
         let stored = |name: &str, shape: &[usize], dtype| {
-            stored_as(name, shape.len(), Matrix::of(shape).unwrap(), both(dtype))
+            let matrix = Matrix::of(shape).unwrap();
+            stored_as(name, shape.len(), matrix, place(name).bits, both(dtype))
         };
         for dtype in [F16, Q8, Q4] {
             assert_eq!(stored("dino_model.norm.weight", &[768], dtype), F32);
@@ -408,7 +402,8 @@ mod tests {
         assert_eq!(stored("dino_model.pos_embed", &[1, 785, 768], F32), F32);
         let apart = |name: &str| {
             let dtypes = Dtypes { all: Q8, text: F16 };
-            stored_as(name, 2, Matrix::of(&[768, 768]).unwrap(), dtypes)
+            let matrix = Matrix::of(&[768, 768]).unwrap();
+            stored_as(name, 2, matrix, place(name).bits, dtypes)
         };
         assert_eq!(apart("p.clip_model.token_embedding.weight"), F16);
         let block = "p.clip_model.visual.transformer.resblocks.0.";
@@ -430,7 +425,7 @@ mod tests {
     #[test]
     fn refuses_by_name() {
         let refused = |t: HostTensor, dtype| {
-            let mut packer = Packer::new(both(dtype), 20_000, |_, _| Ok(()));
+            let mut packer = Packer::new(both(dtype), &place, 20_000, |_, _| Ok(()));
             packer.push(&t).unwrap_err().to_string()
         };
         let mut huge = tensor("head.weight", &[64, 64], 1);
@@ -444,7 +439,7 @@ mod tests {
         assert!(refused(tensor("a", &[2, 9000], 1), StoreDtype::F32).contains("larger than"));
         huge.data.pop();
         assert!(refused(huge, StoreDtype::F32).contains("4096"));
-        let mut packer = Packer::new(both(StoreDtype::F32), 20_000, |_, _| Ok(()));
+        let mut packer = Packer::new(both(StoreDtype::F32), &place, 20_000, |_, _| Ok(()));
         packer.push(&tensor("a", &[2], 1)).unwrap();
         assert!(packer.push(&tensor("a", &[2], 1)).is_err());
     }
@@ -487,7 +482,7 @@ mod tests {
         bytes
     }
 
-    /// Decodes and assembles whatever is there; only panics can fail.
+    /// Decodes and assembles any bytes; fails by panicking only.
     fn survive(bytes: &[u8]) -> bool {
         let Ok(parts) = decode_shard(bytes, &reference(bytes)) else {
             return false;

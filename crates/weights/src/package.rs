@@ -1,11 +1,12 @@
 //! Package folders: writing one in a single step, and checking one.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::manifest::sha256_hex;
-use crate::pack::{GROUP_COUNT, Packer};
+use crate::pack::{Packer, Placement};
 use crate::{
     FORMAT_VERSION, HostTensor, MANIFEST_FILE, MAX_SHARD_BYTES, Manifest, ShardRef, TokenizerRef,
     WeightsError, parse_manifest,
@@ -17,12 +18,11 @@ use crate::{
 /// **Bits.** `manifest.dtypes()` says how matrices are stored, `[shape[0], product of the rest]`.
 /// Whatever it says, vectors and scalars (norms, biases, layer scales) stay f32. In a q8 or q4
 /// package these stay f16: learned tables and masks (class, storage, mask and padding tokens,
-/// positional embeddings, `attn_mask`), the head, tensors of fewer than 4096 values, and rows shorter than
-/// one block of 32.
+/// positional embeddings, `attn_mask`), what `place` calls [`Bits::Wide`](crate::Bits::Wide), tensors of
+/// fewer than 4096 values, and rows shorter than one block of 32.
 ///
-/// **Shards.** Tensors are read one at a time and at most six shards are in memory. Each of these
-/// has its own shards, in this order: optical DINO, SAR DINO, CLIP visual, CLIP text, the q and v
-/// matrices of CLIP (training touches them, docs/network.md §13), the rest. Larger tensors are split by rows.
+/// **Shards.** Tensors are read one at a time and at most one shard of each of `place`'s groups is in
+/// memory. Each group has its own shards. Larger tensors are split by rows.
 /// The same tensors in the same order always give the same files, and two packages share the
 /// shards of every group that is equal in both.
 ///
@@ -38,8 +38,9 @@ pub fn write_package(
     manifest: Manifest,
     tensors: impl IntoIterator<Item = Result<HostTensor, WeightsError>>,
     tokenizer_json: &[u8],
+    place: &dyn Fn(&str) -> Placement,
 ) -> Result<Manifest, WeightsError> {
-    write_package_then(dir, manifest, tensors, tokenizer_json, |_, _| Ok(()))
+    write_package_then(dir, manifest, tensors, tokenizer_json, place, |_, _| Ok(()))
 }
 
 /// [`write_package`], with a last step between writing and renaming: `finish` gets the temporary
@@ -53,6 +54,7 @@ pub fn write_package_then<E: From<WeightsError>>(
     manifest: Manifest,
     tensors: impl IntoIterator<Item = Result<HostTensor, WeightsError>>,
     tokenizer_json: &[u8],
+    place: &dyn Fn(&str) -> Placement,
     finish: impl FnOnce(&Path, &mut Manifest) -> Result<(), E>,
 ) -> Result<Manifest, E> {
     write_with_limit(
@@ -60,7 +62,7 @@ pub fn write_package_then<E: From<WeightsError>>(
         manifest,
         tensors,
         tokenizer_json,
-        MAX_SHARD_BYTES,
+        (place, MAX_SHARD_BYTES),
         finish,
     )
 }
@@ -70,7 +72,7 @@ fn write_with_limit<E: From<WeightsError>>(
     mut manifest: Manifest,
     tensors: impl IntoIterator<Item = Result<HostTensor, WeightsError>>,
     tokenizer_json: &[u8],
-    limit: usize,
+    (place, limit): (&dyn Fn(&str) -> Placement, usize),
     finish: impl FnOnce(&Path, &mut Manifest) -> Result<(), E>,
 ) -> Result<Manifest, E> {
     let old = existing_package(dir)?;
@@ -78,12 +80,12 @@ fn write_with_limit<E: From<WeightsError>>(
     let folder = &building.0;
     fs::create_dir_all(folder).map_err(|e| cannot("create", folder, &e))?;
 
-    let mut shards: [Vec<ShardRef>; GROUP_COUNT] = std::array::from_fn(|_| Vec::new());
-    let mut packer = Packer::new(manifest.dtypes(), limit, |group, bytes: Vec<u8>| {
+    let mut shards: BTreeMap<usize, Vec<ShardRef>> = BTreeMap::new();
+    let mut packer = Packer::new(manifest.dtypes(), place, limit, |group, bytes: Vec<u8>| {
         let sha256 = sha256_hex(&bytes);
         let file = format!("{}.safetensors", &sha256[..16]);
         write(&folder.join(&file), &bytes)?;
-        shards[group].push(ShardRef {
+        shards.entry(group).or_default().push(ShardRef {
             file,
             bytes: bytes.len() as u64,
             sha256,
@@ -94,7 +96,7 @@ fn write_with_limit<E: From<WeightsError>>(
         packer.push(&tensor?)?;
     }
     packer.finish()?;
-    manifest.shards = shards.into_iter().flatten().collect();
+    manifest.shards = shards.into_values().flatten().collect();
     if manifest.shards.is_empty() {
         return Err(WeightsError::file(dir, "no tensors to write; nothing done").into());
     }
@@ -290,7 +292,15 @@ pub fn verify_hashes(dir: &Path) -> Result<Vec<WeightsError>, WeightsError> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
     use super::*;
-    use crate::{Assembler, StoreDtype, decode_shard};
+    use crate::{Assembler, Bits, StoreDtype, decode_shard};
+
+    /// The tower apart from the rest.
+    fn place(name: &str) -> Placement {
+        Placement {
+            group: usize::from(!name.starts_with("dino")),
+            bits: Bits::Package,
+        }
+    }
 
     fn tensors(offset: f32) -> Vec<Result<HostTensor, WeightsError>> {
         [
@@ -326,7 +336,14 @@ mod tests {
     }
 
     fn put(dir: &Path, offset: f32) -> Result<Manifest, WeightsError> {
-        write_with_limit(dir, manifest(), tensors(offset), b"{}", 9000, |_, _| Ok(()))
+        write_with_limit(
+            dir,
+            manifest(),
+            tensors(offset),
+            b"{}",
+            (&place, 9000),
+            |_, _| Ok(()),
+        )
     }
 
     fn listing(dir: &Path) -> Vec<String> {
@@ -420,7 +437,7 @@ mod tests {
         let mut bad = tensors(1.0);
         bad.push(Err(WeightsError::tensor("x", "cannot be read")));
         let result: Result<_, WeightsError> =
-            write_with_limit(&dir, manifest(), bad, b"{}", 9000, |_, _| Ok(()));
+            write_with_limit(&dir, manifest(), bad, b"{}", (&place, 9000), |_, _| Ok(()));
         assert!(result.unwrap_err().to_string().starts_with("tensor x"));
         let mut nan = manifest();
         nan.self_test = Some(crate::SelfTest {
@@ -431,8 +448,8 @@ mod tests {
             probes: vec![],
             tolerance: 0.0,
         });
-        assert!(write_package(&dir, nan, tensors(1.0), b"{}").is_err());
-        assert!(write_package(&dir, manifest(), [], b"{}").is_err());
+        assert!(write_package(&dir, nan, tensors(1.0), b"{}", &place).is_err());
+        assert!(write_package(&dir, manifest(), [], b"{}", &place).is_err());
         assert_eq!(listing(&dir), before);
         assert_eq!(listing(root.path()), ["m"]);
     }
@@ -442,14 +459,21 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let dir = root.path().join("m");
         let write = |fails: bool| {
-            write_package_then(&dir, manifest(), tensors(0.0), b"{}", |folder, manifest| {
-                assert!(verify_hashes(folder).unwrap().is_empty());
-                manifest.licence = "measured".into();
-                if fails {
-                    return Err(WeightsError::file(folder, "no"));
-                }
-                Ok(())
-            })
+            write_package_then(
+                &dir,
+                manifest(),
+                tensors(0.0),
+                b"{}",
+                &place,
+                |folder, manifest| {
+                    assert!(verify_hashes(folder).unwrap().is_empty());
+                    manifest.licence = "measured".into();
+                    if fails {
+                        return Err(WeightsError::file(folder, "no"));
+                    }
+                    Ok(())
+                },
+            )
         };
         assert!(write(true).is_err());
         assert!(listing(root.path()).is_empty(), "nothing left behind");

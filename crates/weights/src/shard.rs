@@ -21,9 +21,6 @@ use crate::dequant::{self, BLOCK};
 use crate::tensor::Matrix;
 use crate::{HostTensorPart, ShardRef, StoreDtype, WeightsError};
 
-/// Largest shard, in bytes: small enough to fetch, check and retry on its own.
-pub const MAX_SHARD_BYTES: usize = 16 << 20;
-
 /// The one key of the header's `__metadata__`.
 pub(crate) const NOTES_KEY: &str = "mmovseg";
 

@@ -2,9 +2,16 @@
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use mmovseg_weights::{
-    Assembler, Checkpoint, MANIFEST_FILE, Manifest, StoreDtype, decode_shard, parse_manifest,
-    verify_hashes, write_package,
+    Assembler, Bits, Checkpoint, MANIFEST_FILE, Manifest, Placement, StoreDtype, decode_shard,
+    parse_manifest, verify_hashes, write_package,
 };
+
+fn place(name: &str) -> Placement {
+    Placement {
+        group: usize::from(!name.starts_with("dino_")),
+        bits: Bits::Package,
+    }
+}
 
 #[test]
 fn a_checkpoint_becomes_a_package_and_comes_back() {
@@ -22,7 +29,7 @@ fn a_checkpoint_becomes_a_package_and_comes_back() {
             let dir = root.path().join(format!("{variant}-{dtype:?}"));
             let manifest = Manifest::new(variant, serde_json::Value::Null, dtype, "a {}");
             let tensors = names.iter().map(|name| checkpoint.read(name));
-            let written = write_package(&dir, manifest, tensors, b"{}").unwrap();
+            let written = write_package(&dir, manifest, tensors, b"{}", &place).unwrap();
             // Here q8 saves less than its scales' names take: what bits save is tested where the shards are made.
             let values: usize = checkpoint
                 .names_and_shapes()

@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use mmovseg_model::network::DinoMaps;
-use mmovseg_model::{MmOvSeg, ModelConfig, Silent};
+use mmovseg_model::features::Embedding;
+use mmovseg_model::parameters::{ParameterTable, Part};
+use mmovseg_model::{EncoderId, EncoderMaps, MmOvSeg, ModelConfig, Silent};
 use safetensors::{Dtype, SafeTensors};
 
 /// What is timed.
@@ -80,8 +81,10 @@ impl Graph {
             ModelConfig::b()
         };
         if self == Self::VitB8Blocks {
-            config.dino.layers = BLOCKS;
-            config.dino.taps = [0, 1, 2];
+            for encoder in config.encoders.iter_mut().filter(|e| !e.is_clip()) {
+                encoder.layers = BLOCKS;
+                encoder.taps = vec![0, 1, 2];
+            }
         }
         config
     }
@@ -89,17 +92,14 @@ impl Graph {
     /// Whether it reads the parameter of this checkpoint name.
     #[must_use]
     pub fn reads(self, name: &str) -> bool {
-        let clip = name.contains("clip_model.visual.") || name.starts_with("upsample");
-        let optical = name.starts_with("dino_") && !name.starts_with("dino_sar");
+        let parameter = ParameterTable::new(&self.config()).of(name);
+        let of = |id: &str| matches!(&parameter.part, Part::Encoder(part) if part.as_str() == id);
         match self {
-            Self::NanoClip | Self::VitB16 => clip,
-            Self::NanoOptical => optical,
-            Self::NanoSar => name.starts_with("dino_sar"),
-            Self::VitB8Blocks => name.starts_with("dino_model."),
-            Self::NanoWhole | Self::BWhole => {
-                let text = name.contains("clip_model.") && !name.contains("clip_model.visual.");
-                !text
-            }
+            Self::NanoClip | Self::VitB16 => of(EncoderId::CLIP),
+            Self::NanoOptical => of(EncoderId::DINO_OPTICAL),
+            Self::NanoSar => of(EncoderId::DINO_SAR),
+            Self::VitB8Blocks => of(EncoderId::DINO_OPTICAL) && parameter.in_tower,
+            Self::NanoWhole | Self::BWhole => parameter.part != Part::Text,
         }
     }
 }
@@ -166,45 +166,35 @@ impl Runner {
     /// # Errors
     /// When the device fails.
     pub async fn run(&self) -> Result<Vec<f32>, Fault> {
-        let flat = |maps: &DinoMaps| {
-            let mut parts = vec![
-                flatten(maps.down.clone()),
-                flatten(maps.coarse.clone()),
-                flatten(maps.fine.clone()),
-            ];
-            parts.extend(maps.pixels.clone().map(flatten));
+        let flat = |maps: EncoderMaps| {
+            let embedding = match maps.embedding {
+                Embedding::Tokens(x) => flatten(x),
+                Embedding::Map(x) => flatten(x),
+            };
+            let mut parts = vec![embedding, flatten(maps.coarse), flatten(maps.fine)];
+            parts.extend(maps.pixels.map(flatten));
             Tensor::cat(parts, 0)
         };
-        let dino = |sar: bool| {
-            let pixels = if sar { &self.sar } else { &self.optical };
-            self.model.encode_dino(pixels.clone(), sar, &mut Silent)
+        let encode = |id: &str| {
+            let is_sar = id == EncoderId::DINO_SAR;
+            let pixels = if is_sar { &self.sar } else { &self.optical };
+            self.model.encode(id, pixels.clone(), &mut Silent)
         };
-        let clip = || self.model.encode_clip(self.optical.clone(), &mut Silent);
         let out = match self.graph {
-            Graph::NanoClip | Graph::VitB16 => {
-                let maps = clip();
-                Tensor::cat(
-                    vec![
-                        flatten(maps.dense),
-                        flatten(maps.coarse),
-                        flatten(maps.fine),
-                    ],
-                    0,
-                )
-            }
-            Graph::NanoOptical => flat(&dino(false)),
-            Graph::NanoSar => flat(&dino(true)),
+            Graph::NanoClip | Graph::VitB16 => flat(encode(EncoderId::CLIP)),
+            Graph::NanoOptical => flat(encode(EncoderId::DINO_OPTICAL)),
+            Graph::NanoSar => flat(encode(EncoderId::DINO_SAR)),
             Graph::NanoWhole | Graph::BWhole => {
-                let maps = dino(false).plus(dino(true));
-                flatten(
-                    self.model
-                        .head(&clip(), &maps, self.text.clone(), &mut Silent),
-                )
+                let dense = encode(EncoderId::DINO_OPTICAL).plus(encode(EncoderId::DINO_SAR));
+                let clip = encode(EncoderId::CLIP);
+                let text = self.text.clone();
+                flatten(self.model.head(&clip, Some(&dense), text, &mut Silent))
             }
             Graph::VitB8Blocks => {
+                let optical = self.optical.clone();
                 let taps = self
                     .model
-                    .dino_taps(self.optical.clone(), false, &mut Silent);
+                    .taps(EncoderId::DINO_OPTICAL, optical, &mut Silent);
                 Tensor::cat(taps.map(flatten).to_vec(), 0)
             }
         };

@@ -84,9 +84,9 @@ mod native {
             tensors.push(("optical".into(), shape.clone(), optical));
             tensors.push(("sar".into(), shape, sar));
             // Any vectors will do for a comparison.
-            let text = (0..CLASSES * config.clip.embed).map(|i| (i as f32 * 0.37).sin());
+            let text = (0..CLASSES * config.text.embed).map(|i| (i as f32 * 0.37).sin());
             let text: Vec<f32> = text.collect();
-            tensors.push(("text".into(), vec![CLASSES, config.clip.embed], text));
+            tensors.push(("text".into(), vec![CLASSES, config.text.embed], text));
             let bytes: Vec<Vec<u8>> = tensors
                 .iter()
                 .map(|(_, _, data)| data.iter().flat_map(|x| x.to_le_bytes()).collect())

@@ -9,7 +9,7 @@ pub use kernels::{check_extremes, check_half_kernels, check_kernels};
 
 use burn::tensor::{Device, Tensor, TensorData};
 use mmovseg_model::{
-    MmOvSeg, ModelConfig, Observer, PIXEL_MEAN, PIXEL_STD, Precision, Silent, Trace,
+    EncoderId, MmOvSeg, ModelConfig, Observer, PIXEL_MEAN, PIXEL_STD, Precision, Silent, Trace,
 };
 use safetensors::{Dtype, SafeTensors};
 use sha2::{Digest, Sha256};
@@ -89,6 +89,83 @@ fn label_agreement(precision: Precision) -> f64 {
     }
 }
 
+/// Compares stages of a network with golden ones, and tells of all that differ at once.
+pub struct Comparison<'a> {
+    name: &'a str,
+    /// Largest difference allowed, by the largest value of a stage.
+    tolerance: Box<dyn Fn(f32) -> f32 + 'a>,
+    failures: Vec<String>,
+    /// Largest difference, stage, largest value.
+    worst: Vec<(f32, String, f32)>,
+}
+
+impl<'a> Comparison<'a> {
+    /// For the network `name`; `tolerance` gives the largest difference allowed, by the largest value
+    /// of a stage.
+    pub fn new(name: &'a str, tolerance: impl Fn(f32) -> f32 + 'a) -> Self {
+        Self {
+            name,
+            tolerance: Box::new(tolerance),
+            failures: Vec::new(),
+            worst: Vec::new(),
+        }
+    }
+
+    /// Compares every `stride`-th value of a stage.
+    pub fn add(&mut self, stage: &str, found: Option<&[f32]>, want: &[f32], stride: usize) {
+        let Some(found) = found else {
+            self.failures.push(format!("{stage} was not observed"));
+            return;
+        };
+        let sampled: Vec<f32> = found.iter().copied().step_by(stride).collect();
+        if sampled.len() != want.len() {
+            self.failures.push(format!(
+                "{stage} has {} samples instead of {}",
+                sampled.len(),
+                want.len()
+            ));
+            return;
+        }
+        let (mut worst, mut scale) = (0.0f32, 0.0f32);
+        for (g, w) in sampled.iter().zip(want) {
+            // NaN must fail too, and stays the worst once it is there.
+            let error = (g - w).abs();
+            if error.is_nan() || error > worst {
+                worst = error;
+            }
+            scale = scale.max(w.abs());
+        }
+        self.worst.push((worst, stage.to_owned(), scale));
+        if worst.is_nan() || worst > (self.tolerance)(scale) {
+            self.failures.push(format!(
+                "{stage} is off by {worst:e} (largest value {scale})"
+            ));
+        }
+    }
+
+    /// Ends the comparison.
+    ///
+    /// # Panics
+    /// When a stage differs, or no more than `least` were compared.
+    pub fn finish(mut self, least: usize) {
+        let name = self.name;
+        self.worst.sort_by(|a, b| b.0.total_cmp(&a.0));
+        for (worst, stage, scale) in self.worst.iter().take(6) {
+            eprintln!("{name}: {stage} is within {worst:e} (largest value {scale})");
+        }
+        let compared = self.worst.len();
+        assert!(
+            compared > least,
+            "{name}: only {compared} stages were compared"
+        );
+        assert!(
+            self.failures.is_empty(),
+            "{name}: {}",
+            self.failures.join("; ")
+        );
+    }
+}
+
 /// Runs the case on `device`, its towers in the numbers of `precision`, and compares every golden stage.
 ///
 /// # Panics
@@ -143,14 +220,14 @@ pub async fn check(case: &Case, device: Device, precision: Precision) {
     let sar = pixels(&sar, config.input_px, &device);
     let mut trace = Trace::default();
     let text = model.encode_text(&tokens, &mut trace);
-    let clip = model.encode_clip(rgb.clone(), &mut trace);
-    let optical = model.encode_dino(rgb, false, &mut trace);
-    let radar = model.encode_dino(sar, true, &mut trace);
-    let dino = optical.plus(radar);
-    let logits = model.head(&clip, &dino, text.clone(), &mut trace);
+    let clip = model.encode(EncoderId::CLIP, rgb.clone(), &mut trace);
+    let optical = model.encode(EncoderId::DINO_OPTICAL, rgb, &mut trace);
+    let radar = model.encode(EncoderId::DINO_SAR, sar, &mut trace);
+    let dense = optical.plus(radar);
+    let logits = model.head(&clip, Some(&dense), text.clone(), &mut trace);
 
     // Unwatched, stages go on with what follows them: the same logits come out.
-    let alone = model.head(&clip, &dino, text.clone(), &mut Silent);
+    let alone = model.head(&clip, Some(&dense), text.clone(), &mut Silent);
     let apart = values((alone - logits.clone()).abs().max().reshape([1])).await[0];
     let largest = values(logits.clone().abs().max().reshape([1])).await[0];
     assert!(
@@ -174,11 +251,9 @@ pub async fn check(case: &Case, device: Device, precision: Precision) {
 
     let mut stages = BTreeMap::new();
     for stage in trace.stages {
-        stages.insert(stage.name.clone(), (stage.shape, values(stage.flat).await));
+        stages.insert(stage.name.clone(), values(stage.flat).await);
     }
-    let mut failures = Vec::new();
-    let mut compared = 0;
-    let mut worst_stages = Vec::new();
+    let mut comparison = Comparison::new(case.name, |largest| tolerance(precision, largest));
     for (name, view) in golden.iter() {
         if view.dtype() != Dtype::F32 || name.starts_with("prob") {
             continue;
@@ -187,55 +262,10 @@ pub async fn check(case: &Case, device: Device, precision: Precision) {
             Some((stage, stride)) => (stage, stride.parse().expect("a stride")),
             None => (name, 1),
         };
-        let Some((_, got)) = stages.get(stage) else {
-            failures.push(format!("{stage} was not observed"));
-            continue;
-        };
-        let want = floats(view.data());
-        let sampled: Vec<f32> = got.iter().copied().step_by(stride).collect();
-        if sampled.len() != want.len() {
-            failures.push(format!(
-                "{stage} has {} samples instead of {}",
-                sampled.len(),
-                want.len()
-            ));
-            continue;
-        }
-        let (mut worst, mut scale) = (0.0f32, 0.0f32);
-        for (g, w) in sampled.iter().zip(&want) {
-            // NaN must fail too, and stays the worst once it is there.
-            let error = (g - w).abs();
-            if error.is_nan() || error > worst {
-                worst = error;
-            }
-            scale = scale.max(w.abs());
-        }
-        compared += 1;
-        worst_stages.push((worst, stage.to_owned(), scale));
-        if worst.is_nan() || worst > tolerance(precision, scale) {
-            failures.push(format!(
-                "{stage} is off by {worst:e} (largest value {scale})"
-            ));
-        }
+        let found = stages.get(stage).map(Vec::as_slice);
+        comparison.add(stage, found, &floats(view.data()), stride);
     }
-    worst_stages.sort_by(|a, b| b.0.total_cmp(&a.0));
-    for (worst, stage, scale) in worst_stages.iter().take(6) {
-        eprintln!(
-            "{}: {stage} is within {worst:e} (largest value {scale})",
-            case.name
-        );
-    }
-    assert!(
-        compared > 50,
-        "{}: only {compared} stages were compared",
-        case.name
-    );
-    assert!(
-        failures.is_empty(),
-        "{}: {}",
-        case.name,
-        failures.join("; ")
-    );
+    comparison.finish(50);
 
     let label = golden.tensor("label").expect("golden labels");
     let (shape, logits) = (logits.dims(), values(logits.reshape([-1])).await);
@@ -266,7 +296,11 @@ fn pixels(hwc: &[u8], side: usize, device: &Device) -> Tensor<4> {
     Tensor::from_data(TensorData::new(planes, [1, 3, side, side]), device)
 }
 
-async fn values(flat: Tensor<1>) -> Vec<f32> {
+/// Values off the device.
+///
+/// # Panics
+/// When the device does not answer.
+pub async fn values(flat: Tensor<1>) -> Vec<f32> {
     flat.into_data_async()
         .await
         .expect("the device answers")
@@ -274,7 +308,12 @@ async fn values(flat: Tensor<1>) -> Vec<f32> {
         .expect("f32 values")
 }
 
-fn floats(bytes: &[u8]) -> Vec<f32> {
+/// Little-endian f32.
+///
+/// # Panics
+/// Never: chunks are of four bytes.
+#[must_use]
+pub fn floats(bytes: &[u8]) -> Vec<f32> {
     bytes
         .chunks_exact(4)
         .map(|c| f32::from_le_bytes(c.try_into().expect("four bytes")))

@@ -1,8 +1,10 @@
 //! Stage `align`, the paper's stage 1 (docs/network.md section 14): the SAR DINO learns the features of the frozen
 //! optical DINO from co-registered pairs.
 
+use mmovseg_model::config::EncoderConfig;
 use mmovseg_model::dino::DinoTaps;
-use mmovseg_model::{MmOvSeg, Silent};
+use mmovseg_model::parameters::{ParameterTable, Part, Role};
+use mmovseg_model::{EncoderId, MmOvSeg, Silent};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
@@ -56,7 +58,9 @@ pub fn train_align(options: &StageOptions, loss: AlignLoss) -> Result<(), TrainE
         let what = "stage 1 takes its negatives from other samples: give --batch 2 or more";
         return Err(TrainError::content(&options.run)(what));
     }
-    let model = align_start(options)?.learn_only(align_learns);
+    let model = align_start(options)?;
+    let table = model.parameters();
+    let model = model.learn_only(|name| align_learns(&table, name));
     learn(
         "align",
         options,
@@ -64,8 +68,8 @@ pub fn train_align(options: &StageOptions, loss: AlignLoss) -> Result<(), TrainE
         model.clone(),
         align_sample,
         |model, batch, _| {
-            let optical = model.dino_taps(batch.clear.clone(), false, &mut Silent);
-            let sar = model.dino_taps(batch.sar.clone(), true, &mut Silent);
+            let optical = model.taps(EncoderId::DINO_OPTICAL, batch.clear.clone(), &mut Silent);
+            let sar = model.taps(EncoderId::DINO_SAR, batch.sar.clone(), &mut Silent);
             let total = mean_over_taps(loss, sar, optical);
             Loss {
                 total: total.clone(),
@@ -97,8 +101,9 @@ pub(crate) fn align_start(options: &StageOptions) -> Result<MmOvSeg, TrainError>
 }
 
 /// Whether `align` trains the parameter of this checkpoint name.
-pub(crate) fn align_learns(name: &str) -> bool {
-    name.starts_with("dino_sarmodel.")
+pub(crate) fn align_learns(table: &ParameterTable, name: &str) -> bool {
+    let parameter = table.of(name);
+    parameter.part == Part::Encoder(EncoderId::DINO_SAR.into()) && parameter.in_tower
 }
 
 /// A clear pair, real or generated.
@@ -114,18 +119,25 @@ pub(crate) fn align_sample(
     Ok(sample)
 }
 
-/// Gives the SAR tower and its projections the weights of the optical ones.
+/// Gives the SAR encoder the weights of the optical one: those of the same place in the encoder.
 fn copy_optical_to_sar(model: MmOvSeg) -> Result<MmOvSeg, TrainError> {
+    let (config, table) = (model.config(), model.parameters());
+    let of = |id| config.encoder(id).map(EncoderConfig::prefixes);
+    let Some((optical, sar)) = of(EncoderId::DINO_OPTICAL).zip(of(EncoderId::DINO_SAR)) else {
+        return Ok(model);
+    };
     start::change(model, |tensors| {
         let copies: Vec<_> = tensors
             .iter()
             .filter_map(|(name, tensor)| {
-                let of_sar = if let Some(rest) = name.strip_prefix("dino_model.") {
-                    format!("dino_sarmodel.{rest}")
-                } else {
-                    // The SAR side of `dino_decod_proj1` and `dino_down_sample` is spelled `dino_sard…`.
-                    format!("dino_sard{}", name.strip_prefix("dino_d")?)
-                };
+                let mut places = optical.iter().zip(&sar);
+                // Pixel towers are trained for each sensor from the start.
+                if table.of(name).role == Role::PixelEmbedding {
+                    return None;
+                }
+                let of_sar = places.find_map(|(from, to)| {
+                    Some(format!("{to}{}", name.strip_prefix(from.as_str())?))
+                })?;
                 Some((of_sar, tensor.clone()))
             })
             .collect();

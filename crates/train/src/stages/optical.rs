@@ -1,7 +1,8 @@
 //! Stage `optical`: both optical towers learn land cover.
 
 use burn::tensor::{Tensor, TensorData};
-use mmovseg_model::{MmOvSeg, Silent, cosine};
+use mmovseg_model::parameters::{ParameterTable, Part, Role};
+use mmovseg_model::{EncoderId, MmOvSeg, Silent, cosine};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -30,28 +31,31 @@ const SHARES: [(Source, u8); 3] = [
 /// When the text stage has not been run, or a file cannot be read or written.
 pub fn train_optical(options: &StageOptions) -> Result<(), TrainError> {
     let (model, words) = optical_start(options)?;
+    let table = model.parameters();
+    let grid = model.config().head.grid;
     learn(
         "optical",
         options,
         &Recipe::OURS,
-        model.learn_only(optical_learns),
+        model.learn_only(|name| optical_learns(&table, name)),
         optical_sample,
         |model, batch, step| {
             let text = batch.text(&words, options.seed, step);
             let optical = batch.optical.clone();
             let (embeddings, names) = if batch.kind.is_whole {
-                let keep = a_quarter(model.config().dino_grid(), options.seed, step);
+                let keep = a_quarter(grid, options.seed, step);
                 let count = keep.len();
                 let keep = Tensor::from_data(TensorData::new(keep, [count]), &batch.device);
-                let embeddings = model.thinned_embeddings(optical, keep, &mut Silent);
+                let embeddings = [EncoderId::CLIP, EncoderId::DINO_OPTICAL].map(|id| {
+                    model.thinned_embedding(id, optical.clone(), keep.clone(), &mut Silent)
+                });
                 (embeddings, ["clip of tiles", "dino of tiles"])
             } else {
-                let clip = model.encode_clip(optical.clone(), &mut Silent).dense;
-                let [_, _, deepest] = model.dino_taps(optical, false, &mut Silent);
-                (
-                    [clip, model.dino_embedding(deepest, false)],
-                    ["clip", "dino"],
-                )
+                let embeddings = [EncoderId::CLIP, EncoderId::DINO_OPTICAL].map(|id| {
+                    let [_, _, deepest] = model.taps(id, optical.clone(), &mut Silent);
+                    model.embedding(id, deepest)
+                });
+                (embeddings, ["clip", "dino"])
             };
             let [clip, dino] =
                 embeddings.map(|embedding| dense_loss(cosine(embedding, text.clone()), batch));
@@ -76,10 +80,12 @@ pub(crate) fn optical_start(options: &StageOptions) -> Result<(MmOvSeg, Words), 
 }
 
 /// Whether `optical` trains the parameter of this checkpoint name.
-pub(crate) fn optical_learns(name: &str) -> bool {
-    name.contains("clip_model.visual")
-        || name.starts_with("dino_model.")
-        || name.starts_with("dino_down_sample.")
+pub(crate) fn optical_learns(table: &ParameterTable, name: &str) -> bool {
+    let parameter = table.of(name);
+    let is_optical = [EncoderId::CLIP, EncoderId::DINO_OPTICAL]
+        .map(|id| Part::Encoder(id.into()))
+        .contains(&parameter.part);
+    is_optical && (parameter.in_tower || parameter.role == Role::Embedding)
 }
 
 /// A sample of `optical`.

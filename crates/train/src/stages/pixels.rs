@@ -1,8 +1,8 @@
 //! Stage `pixels`: the pixel towers of the default model and their comparison with text, everything else frozen.
 
 use burn::tensor::Tensor;
-use mmovseg_model::Silent;
-use mmovseg_model::network::DinoMaps;
+use mmovseg_model::parameters::Role;
+use mmovseg_model::{EncoderId, EncoderMaps, Silent};
 use rand_chacha::ChaCha8Rng;
 
 use crate::TrainError;
@@ -32,8 +32,8 @@ pub fn train_pixels(options: &StageOptions) -> Result<(), TrainError> {
     }
     let words = origin.words()?;
     let model = origin.after(options, &["align", "optical"], "align")?;
-    let model =
-        model.learn_only(|name| name.contains("pixel_tower") || name.contains("pixel_head"));
+    let table = model.parameters();
+    let model = model.learn_only(|name| table.of(name).role == Role::PixelEmbedding);
     let draw = |sources: &Sources, seed, dice: &mut ChaCha8Rng| {
         sources.draw(sources.choose(&SHARES, dice), seed, CloudMix::CLOUDY)
     };
@@ -45,14 +45,14 @@ pub fn train_pixels(options: &StageOptions) -> Result<(), TrainError> {
         draw,
         |model, batch, step| {
             let text = batch.text(&words, options.seed, step);
-            let judge = |maps: &DinoMaps| {
+            let judge = |maps: &EncoderMaps| {
                 let cosines = model.pixel_cosine(maps, text.clone());
                 cosines.map(|cosines| pixel_loss(cosines, batch))
             };
-            let optical = model.encode_dino(batch.optical.clone(), false, &mut Silent);
+            let optical = model.encode(EncoderId::DINO_OPTICAL, batch.optical.clone(), &mut Silent);
             let mut terms = vec![("optical", judge(&optical))];
             if batch.kind.has_sar {
-                let radar = model.encode_dino(batch.sar.clone(), true, &mut Silent);
+                let radar = model.encode(EncoderId::DINO_SAR, batch.sar.clone(), &mut Silent);
                 terms.push(("sar", judge(&radar)));
                 terms.push(("fused", judge(&optical.plus(radar))));
             }

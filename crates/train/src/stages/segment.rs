@@ -1,8 +1,8 @@
 //! Stage `segment`, the paper's stage 2: all but the text tower learns to segment under clouds.
 
 use burn::tensor::Tensor;
-use mmovseg_model::network::{DinoMaps, Modality};
-use mmovseg_model::{MmOvSeg, Silent, cosine};
+use mmovseg_model::parameters::{ParameterTable, Part};
+use mmovseg_model::{EncoderId, MmOvSeg, Modality, Silent, cosine};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -48,11 +48,12 @@ pub fn train_segment(options: &StageOptions) -> Result<(), TrainError> {
         return paper::segment(options, model, &prompts);
     }
     let (model, words) = start_of(origin, options)?;
+    let table = model.parameters();
     learn(
         "segment",
         options,
         &Recipe::OURS,
-        model.learn_only(segment_learns),
+        model.learn_only(|name| segment_learns(&table, name)),
         segment_sample,
         |model, batch, step| {
             let text = batch.text(&words, options.seed, step);
@@ -76,22 +77,22 @@ fn loss(model: &MmOvSeg, batch: &Batch, modality: Modality, text: Tensor<2>) -> 
     } else {
         batch.optical.clone()
     };
-    let clip = model.encode_clip(seen, &mut Silent);
-    let optical = || model.encode_dino(batch.optical.clone(), false, &mut Silent);
-    let radar = || model.encode_dino(batch.sar.clone(), true, &mut Silent);
+    let clip = model.encode(EncoderId::CLIP, seen, &mut Silent);
+    let optical = || model.encode(EncoderId::DINO_OPTICAL, batch.optical.clone(), &mut Silent);
+    let radar = || model.encode(EncoderId::DINO_SAR, batch.sar.clone(), &mut Silent);
     let dino = match modality {
         Modality::Fused => optical().plus(radar()),
         Modality::Optical => optical(),
         Modality::Sar => radar(),
     };
-    let mut dense = dense_loss(cosine(embeddings(&dino), text.clone()), batch);
+    let mut dense = dense_loss(cosine(dino.embedding.tokens(), text.clone()), batch);
     if modality != Modality::Sar {
-        dense = dense + dense_loss(cosine(clip.dense.clone(), text.clone()), batch);
+        dense = dense + dense_loss(cosine(clip.embedding.tokens(), text.clone()), batch);
     }
     let pixels = model
         .pixel_cosine(&dino, text.clone())
         .map(|cosines| pixel_loss(cosines, batch));
-    let logits = model.head(&clip, &dino, text, &mut Silent);
+    let logits = model.head(&clip, Some(&dino), text, &mut Silent);
     let bce = binary_loss(logits.clone(), batch);
     // A mask is the argmax over classes, so classes also compete in a softmax.
     let ce = logits_loss(logits, batch);
@@ -108,9 +109,9 @@ fn loss(model: &MmOvSeg, batch: &Batch, modality: Modality, text: Tensor<2>) -> 
 
 /// The model's logits on the clear optical tiles alone: the teacher of a batch without labels.
 fn clear_logits(model: &MmOvSeg, batch: &Batch, text: Tensor<2>) -> Tensor<4> {
-    let clip = model.encode_clip(batch.clear.clone(), &mut Silent);
-    let dino = model.encode_dino(batch.clear.clone(), false, &mut Silent);
-    model.head(&clip, &dino, text, &mut Silent).detach()
+    let clip = model.encode(EncoderId::CLIP, batch.clear.clone(), &mut Silent);
+    let dino = model.encode(EncoderId::DINO_OPTICAL, batch.clear.clone(), &mut Silent);
+    model.head(&clip, Some(&dino), text, &mut Silent).detach()
 }
 
 /// The model that `segment` starts with, and its words.
@@ -136,8 +137,8 @@ fn start_of(origin: Origin, options: &StageOptions) -> Result<(MmOvSeg, Words), 
 }
 
 /// Whether `segment` trains the parameter of this checkpoint name.
-pub(crate) fn segment_learns(name: &str) -> bool {
-    name.contains("clip_model.visual") || !name.contains("clip_model.")
+pub(crate) fn segment_learns(table: &ParameterTable, name: &str) -> bool {
+    table.of(name).part != Part::Text
 }
 
 /// A sample of `segment`. EuroSAT is mostly clear, as are 30 m tiles: they have no SAR tile to fall back on.
@@ -169,10 +170,4 @@ fn modality_of(kind: Kind, roll: u8) -> Modality {
 /// The number below 100 that chooses the sensors of a step.
 pub(crate) fn sensors_roll(seed: u64, step: usize) -> u8 {
     ChaCha8Rng::seed_from_u64(seed ^ 0x0DA1 ^ (step as u64) << 16).random_range(0..100u8)
-}
-
-/// The embeddings of a fusion or of one sensor, `[N, g², E]`.
-fn embeddings(maps: &DinoMaps) -> Tensor<3> {
-    let [n, embed, h, w] = maps.down.dims();
-    maps.down.clone().reshape([n, embed, h * w]).swap_dims(1, 2)
 }
