@@ -190,9 +190,11 @@ fn parts(config: &ModelConfig) -> Vec<Part> {
 }
 
 /// Seed of the generated pair.
+#[cfg(not(target_arch = "wasm32"))]
 const SEED: u64 = 7;
 /// What devices may differ by, against the deviation of the logits: a device that computes wrongly
 /// is off by about all of it, one that rounds or sums in another order by some 1e-4.
+#[cfg(not(target_arch = "wasm32"))]
 const TOLERANCE: f64 = 5e-3;
 
 /// Measures the logits of the package in `folder` on a generated pair with its default classes, on
@@ -202,6 +204,7 @@ const TOLERANCE: f64 = 5e-3;
 ///
 /// # Errors
 /// When the package cannot be loaded, has no default classes, or gives numbers that are not finite.
+#[cfg(not(target_arch = "wasm32"))]
 pub async fn add_self_test(folder: &Path, manifest: &mut Manifest) -> Result<(), EngineError> {
     let device = open_device(DeviceChoice::Cpu).await?;
     let source = FolderSource(folder.to_owned());
