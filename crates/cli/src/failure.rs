@@ -5,6 +5,8 @@ use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
 use std::sync::Once;
 
+use crate::output::printable;
+
 /// Status of a command that could not do its work.
 const FAILED: u8 = 2;
 
@@ -69,5 +71,5 @@ pub fn chain(error: &anyhow::Error) -> String {
 pub fn complain(text: &str) {
     let line: Vec<&str> = text.split_whitespace().collect();
     // When even stderr is closed there is nobody to tell.
-    let _ = writeln!(std::io::stderr(), "mmovseg: {}", line.join(" "));
+    let _ = writeln!(std::io::stderr(), "mmovseg: {}", printable(&line.join(" ")));
 }

@@ -1,14 +1,15 @@
 //! What several subcommands are given: a model and a device, a tile pair, class names.
 
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use mmovseg_engine::{
     DeviceChoice, Event, FolderSource, Modality, PrecisionChoice, Preprocess, Session, TilePair,
     half_precision, open_device,
 };
-use mmovseg_raster::{OpticalOptions, PRESETS, Preset, SarOptions, SarScale, open_pair};
+use mmovseg_raster::{ByteSource, OpticalOptions, SarOptions, SarScale, open_pair};
 use mmovseg_weights::verify_hashes;
 use serde::de::DeserializeOwned;
 
@@ -110,6 +111,20 @@ pub struct TileArgs {
     /// SAR tile of the same ground: PNG, JPEG or GeoTIFF
     #[arg(long, value_name = "FILE")]
     pub sar: PathBuf,
+    #[command(flatten)]
+    pub reading: ReadingArgs,
+}
+
+impl TileArgs {
+    /// Reads both files and brings them onto one grid.
+    pub fn open(&self) -> anyhow::Result<TilePair> {
+        self.reading.open(&self.rgb, &self.sar)
+    }
+}
+
+/// How tiles are read.
+#[derive(clap::Args)]
+pub struct ReadingArgs {
     /// Bands of the optical tile for red, green and blue, counted from 1
     #[arg(long, value_name = "R,G,B", value_parser = bands)]
     pub bands: Option<[usize; 3]>,
@@ -121,9 +136,9 @@ pub struct TileArgs {
     pub sar_scale: SarScale,
 }
 
-impl TileArgs {
-    /// Reads both files and brings them onto one grid.
-    pub fn open(&self) -> anyhow::Result<TilePair> {
+impl ReadingArgs {
+    /// What to read of each sensor.
+    pub fn options(&self) -> (OpticalOptions, SarOptions) {
         let optical = OpticalOptions {
             bands: self.bands,
             ..OpticalOptions::default()
@@ -132,16 +147,19 @@ impl TileArgs {
             polarisation: self.sar_band,
             scale: self.sar_scale,
         };
-        let (rgb_bytes, sar_bytes) = (read(&self.rgb)?, read(&self.sar)?);
-        let (rgb_name, sar_name) = (
-            self.rgb.display().to_string(),
-            self.sar.display().to_string(),
-        );
+        (optical, sar)
+    }
+
+    /// Reads both files as a whole and brings them onto one grid.
+    pub fn open(&self, rgb: &Path, sar: &Path) -> anyhow::Result<TilePair> {
+        let (optical, sar_options) = self.options();
+        let (rgb_bytes, sar_bytes) = (read(rgb)?, read(sar)?);
+        let (rgb_name, sar_name) = (rgb.display().to_string(), sar.display().to_string());
         Ok(open_pair(
             (&rgb_bytes, &rgb_name),
             (&sar_bytes, &sar_name),
             &optical,
-            &sar,
+            &sar_options,
         )?)
     }
 }
@@ -162,69 +180,6 @@ fn bands(text: &str) -> Result<[usize; 3], String> {
         .map_err(|_| "give three bands, as in 4,3,2".into())
 }
 
-/// The class names.
-#[derive(clap::Args)]
-#[group(required = true, multiple = false)]
-pub struct ClassArgs {
-    /// Class names, separated by commas
-    #[arg(long, value_name = "A,B,C")]
-    pub classes: Option<String>,
-    /// JSON file with a list of class names
-    #[arg(long, value_name = "FILE")]
-    pub classes_file: Option<PathBuf>,
-    /// A ready list, with its colours
-    #[arg(long, value_name = "NAME", value_parser = preset())]
-    pub preset: Option<&'static Preset>,
-}
-
-fn preset() -> impl TypedValueParser<Value = &'static Preset> {
-    let names = PRESETS
-        .iter()
-        .map(|preset| PossibleValue::new(preset.id).help(preset.about));
-    PossibleValuesParser::new(names)
-        .try_map(|id| Preset::by_id(&id).ok_or("there is no such preset"))
-}
-
-impl ClassArgs {
-    /// The names, trimmed, none of them empty.
-    pub fn names(&self) -> anyhow::Result<Vec<String>> {
-        if let Some(preset) = self.preset {
-            return Ok(preset.prompts());
-        }
-        let (names, place): (Vec<String>, String) = match (&self.classes, &self.classes_file) {
-            (Some(list), _) => (
-                list.split(',').map(str::to_owned).collect(),
-                "--classes".into(),
-            ),
-            (None, Some(path)) => {
-                let names = serde_json::from_slice(&read(path)?).map_err(|error| {
-                    anyhow::anyhow!(
-                        "{}: is not a JSON list of class names ({error}); write it as [\"water\", \"forest\"]",
-                        path.display()
-                    )
-                })?;
-                (names, path.display().to_string())
-            }
-            (None, None) => {
-                anyhow::bail!("no classes were given; name some with --classes \"water,forest\"")
-            }
-        };
-        let names: Vec<String> = names.iter().map(|name| name.trim().to_owned()).collect();
-        anyhow::ensure!(
-            (1..=255).contains(&names.len()),
-            "{place}: {} classes were given; give between 1 and 255 class names",
-            names.len()
-        );
-        if let Some(position) = names.iter().position(String::is_empty) {
-            anyhow::bail!(
-                "{place}: class {} has an empty name; give every class a word",
-                position + 1
-            );
-        }
-        Ok(names)
-    }
-}
-
 /// Reads a file that the user named.
 pub fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     std::fs::read(path).map_err(|error| {
@@ -233,4 +188,46 @@ pub fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
             path.display()
         )
     })
+}
+
+/// A file that is read in parts.
+pub struct FileBytes {
+    file: std::sync::Mutex<std::fs::File>,
+    len: u64,
+}
+
+impl FileBytes {
+    /// Opens a file that the user named.
+    pub fn open(path: &Path) -> anyhow::Result<Self> {
+        let opened = std::fs::File::open(path).and_then(|file| {
+            let len = file.metadata()?.len();
+            Ok((file, len))
+        });
+        let (file, len) = opened.map_err(|error| {
+            anyhow::anyhow!(
+                "{}: cannot be read ({error}); check the path and the file's rights",
+                path.display()
+            )
+        })?;
+        Ok(Self {
+            file: std::sync::Mutex::new(file),
+            len,
+        })
+    }
+}
+
+impl ByteSource for FileBytes {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<()> {
+        // A reader that panicked while it held the lock has left no half-done work in the file.
+        let mut file = self
+            .file
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        file.seek(SeekFrom::Start(offset))?;
+        file.read_exact(buffer)
+    }
 }

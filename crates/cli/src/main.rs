@@ -10,12 +10,18 @@ use clap::{Parser, Subcommand};
 
 mod bench;
 mod checkpoint;
+mod classes;
 mod convert;
 mod eval;
 mod failure;
 mod inputs;
+mod job;
+mod label_files;
+mod large_scene;
 mod measure;
 mod output;
+mod pairs;
+mod probability;
 mod progress;
 mod report;
 mod scene;
@@ -71,7 +77,7 @@ fn main() -> ExitCode {
                 .build_global()?;
         }
         match cli.command {
-            Command::Segment(args) => segment::run(args),
+            Command::Segment(args) => return segment::run(args),
             Command::Convert(args) => convert::run(args),
             Command::Verify(args) => return verify::run(args),
             Command::Eval(args) => eval::run(args),

@@ -1,7 +1,7 @@
 //! Files that are either written whole or not at all.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Files under way. Each is written beside its place under a temporary name; [`Outputs::commit`]
@@ -41,6 +41,21 @@ impl Outputs {
 
     /// Writes a file under its temporary name.
     pub fn add(&mut self, path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+        self.add_with(path, &mut |out| out.write_all(bytes))
+    }
+
+    /// Lets `write` write a file under its temporary name.
+    pub fn add_with(
+        &mut self,
+        path: &Path,
+        write: &mut dyn FnMut(&mut dyn Write) -> std::io::Result<()>,
+    ) -> anyhow::Result<()> {
+        let write_to =
+            |path: &Path, write: &mut dyn FnMut(&mut dyn Write) -> std::io::Result<()>| {
+                let mut out = std::io::BufWriter::new(fs::File::create(path)?);
+                write(&mut out)?;
+                out.flush()
+            };
         let failed = |error: std::io::Error| {
             anyhow::anyhow!(
                 "{}: cannot be written ({error}); check the folder's rights and the free space",
@@ -51,7 +66,7 @@ impl Outputs {
         let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         if fs::metadata(&target).is_ok_and(|meta| !meta.is_file()) {
             // A pipe or a device cannot be renamed over.
-            return fs::write(&target, bytes).map_err(failed);
+            return write_to(&target, write).map_err(failed);
         }
         let name = target
             .file_name()
@@ -60,7 +75,7 @@ impl Outputs {
             .into_owned();
         let temporary = target.with_file_name(format!(".{name}.partial-{}", std::process::id()));
         self.waiting.push((temporary.clone(), target));
-        fs::write(&temporary, bytes).map_err(failed)
+        write_to(&temporary, write).map_err(failed)
     }
 
     /// Puts all files in place.
@@ -96,7 +111,18 @@ pub fn folder(path: &Path) -> &Path {
 
 /// Writes one line to stdout. A reader that has gone (`| head`) is no failure.
 pub fn say(line: &str) {
-    let _ = writeln!(std::io::stdout(), "{line}");
+    let _ = writeln!(std::io::stdout(), "{}", printable(line));
+}
+
+/// Text without characters that a terminal would obey: names come from files of strangers.
+pub fn printable(text: &str) -> String {
+    let show = |c: char| match c {
+        c if c.is_control() => c.escape_unicode().to_string(),
+        // Marks that reverse the order of what follows.
+        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => c.escape_unicode().to_string(),
+        c => c.to_string(),
+    };
+    text.chars().map(show).collect()
 }
 
 /// A report as JSON, for files.

@@ -4,7 +4,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use mmovseg_engine::Event;
 
 const BYTES: &str = "{msg:14} {bar:30} {bytes}/{total_bytes} {bytes_per_sec}";
-const STEPS: &str = "{msg:14} {bar:30} {pos}/{len}";
+const STEPS: &str = "{msg:14} {bar:30} {pos}/{len} {eta} left";
 
 /// One bar that shows whatever is going on; it is gone when dropped.
 pub struct Progress {
@@ -35,6 +35,11 @@ impl Progress {
                 "in single precision, since in half precision {reason}"
             )),
         }
+    }
+
+    /// Whether anybody sees it.
+    pub fn is_shown(&self) -> bool {
+        !self.bar.is_hidden()
     }
 
     /// Shows step `done` of `total`.

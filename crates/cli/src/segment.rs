@@ -1,16 +1,21 @@
-//! `mmovseg segment`: a tile pair and class names in, a label map out.
+//! `mmovseg segment`: tile pairs and class names in, label maps out.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Instant;
 
-use mmovseg_engine::{HashedPair, SegmentRequest, Segmentation, TilePair, Tiling};
-use mmovseg_raster::{geojson, indexed_png, label_geotiff, palette_for};
-use mmovseg_weights::Manifest;
+use mmovseg_engine::{HashedPair, SegmentRequest, Segmentation, Session, TilePair, Tiling};
 use safetensors::tensor::{Dtype, TensorView};
 
+use crate::classes::ClassArgs;
 use crate::failure::complain;
-use crate::inputs::{ClassArgs, ModeArgs, ModelArgs, TileArgs};
+use crate::inputs::{ModeArgs, ModelArgs, ReadingArgs};
+use crate::job::{Job, Outcome, about};
+use crate::label_files::{LabelFiles, palette};
+use crate::large_scene;
 use crate::output::{Outputs, json, say};
+use crate::pairs::{self, Share};
+use crate::probability::pixel_shares;
 use crate::progress::Progress;
 use crate::report::RunReport;
 
@@ -18,8 +23,54 @@ use crate::report::RunReport;
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
+    /// Optical tile: PNG, JPEG or GeoTIFF
+    #[arg(long, value_name = "FILE", required_unless_present = "pairs")]
+    rgb: Option<PathBuf>,
+    /// SAR tile of the same ground: PNG, JPEG or GeoTIFF
+    #[arg(long, value_name = "FILE", required_unless_present = "pairs")]
+    sar: Option<PathBuf>,
     #[command(flatten)]
-    tiles: TileArgs,
+    run: RunArgs,
+    /// Where to write the labels, index = position in the class list, 255 = no data: an 8-bit palette
+    /// PNG, or for a name that ends in .tif a cloud-optimised GeoTIFF with the optical tile's place on
+    /// the ground. With --pairs, the folder for all results
+    #[arg(long, value_name = "LABELS.png|.tif")]
+    out: PathBuf,
+    /// Where to write the labels as polygons with class, area and mean probability, in WGS 84 where the
+    /// optical tile's reference system is known
+    #[arg(long, value_name = "FILE.json", conflicts_with = "pairs")]
+    geojson: Option<PathBuf>,
+    /// How far polygons may stray from the labels' pixel edges, in pixels
+    #[arg(long, default_value = "1", value_name = "PX", value_parser = simplify, requires = "geojson")]
+    simplify: f64,
+    /// Where to write the probability of each class as a GeoTIFF of 8-bit bands: 0 to 254 for 0 to 1,
+    /// 255 = no data
+    #[arg(long, value_name = "FILE.tif", conflicts_with = "pairs")]
+    probabilities: Option<PathBuf>,
+    /// Where to write how undecided the classes are as a GeoTIFF: 0 for certain, 254 for all alike
+    /// likely, 255 = no data
+    #[arg(long, value_name = "FILE.tif", conflicts_with = "pairs")]
+    entropy: Option<PathBuf>,
+    /// Where to write the tensors `logits` and `prob`, f32 [T, h, w]
+    #[arg(long, value_name = "FILE.safetensors", conflicts_with = "pairs")]
+    logits: Option<PathBuf>,
+    /// Where to write shares, device, times and memory
+    #[arg(long, value_name = "FILE.json", conflicts_with = "pairs")]
+    json: Option<PathBuf>,
+    /// A table of many pairs with the columns optical, sar and name, whose files are looked for beside
+    /// it; pairs that have a result already are passed over
+    #[arg(long, value_name = "PAIRS.csv", conflicts_with_all = ["rgb", "sar"])]
+    pairs: Option<PathBuf>,
+    /// Which part of the pairs to do: 3/16 is every sixteenth pair from the third on
+    #[arg(long, value_name = "I/N", default_value = "1/1", requires = "pairs")]
+    share: Share,
+}
+
+/// How a pair is read and run.
+#[derive(clap::Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    reading: ReadingArgs,
     #[command(flatten)]
     classes: ClassArgs,
     #[command(flatten)]
@@ -28,107 +79,147 @@ pub struct Args {
     /// whole, or the windows' least overlap in pixels
     #[arg(long, default_value = "auto", value_name = "auto|whole|N", value_parser = tiling)]
     tiling: Tiling,
-    /// Where to write the labels, index = position in the class list: an 8-bit palette PNG, or for
-    /// a name that ends in .tif a GeoTIFF with the optical tile's place on the ground
-    #[arg(long, value_name = "LABELS.png|.tif")]
-    out: PathBuf,
-    /// Where to write the labels as polygons, in WGS 84 where the optical tile's reference system is
-    /// known
-    #[arg(long, value_name = "FILE.json")]
-    geojson: Option<PathBuf>,
-    /// How far polygons may stray from the labels' pixel edges, in pixels
-    #[arg(long, default_value = "1", value_name = "PX", value_parser = simplify, requires = "geojson")]
-    simplify: f64,
-    /// Where to write the tensors `logits` and `prob`, f32 [T, h, w]
-    #[arg(long, value_name = "FILE.safetensors")]
-    logits: Option<PathBuf>,
-    /// Where to write shares, device, times and memory
-    #[arg(long, value_name = "FILE.json")]
-    json: Option<PathBuf>,
 }
 
-pub fn run(args: Args) -> anyhow::Result<()> {
-    Outputs::check(
-        [
-            Some(&args.out),
-            args.geojson.as_ref(),
-            args.logits.as_ref(),
-            args.json.as_ref(),
-        ]
-        .into_iter()
-        .flatten()
-        .map(|p| p.as_path()),
-    )?;
-    let request = SegmentRequest {
-        classes: args.classes.names()?,
-        modality: args.mode.modality,
-        preprocess: args.mode.preprocess,
-        tiling: args.tiling,
+impl RunArgs {
+    fn request(&self) -> anyhow::Result<SegmentRequest> {
+        Ok(SegmentRequest {
+            classes: self.classes.names()?,
+            modality: self.mode.modality,
+            preprocess: self.mode.preprocess,
+            tiling: self.tiling,
+        })
+    }
+}
+
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let request = args.run.request()?;
+    if let Some(list) = &args.pairs {
+        let jobs = pairs::read(list, &args.out, args.share)?;
+        let mut loaded = Loaded::new(&args.model)?;
+        return pairs::run(jobs, &args.out, args.share, &mut |job| {
+            loaded.run(job, &args.run, &request)
+        });
+    }
+    let (Some(rgb), Some(sar)) = (args.rgb, args.sar) else {
+        anyhow::bail!("no tiles were given; name them with --rgb FILE --sar FILE");
     };
-    let pair = HashedPair::new(args.tiles.open()?);
-
-    let mut progress = Progress::new();
-    let started = Instant::now();
-    let mut session = args.model.load(&mut |event| progress.event(event))?;
-    let load_ms = started.elapsed().as_secs_f64() * 1e3;
-    let result =
-        pollster::block_on(session.segment(&pair, &request, &mut |event| progress.event(event)))?;
-    drop(progress);
-
-    let palette = palette(session.manifest(), &result.classes);
-    let mut outputs = Outputs::default();
-    outputs.add(&args.out, &labels(&args.out, &result, &palette, &pair)?)?;
-    if let Some(path) = &args.geojson {
-        let text = geojson(
-            &result.labels,
-            result.width_px,
-            result.height_px,
-            &result.classes,
-            &palette,
-            pair.georef.as_ref(),
-            args.simplify,
-        )?;
-        outputs.add(path, text.as_bytes())?;
-    }
-    if let Some(path) = &args.logits {
-        outputs.add(path, &tensors(&result)?)?;
-    }
-    if let Some(path) = &args.json {
-        outputs.add(
-            path,
-            &json(&RunReport::of(&session, &result, load_ms, &pair.notes))?,
-        )?;
-    }
-    outputs.commit()?;
-
-    for note in &pair.notes {
+    let job = Job {
+        rgb,
+        sar,
+        files: LabelFiles {
+            labels: args.out,
+            geojson: args.geojson,
+            simplify_px: args.simplify,
+            probabilities: args.probabilities,
+            entropy: args.entropy,
+        },
+        logits: args.logits,
+        json: args.json,
+    };
+    let more = [&job.logits, &job.json].into_iter().flatten();
+    Outputs::check(job.files.paths().chain(more.map(PathBuf::as_path)))?;
+    let outcome = if large_scene::is_large(&job)? {
+        Loaded::new(&args.model)?.run(&job, &args.run, &request)?
+    } else {
+        // Tiles that cannot be read are told before a model is loaded.
+        let pair = args.run.reading.open(&job.rgb, &job.sar)?;
+        Loaded::new(&args.model)?.run_pair(&job, pair, &request)?
+    };
+    for note in &outcome.notes {
         complain(&format!("note: {note}"));
     }
+    let result = &outcome.result;
     for (class, share) in result.classes.iter().zip(&result.share) {
         say(&format!("{:5.1} %  {class}", 100.0 * share));
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
-/// The labels in the format that the file's name asks for.
-fn labels(
-    path: &Path,
-    result: &Segmentation,
-    palette: &[[u8; 3]],
-    pair: &TilePair,
-) -> anyhow::Result<Vec<u8>> {
-    let (w, h) = (result.width_px, result.height_px);
-    let tiff = path.extension().is_some_and(|end| {
-        ["tif", "tiff"]
-            .iter()
-            .any(|known| end.eq_ignore_ascii_case(known))
-    });
-    Ok(if tiff {
-        let geo = pair.georef.as_ref();
-        label_geotiff(&result.labels, w, h, palette, &result.classes, geo)?
-    } else {
-        indexed_png(&result.labels, w, h, palette)?
-    })
+/// A session and what loading it took.
+pub struct Loaded {
+    pub session: Session,
+    load_ms: f64,
+}
+
+impl Loaded {
+    fn new(model: &ModelArgs) -> anyhow::Result<Self> {
+        let mut progress = Progress::new();
+        let started = Instant::now();
+        let session = model.load(&mut |event| progress.event(event))?;
+        Ok(Self {
+            session,
+            load_ms: started.elapsed().as_secs_f64() * 1e3,
+        })
+    }
+
+    /// Reads a pair, runs it and writes its results.
+    fn run(
+        &mut self,
+        job: &Job,
+        args: &RunArgs,
+        request: &SegmentRequest,
+    ) -> anyhow::Result<Outcome> {
+        if !large_scene::is_large(job)? {
+            let pair = args.reading.open(&job.rgb, &job.sar)?;
+            return self.run_pair(job, pair, request);
+        }
+        let outcome = large_scene::run(&mut self.session, job, &args.reading, request)?;
+        if let Some(path) = &job.json {
+            let mut outputs = Outputs::default();
+            let report =
+                RunReport::of(&self.session, &outcome.result, self.load_ms, &outcome.notes);
+            outputs.add(path, &json(&report)?)?;
+            outputs.commit()?;
+        }
+        Ok(outcome)
+    }
+
+    /// Runs a pair that is in memory and writes its results.
+    fn run_pair(
+        &mut self,
+        job: &Job,
+        pair: TilePair,
+        request: &SegmentRequest,
+    ) -> anyhow::Result<Outcome> {
+        let (georef, notes) = (pair.georef.clone(), pair.notes.clone());
+        let pair = HashedPair::new(pair);
+        let mut progress = Progress::new();
+        let result = pollster::block_on(
+            self.session
+                .segment(&pair, request, &mut |event| progress.event(event)),
+        )?;
+        drop(progress);
+
+        let palette = palette(self.session.manifest(), &result.classes);
+        let about = about(
+            &self.session,
+            job,
+            &result.classes,
+            &palette,
+            georef.as_ref(),
+        );
+        let size_px = [result.width_px, result.height_px];
+        let shares = pixel_shares(
+            &result.labels,
+            result.width_px,
+            &result.logits,
+            result.grid_px,
+            job.files.wanted(),
+        );
+        let mut outputs = Outputs::default();
+        job.files
+            .add(&mut outputs, &result.labels, size_px, &shares, &about)?;
+        if let Some(path) = &job.logits {
+            outputs.add(path, &tensors(&result)?)?;
+        }
+        if let Some(path) = &job.json {
+            let report = RunReport::of(&self.session, &result, self.load_ms, &notes);
+            outputs.add(path, &json(&report)?)?;
+        }
+        outputs.commit()?;
+        Ok(Outcome { result, notes })
+    }
 }
 
 fn tiling(text: &str) -> Result<Tiling, String> {
@@ -145,16 +236,6 @@ fn tiling(text: &str) -> Result<Tiling, String> {
 fn simplify(text: &str) -> Result<f64, String> {
     let px = text.parse().ok().filter(|px| (0.0..=1000.0).contains(px));
     px.ok_or_else(|| "give a number of pixels from 0, as in 1.5".into())
-}
-
-/// The package's own colours for its own classes, else a benchmark's for its list, else colours
-/// that all kinds of sight tell apart.
-fn palette(manifest: &Manifest, classes: &[String]) -> Vec<[u8; 3]> {
-    if manifest.default_classes == classes && manifest.palette.len() == classes.len() {
-        manifest.palette.clone()
-    } else {
-        palette_for(classes)
-    }
 }
 
 /// Logits and their sigmoid, `[T, h, w]` each, as a safetensors file.

@@ -6,7 +6,8 @@ use mmovseg_engine::{HashedPair, SegmentRequest, Tiling};
 use mmovseg_model::{Trace, TracedTensor};
 use safetensors::tensor::{Dtype, TensorView};
 
-use crate::inputs::{ClassArgs, ModeArgs, ModelArgs, TileArgs};
+use crate::classes::ClassArgs;
+use crate::inputs::{ModeArgs, ModelArgs, TileArgs};
 use crate::output::{Outputs, say};
 use crate::progress::Progress;
 

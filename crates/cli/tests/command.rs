@@ -386,9 +386,20 @@ fn segment_exports_a_georeferenced_scene_in_windows() {
     assert_eq!((place.transform, place.epsg), (geo.transform, geo.epsg));
     let polygons = json(&root.join("l.geojson"));
     assert_eq!(polygons.get("coordinates"), None, "in degrees");
+    let mut pixels = vec![0.0; report["share"].as_array().unwrap().len()];
     for feature in polygons["features"].as_array().unwrap() {
-        let index = feature["properties"]["index"].as_u64().unwrap() as usize;
-        assert_eq!(feature["properties"]["share"], report["share"][index]);
+        let properties = &feature["properties"];
+        let area_px = properties["area_px"].as_f64().unwrap();
+        pixels[properties["index"].as_u64().unwrap() as usize] += area_px;
+        let area_m2 = properties["area_m2"].as_f64().unwrap();
+        assert!(area_m2 > 0.0, "{properties}");
+        let probability = properties["probability"].as_f64().unwrap();
+        assert!((0.0..=1.0).contains(&probability), "{properties}");
+        assert!(properties["model"].is_string() && properties["time"].is_string());
+    }
+    let all = report["width_px"].as_f64().unwrap() * report["height_px"].as_f64().unwrap();
+    for (pixels, share) in pixels.iter().zip(report["share"].as_array().unwrap()) {
+        assert!((pixels / all - share.as_f64().unwrap()).abs() < 1e-9);
     }
 
     with(&["--out", "w.png", "--tiling", "whole", "--json", "w.json"]);
@@ -640,6 +651,167 @@ fn scenes_are_the_same_for_the_same_seed_and_never_overwrite() {
         &["scene", "--out", "no/data", "--count", "1", "--seed", "1"],
         &["no/data"],
     );
+}
+
+/// Two processes share a table, one of its pairs fails, and a second run does nothing again.
+#[test]
+fn many_pairs_are_shared_and_gone_on_with() {
+    let root = tempfile::tempdir().unwrap();
+    let root = root.path();
+    scene(root, "1");
+    let model = convert(root, "q8");
+    let table = format!("optical,sar,name\n{RGB},{SAR},a\nnone.png,{SAR},b\n{RGB},{SAR},c\n");
+    fs::write(root.join("pairs.csv"), table).unwrap();
+    let run = |share: &str| {
+        let args = [
+            "segment",
+            "--device",
+            "cpu",
+            "--model",
+            &model,
+            "--pairs",
+            "pairs.csv",
+            "--out",
+            "done",
+            "--classes",
+            CLASSES,
+            "--share",
+            share,
+        ];
+        let output = mmovseg(root, &args);
+        (output.status.code(), text(&output.stdout))
+    };
+    let (code, out) = run("1/2");
+    assert_eq!(code, Some(0), "{out}");
+    assert!(
+        out.contains("2 pairs: 2 done, 0 done before, 0 failed"),
+        "{out}"
+    );
+    let (code, out) = run("2/2");
+    assert_eq!(code, Some(1), "{out}");
+    assert!(
+        out.contains("failed  b.tif: ") && out.contains("none.png"),
+        "{out}"
+    );
+    assert_eq!(
+        json(&root.join("done/summary-2-of-2.json"))["failed"][0]["name"],
+        "b.tif"
+    );
+    let (code, out) = run("1/2");
+    assert_eq!(code, Some(0), "{out}");
+    assert!(out.contains("0 done, 2 done before"), "{out}");
+    assert_eq!(
+        labels(&root.join("done/a.tif")),
+        labels(&root.join("done/c.tif"))
+    );
+    assert!(
+        fs::read_to_string(root.join("done/a.tif.aux.xml"))
+            .unwrap()
+            .contains("road")
+    );
+}
+
+/// Pixels without data have no label, no share and no polygon.
+#[test]
+fn pixels_without_data_have_no_label() {
+    let root = tempfile::tempdir().unwrap();
+    let root = root.path();
+    let model = convert(root, "q8");
+    let scene = mmovseg_scene::generate(3, 150);
+    // Zero in all bands of 16 bits fills a margin.
+    let hidden = |i: usize| i % 150 < 30;
+    let write = |name: &str, picture: &mmovseg_raster::Rgb8, bands: usize| {
+        let values: Vec<u16> = picture
+            .data
+            .chunks_exact(3)
+            .enumerate()
+            .flat_map(|(i, pixel)| {
+                let value = move |c: usize| {
+                    if hidden(i) {
+                        0
+                    } else {
+                        u16::from(pixel[c]) * 9 + 300
+                    }
+                };
+                (0..bands).map(value)
+            })
+            .collect();
+        let mut file = std::io::Cursor::new(Vec::new());
+        let mut encoder = tiff::encoder::TiffEncoder::new(&mut file).unwrap();
+        if bands == 3 {
+            encoder.write_image::<tiff::encoder::colortype::RGB16>(150, 150, &values)
+        } else {
+            encoder.write_image::<tiff::encoder::colortype::Gray16>(150, 150, &values)
+        }
+        .unwrap();
+        fs::write(root.join(name), file.into_inner()).unwrap();
+    };
+    write("rgb.tif", &scene.rgb, 3);
+    write("sar.tif", &scene.sar, 1);
+    let run = |modality: &str, sar: &str| -> (Vec<u8>, Value) {
+        works(
+            root,
+            &[
+                "segment",
+                "--device",
+                "cpu",
+                "--model",
+                &model,
+                "--rgb",
+                "rgb.tif",
+                "--sar",
+                sar,
+                "--classes",
+                CLASSES,
+                "--modality",
+                modality,
+                "--out",
+                "l.tif",
+                "--json",
+                "r.json",
+                "--geojson",
+                "l.json",
+                "--probabilities",
+                "p.tif",
+                "--entropy",
+                "e.tif",
+            ],
+        );
+        (labels(&root.join("l.tif")).data, json(&root.join("r.json")))
+    };
+    for modality in ["fused", "optical"] {
+        let (labels, report) = run(modality, "sar.tif");
+        for (i, &label) in labels.iter().enumerate() {
+            assert_eq!(label == 255, hidden(i), "{modality}: {i}");
+        }
+        let shares: f64 = report["share"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|v| v.as_f64().unwrap())
+            .sum();
+        assert!((shares - 1.0).abs() < 1e-9, "{shares}");
+        let polygons = json(&root.join("l.json"));
+        let pixels: u64 = polygons["features"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|feature| feature["properties"]["area_px"].as_u64().unwrap())
+            .sum();
+        assert_eq!(pixels, 150 * 120);
+        let probabilities = fs::read(root.join("p.tif")).unwrap();
+        let raster = mmovseg_raster::decode(&probabilities, "p.tif").unwrap();
+        assert_eq!((raster.bands, raster.sample(5, 5, 0)), (3, 255.0));
+        assert!(raster.sample(75, 75, 0) < 255.0);
+    }
+    // A hole of the optical tile alone is labelled from SAR.
+    fs::write(
+        root.join("sar.png"),
+        mmovseg_raster::write_rgb_png(&scene.sar).unwrap(),
+    )
+    .unwrap();
+    assert!(!run("fused", "sar.png").0.contains(&255));
+    assert!(run("optical", "sar.png").0.contains(&255));
 }
 
 #[test]

@@ -127,14 +127,14 @@ pub struct Segmentation {
     pub width_px: usize,
     /// Rows of the optical tile.
     pub height_px: usize,
-    /// Class index of each pixel, row-major.
+    /// Class index of each pixel, row-major; 255 where no sensor that is used has data.
     pub labels: Vec<u8>,
     /// Rows and columns of the logits, which cover the scene evenly.
     pub grid_px: [usize; 2],
     /// `[T, h, w]`, before the sigmoid. Of a scene in windows they are the logits of the blended
     /// probabilities, on a grid of at most 2²⁴ values.
     pub logits: Vec<f32>,
-    /// Share of pixels of each class, 0 to 1.
+    /// Share of each class in the pixels that have data, 0 to 1.
     pub share: Vec<f64>,
     /// Stages that ran, each summed over all windows; cached ones are absent.
     pub timings: Vec<StageTiming>,

@@ -50,7 +50,7 @@ fn in_strips<R: Sync>(
     f(rows)
 }
 
-/// Share of each class in the labels.
+/// Share of each class in the pixels that have data (a label below 255).
 pub(crate) fn shares(labels: &[u8], classes: usize) -> Vec<f64> {
     // Four counts of each: one of a label that comes again would wait for the one before.
     let mut counts = [[0u32; 256]; 4];
@@ -65,8 +65,9 @@ pub(crate) fn shares(labels: &[u8], classes: usize) -> Vec<f64> {
             .map(|counts| f64::from(counts[class]))
             .sum::<f64>()
     };
+    let valid = labels.len() as f64 - of_class(usize::from(NO_DATA_LABEL));
     (0..classes)
-        .map(|class| of_class(class) / labels.len().max(1) as f64)
+        .map(|class| of_class(class) / valid.max(1.0))
         .collect()
 }
 

@@ -1,6 +1,7 @@
 //! One run of a session: a scene as a whole or in windows, from pixels to labels.
 
-use mmovseg_model::{Silent, Trace};
+use mmovseg_model::{Modality, Silent, Trace};
+use mmovseg_raster::NO_DATA_LABEL;
 
 use crate::api::{Event, SegmentRequest, Segmentation, Stage};
 use crate::error::EngineError;
@@ -72,13 +73,22 @@ impl Session {
             .encode_text(&request.classes, on, &mut trace, &mut clock)
             .await?;
         let text = (request.classes.as_slice(), rows.as_slice());
-        let found = if scene.is_cut() {
+        let mut found = if scene.is_cut() {
             self.run_windows(&scene, (encoders, inputs), text, on, &mut clock)
                 .await?
         } else {
             self.run_whole(&scene, (encoders, inputs), text, on, trace, &mut clock)
                 .await?
         };
+        let optical = request.modality != Modality::Sar;
+        let sar = request.modality != Modality::Optical;
+        if let Some(valid) = pair.valid(optical, sar) {
+            for (label, valid) in found.labels.iter_mut().zip(valid) {
+                if !valid {
+                    *label = NO_DATA_LABEL;
+                }
+            }
+        }
         let share = shares(&found.labels, request.classes.len());
         clock.lap(Stage::Labels);
         on(Event::Stage {

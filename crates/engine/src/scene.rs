@@ -1,10 +1,10 @@
 //! One scene of a run: how it is cut into windows, and the pixels of each as the encoders read them.
 
 use mmovseg_model::config::Radiometry;
-use mmovseg_model::{ModelConfig, Sensor};
+use mmovseg_model::{Modality, ModelConfig, Sensor};
 use mmovseg_raster::{
-    Preprocess, RasterError, Rgb8, RgbRadiometry, SarRadiometry, fit_optical, fit_sar, robust_rgb,
-    robust_sar,
+    CLOUD_COLOUR, Preprocess, RasterError, Rgb8, RgbRadiometry, SarRadiometry, fit_optical,
+    fit_sar, robust_rgb,
 };
 
 use crate::api::SegmentRequest;
@@ -20,6 +20,8 @@ pub(crate) struct Scene<'a> {
     preprocess: Preprocess,
     radiometry: Radiometry,
     input_px: usize,
+    /// Whether SAR stands in where the optical tile has no data: then it is shown a cloud there.
+    clouds_holes: bool,
 }
 
 impl<'a> Scene<'a> {
@@ -56,6 +58,7 @@ impl<'a> Scene<'a> {
             preprocess: request.preprocess,
             radiometry: config.radiometry,
             input_px: config.input_px,
+            clouds_holes: request.modality == Modality::Fused && pair.rgb_valid.is_some(),
         })
     }
 
@@ -79,7 +82,14 @@ impl<'a> Scene<'a> {
     /// Key of the hash of a window's pixels: all that [`Scene::pixels`] depends on.
     pub fn pixels_key(&self, sensor: Sensor, window: usize) -> Key {
         let place = self.is_cut().then(|| self.place(window));
-        let inputs = (sensor, self.pair.hash_of(sensor), self.preprocess, place);
+        let clouds = self.clouds_holes && sensor == Sensor::Optical;
+        let inputs = (
+            sensor,
+            self.pair.hash_of(sensor),
+            self.preprocess,
+            place,
+            clouds,
+        );
         Key::new("pixels", inputs)
     }
 
@@ -107,19 +117,60 @@ impl<'a> Scene<'a> {
             Sensor::Optical => fit_optical(part, self.preprocess, self.input_px)?,
             Sensor::Sar => fit_sar(part, self.preprocess, self.input_px)?,
         };
-        let even = match (self.radiometry, sensor, self.is_cut()) {
-            (Radiometry::AsIs, ..) => fitted,
-            (Radiometry::Robust, Sensor::Optical, false) => robust_rgb(&fitted),
-            (Radiometry::Robust, Sensor::Sar, false) => robust_sar(&fitted),
-            // One measure for all windows, so that they agree where they overlap.
-            (Radiometry::Robust, Sensor::Optical, true) => self
-                .measured(sensor, cache, RgbRadiometry::measure)
-                .apply(&fitted),
-            (Radiometry::Robust, Sensor::Sar, true) => self
-                .measured(sensor, cache, SarRadiometry::measure)
-                .apply(&fitted),
-        };
+        let mut even = self.even(sensor, &fitted, cache);
+        if self.clouds_holes && sensor == Sensor::Optical {
+            self.cloud_holes(window, &mut even)?;
+        }
         Ok(normalise_pixels(&even))
+    }
+
+    /// A fitted tile under the radiometry that the model was trained with.
+    fn even(&self, sensor: Sensor, fitted: &Rgb8, cache: &mut ResultCache) -> Rgb8 {
+        if self.radiometry == Radiometry::AsIs {
+            return fitted.clone();
+        }
+        if let Some((rgb, sar)) = &self.pair.radiometry {
+            return match sensor {
+                Sensor::Optical => rgb.apply(fitted),
+                Sensor::Sar => sar.apply(fitted),
+            };
+        }
+        let masked = self.pair.sar_valid.is_some();
+        let measure_sar = if masked {
+            SarRadiometry::measure_masked
+        } else {
+            SarRadiometry::measure
+        };
+        match (sensor, self.is_cut()) {
+            (Sensor::Optical, false) => robust_rgb(fitted),
+            (Sensor::Sar, false) => measure_sar(fitted).apply(fitted),
+            // One measure for all windows, so that they agree where they overlap.
+            (Sensor::Optical, true) => self
+                .measured(sensor, cache, RgbRadiometry::measure)
+                .apply(fitted),
+            (Sensor::Sar, true) => self.measured(sensor, cache, measure_sar).apply(fitted),
+        }
+    }
+
+    /// Draws a cloud where the optical tile has no data and the SAR tile has.
+    fn cloud_holes(&self, window: usize, fitted: &mut Rgb8) -> Result<(), RasterError> {
+        let [x, y, width, height] = if self.is_cut() {
+            self.place(window)
+        } else {
+            [0, 0, self.pair.rgb.width_px, self.pair.rgb.height_px]
+        };
+        let Some(holes) = self.pair.optical_holes([x, y], [width, height]) else {
+            return Ok(());
+        };
+        let holes = fit_optical(&holes, self.preprocess, self.input_px)?;
+        let pixels = fitted.data.chunks_exact_mut(3);
+        for (pixel, hole) in pixels.zip(holes.data.chunks_exact(3)) {
+            // In parity, what lies outside of the tile is grey, of 128.
+            if hole[0] > 128 {
+                pixel.copy_from_slice(&CLOUD_COLOUR);
+            }
+        }
+        Ok(())
     }
 
     fn measured<T: Cached>(

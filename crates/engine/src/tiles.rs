@@ -21,17 +21,36 @@ impl HashedPair {
     /// Hashes both tiles.
     #[must_use]
     pub fn new(pair: TilePair) -> Self {
-        Self {
-            rgb: hash(&pair.rgb),
-            sar: hash(&pair.sar),
+        let mut hashed = Self {
+            rgb: 0,
+            sar: hash(
+                &pair.sar,
+                (
+                    &pair.sar_valid,
+                    pair.radiometry.as_ref().map(|r| r.1.bits()),
+                ),
+            ),
             pair,
-        }
+        };
+        hashed.rgb = hashed.hash_of_rgb();
+        hashed
     }
 
     /// Replaces the optical tile, as a cloud over it does. The SAR tile is not read.
     pub fn set_rgb(&mut self, rgb: Rgb8) {
-        self.rgb = hash(&rgb);
         self.pair.rgb = rgb;
+        self.rgb = self.hash_of_rgb();
+    }
+
+    /// What the encoders see of the optical tile depends on its pixels, its holes and where SAR fills
+    /// them, and on a radiometry from outside.
+    fn hash_of_rgb(&self) -> u64 {
+        let pair = &self.pair;
+        let holes = pair
+            .rgb_valid
+            .as_ref()
+            .map(|valid| (valid, &pair.sar_valid));
+        hash(&pair.rgb, (holes, pair.radiometry.as_ref().map(|r| &r.0)))
     }
 
     /// The pair without its hashes.
@@ -71,8 +90,9 @@ impl Deref for HashedPair {
     }
 }
 
-fn hash(tile: &Rgb8) -> u64 {
+fn hash(tile: &Rgb8, beside: impl Hash) -> u64 {
     let mut hasher = Xxh3::new();
     (tile.width_px, tile.height_px, &tile.data).hash(&mut hasher);
+    beside.hash(&mut hasher);
     hasher.finish()
 }

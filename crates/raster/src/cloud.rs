@@ -28,6 +28,10 @@ const SHADOW: f32 = 0.45;
 /// Sunlit and shaded cloud tops; Rayleigh haze above them makes them slightly blue.
 const TOP: [[f32; 3]; 2] = [[248.0, 250.0, 254.0], [206.0, 212.0, 222.0]];
 
+/// The colour of a dense cloud in the sun, which stands where an optical tile has no data and the SAR tile
+/// has: the model has learnt to rely on SAR there.
+pub const CLOUD_COLOUR: [u8; 3] = [248, 250, 254];
+
 /// Lays a cloud over a tile. Returns the tile and the cloud's opacity at each pixel
 /// (`[height_px, width_px]`, 0 to 1, shadows not included).
 ///

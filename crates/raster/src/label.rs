@@ -24,6 +24,9 @@ const COLOURS: [[u8; 3]; 16] = [
     [170, 68, 153],
 ];
 
+/// Label of pixels without data: no class has this number.
+pub const NO_DATA_LABEL: u8 = 255;
+
 /// A map of class numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Labels {

@@ -16,6 +16,7 @@ mod label;
 mod normalise;
 mod optical;
 mod pair;
+mod pair_file;
 mod placing;
 mod presets;
 mod raster;
@@ -25,16 +26,20 @@ mod stats;
 mod tile;
 mod validity;
 
-pub use cloud::{Cloud, add_cloud};
+pub use cloud::{CLOUD_COLOUR, Cloud, add_cloud};
 pub use decode::{ByteSource, RasterFile, decode};
 pub use error::RasterError;
-pub use export::{colour_png, geojson, indexed_png, label_geotiff, write_rgb_png};
+pub use export::{
+    CogOptions, GeoJsonOptions, Overview, category_names_xml, colour_png, geojson, indexed_png,
+    label_geotiff, label_options, share_geotiff, share_options, write_cog, write_rgb_png,
+};
 pub use georef::{ControlPoint, GeoKeys, GeoRef};
 pub use image::Rgb8;
-pub use label::{Labels, default_palette, read_label_png};
+pub use label::{Labels, NO_DATA_LABEL, default_palette, read_label_png};
 pub use normalise::{RgbRadiometry, SarRadiometry, robust_rgb, robust_sar};
 pub use optical::{OpticalOptions, OpticalRule, Stretch, optical_to_rgb};
 pub use pair::{TilePair, open_pair};
+pub use pair_file::PairFile;
 pub use presets::{PRESETS, Preset, PresetClass, palette_for};
 pub use raster::{BandColour, BandInfo, MAX_DECODED_BYTES, MAX_SIDE_PX, Raster, Samples};
 pub use resize::{ModelTiles, Preprocess, fit, fit_optical, fit_sar, resize_bilinear};

@@ -26,7 +26,7 @@ pub fn robust_rgb(picture: &Rgb8) -> Rgb8 {
 }
 
 /// The gain and offset of [`robust_rgb`], measured once on a scene so that windows cut from it agree.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RgbRadiometry {
     /// New byte for each byte; `None` when there was nothing to measure.
     table: Option<Box<[u8; 256]>>,
@@ -133,9 +133,19 @@ impl SarRadiometry {
     /// Measures a picture.
     #[must_use]
     pub fn measure(picture: &Rgb8) -> Self {
+        let black = picture.data.chunks_exact(3).map(grey).filter(|&v| v == 0.0);
+        let has_fill = black.count() as f64 > FILL_SHARE * (picture.data.len() / 3) as f64;
+        Self::measure_with(picture, has_fill)
+    }
+
+    /// Measures a picture of which black is known to be fill.
+    #[must_use]
+    pub fn measure_masked(picture: &Rgb8) -> Self {
+        Self::measure_with(picture, true)
+    }
+
+    fn measure_with(picture: &Rgb8, has_fill: bool) -> Self {
         let grey = || picture.data.chunks_exact(3).map(grey);
-        let black = grey().filter(|&v| v == 0.0).count();
-        let has_fill = black as f64 > FILL_SHARE * (picture.data.len() / 3) as f64;
         let linear = is_linear(picture);
         let mut measured = Self {
             linear,
@@ -153,6 +163,13 @@ impl SarRadiometry {
                 [low, high]
             });
         measured
+    }
+
+    /// Numbers that tell one measurement from another.
+    #[must_use]
+    pub fn bits(&self) -> [u32; 4] {
+        let [low, high] = self.range.unwrap_or([f32::NAN; 2]).map(f32::to_bits);
+        [self.linear.into(), self.has_fill.into(), low, high]
     }
 
     /// A grey value in the unit of the range; NaN where it is fill.

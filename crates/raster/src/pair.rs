@@ -1,9 +1,12 @@
 //! Two files of the same ground, opened onto one grid: the optical tile's.
 
 use crate::optical::OpticalRule;
-use crate::placing::{Member, Placing, outline_degrees, pixel_size_m};
+use crate::placing::{Member, Placing, outline_degrees, pixel_area_m2};
 use crate::sar::SarRule;
-use crate::{GeoRef, OpticalOptions, RasterError, Rgb8, SarOptions, Tile, decode};
+use crate::{
+    GeoRef, OpticalOptions, RasterError, Rgb8, RgbRadiometry, SarOptions, SarRadiometry, Tile,
+    decode,
+};
 
 /// An optical and a SAR tile on one grid.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +23,8 @@ pub struct TilePair {
     pub georef: Option<GeoRef>,
     /// Outlines of the optical and the SAR file as WGS 84 longitudes and latitudes, where they are known.
     pub outlines: [Option<Vec<[f64; 2]>>; 2],
+    /// Measured on the scene that this pair is a part of; `None` for a pair that is measured by itself.
+    pub radiometry: Option<(RgbRadiometry, SarRadiometry)>,
     /// What was chosen or changed on the way, one sentence each, for the user.
     pub notes: Vec<String>,
 }
@@ -35,6 +40,7 @@ impl TilePair {
             sar_valid: None,
             georef: None,
             outlines: [None, None],
+            radiometry: None,
             notes: Vec::new(),
         }
     }
@@ -53,13 +59,30 @@ impl TilePair {
         }
     }
 
-    /// Length of a pixel's side on the ground in metres, where the place is known.
+    /// A part, `size` pixels (columns, rows) from `at` on, of the optical tile's holes: white where it has no
+    /// data and the SAR tile has. `None` when there are none. Past the tile's edge its last pixels repeat.
+    #[must_use]
+    pub fn optical_holes(&self, at: [usize; 2], size: [usize; 2]) -> Option<Rgb8> {
+        let rgb = self.rgb_valid.as_ref()?;
+        let (w, h) = (self.rgb.width_px, self.rgb.height_px);
+        let is_hole = |x: usize, y: usize| {
+            let pixel = y.min(h - 1) * w + x.min(w - 1);
+            !rgb[pixel] && self.sar_valid.as_ref().is_none_or(|sar| sar[pixel])
+        };
+        let mask: Vec<u8> = (at[1]..at[1] + size[1])
+            .flat_map(|y| (at[0]..at[0] + size[0]).map(move |x| (x, y)))
+            .map(|(x, y)| u8::from(is_hole(x, y)) * 255)
+            .collect();
+        mask.contains(&255)
+            .then(|| Rgb8::from_grey(size[0], size[1], &mask))
+    }
+
+    /// Length of a pixel's side on the ground in metres (the root of its area in the middle of the tile), where
+    /// the place is known.
     #[must_use]
     pub fn pixel_size_m(&self) -> Option<f64> {
-        pixel_size_m(
-            self.georef.as_ref()?,
-            [self.rgb.width_px, self.rgb.height_px],
-        )
+        let middle = [self.rgb.width_px, self.rgb.height_px].map(|side| side as f64 / 2.0);
+        pixel_area_m2(self.georef.as_ref()?, middle).map(libm::sqrt)
     }
 
     /// The same ground in another number of pixels.
@@ -88,6 +111,7 @@ impl TilePair {
                 .as_ref()
                 .map(|georef| georef.scaled(scale[0], scale[1])),
             outlines: self.outlines.clone(),
+            radiometry: self.radiometry.clone(),
             notes: self.notes.clone(),
         }
     }
@@ -157,6 +181,7 @@ pub fn open_pair(
         sar_valid: sar_tile.valid,
         georef: rgb_georef.or(sar_georef.filter(|_| rgb_px == sar_px)),
         outlines,
+        radiometry: None,
         notes,
     })
 }

@@ -139,26 +139,26 @@ pub(crate) fn outline_degrees(georef: &GeoRef, size_px: [usize; 2]) -> Option<Ve
         .collect()
 }
 
-/// Length of a pixel's side on the ground in metres: the square root of its area in the picture's middle.
-/// `None` when the reference system is not understood.
-pub(crate) fn pixel_size_m(georef: &GeoRef, size_px: [usize; 2]) -> Option<f64> {
-    /// Mean radius of the Earth: within 0.4 % of any other.
-    const RADIUS_M: f64 = 6_371_008.8;
+/// Area of the pixel at a position (measured from the top-left corner) on the WGS 84 ellipsoid, in square
+/// metres. `None` when the reference system is not understood.
+pub(crate) fn pixel_area_m2(georef: &GeoRef, [col, row]: [f64; 2]) -> Option<f64> {
+    const SEMI_MAJOR_M: f64 = 6_378_137.0;
+    const ECCENTRICITY_2: f64 = 0.006_694_379_990_14;
     let (crs, degrees) = (Crs::of(georef).ok()?, Crs::wgs84()?);
-    let [x, y] = size_px.map(|side| side as f64 / 2.0);
     let at = |x, y| crs.convert(georef.to_map(x, y), &degrees);
-    let middle = at(x, y)?;
+    let middle = at(col, row)?;
+    let (sine, cosine) = libm::sincos(middle[1].to_radians());
+    let w2 = 1.0 - ECCENTRICITY_2 * sine * sine;
+    // Radii of curvature along the parallel and the meridian.
+    let across = SEMI_MAJOR_M / libm::sqrt(w2) * cosine;
+    let along = SEMI_MAJOR_M * (1.0 - ECCENTRICITY_2) / (w2 * libm::sqrt(w2));
     let step = |to: [f64; 2]| {
-        let metres = |degrees: f64| degrees.to_radians() * RADIUS_M;
-        let narrow = libm::cos(middle[1].to_radians());
-        [
-            metres(to[0] - middle[0]) * narrow,
-            metres(to[1] - middle[1]),
-        ]
+        let east = (to[0] - middle[0]).to_radians() * across;
+        [east, (to[1] - middle[1]).to_radians() * along]
     };
-    let ([a, b], [c, d]) = (step(at(x + 1.0, y)?), step(at(x, y + 1.0)?));
-    let size = libm::sqrt((a * d - b * c).abs());
-    size.is_normal().then_some(size)
+    let ([a, b], [c, d]) = (step(at(col + 1.0, row)?), step(at(col, row + 1.0)?));
+    let area = (a * d - b * c).abs();
+    area.is_normal().then_some(area)
 }
 
 /// From pixels of one grid to pixels of another.

@@ -103,6 +103,21 @@ impl Samples {
         }
     }
 
+    /// Appends samples of the same type; of another type, nothing.
+    fn append(&mut self, more: Self) {
+        match (self, more) {
+            (Self::U8(v), Self::U8(more)) => v.extend(more),
+            (Self::I8(v), Self::I8(more)) => v.extend(more),
+            (Self::U16(v), Self::U16(more)) => v.extend(more),
+            (Self::I16(v), Self::I16(more)) => v.extend(more),
+            (Self::U32(v), Self::U32(more)) => v.extend(more),
+            (Self::I32(v), Self::I32(more)) => v.extend(more),
+            (Self::F32(v), Self::F32(more)) => v.extend(more),
+            (Self::F64(v), Self::F64(more)) => v.extend(more),
+            _ => {}
+        }
+    }
+
     /// The bands of several single-band pages of one type and size, pixel-interleaved; `None` when
     /// they differ.
     pub(crate) fn interleaved(pages: &[Self]) -> Option<Self> {
@@ -263,6 +278,44 @@ impl Raster {
         (0..self.bands)
             .filter(|&band| Some(band) != self.alpha_band)
             .collect()
+    }
+
+    /// The columns from each of `starts` on, `count` of each, side by side.
+    pub(crate) fn columns(&self, starts: &[usize], count: usize) -> Self {
+        let pixels: Vec<usize> = (0..self.height_px)
+            .flat_map(|y| starts.iter().map(move |&x| y * self.width_px + x))
+            .flat_map(|first| first..first + count)
+            .collect();
+        let samples: Vec<usize> = pixels
+            .iter()
+            .flat_map(|&pixel| pixel * self.bands..(pixel + 1) * self.bands)
+            .collect();
+        Self {
+            name: self.name.clone(),
+            width_px: starts.len() * count,
+            samples: self.samples.permuted(&samples),
+            mask: self
+                .mask
+                .as_ref()
+                .map(|mask| pixels.iter().map(|&pixel| mask[pixel]).collect()),
+            band_info: self.band_info.clone(),
+            georef: None,
+            palette: self.palette.clone(),
+            notes: self.notes.clone(),
+            ..*self
+        }
+    }
+
+    /// Adds the rows of a raster of the same file and width.
+    pub(crate) fn append_rows(&mut self, more: Self) {
+        let area = |raster: &Self| raster.width_px * raster.height_px;
+        if self.mask.is_some() || more.mask.is_some() {
+            let (above, below) = (area(self), area(&more));
+            let mask = self.mask.get_or_insert_with(|| vec![255; above]);
+            mask.extend(more.mask.unwrap_or_else(|| vec![255; below]));
+        }
+        self.height_px += more.height_px;
+        self.samples.append(more.samples);
     }
 
     /// What is known of a band.

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Cursor;
 
 use mmovseg_raster::{
-    GeoKeys, GeoRef, Samples, colour_png, decode, default_palette, geojson, indexed_png,
-    label_geotiff, read_label_png,
+    GeoJsonOptions, GeoKeys, GeoRef, RasterError, Samples, colour_png, decode, default_palette,
+    indexed_png, label_geotiff, read_label_png, share_geotiff,
 };
 use proptest::prelude::*;
 use serde_json::Value;
@@ -16,6 +16,23 @@ use tiff::tags::Tag;
 
 fn names(n: usize) -> Vec<String> {
     (0..n).map(|i| format!("class {i}")).collect()
+}
+
+fn geojson(
+    labels: &[u8],
+    w: usize,
+    h: usize,
+    names: &[String],
+    palette: &[[u8; 3]],
+    georef: Option<&GeoRef>,
+    simplify_px: f64,
+) -> Result<String, RasterError> {
+    let options = GeoJsonOptions {
+        georef,
+        simplify_px,
+        ..GeoJsonOptions::default()
+    };
+    mmovseg_raster::geojson(labels, w, h, names, palette, &options)
 }
 
 fn utm() -> GeoRef {
@@ -89,8 +106,9 @@ fn a_geotiff_keeps_labels_colours_names_and_place_in_every_tag() {
         (Tag::SamplesPerPixel, vec![1]),
         (Tag::PlanarConfiguration, vec![1]),
         (Tag::SampleFormat, vec![1]),
-        (Tag::TileWidth, vec![256]),
-        (Tag::TileLength, vec![256]),
+        (Tag::NewSubfileType, vec![0]),
+        (Tag::TileWidth, vec![512]),
+        (Tag::TileLength, vec![512]),
     ];
     let mut known: BTreeSet<u16> = expected.iter().map(|(tag, _)| tag.to_u16()).collect();
     for (tag, want) in expected {
@@ -98,7 +116,7 @@ fn a_geotiff_keeps_labels_colours_names_and_place_in_every_tag() {
     }
     let sizes = number(&mut decoder, Tag::TileByteCounts);
     let offsets = number(&mut decoder, Tag::TileOffsets);
-    assert_eq!((sizes.len(), offsets.len()), (4, 4));
+    assert_eq!((sizes.len(), offsets.len()), (1, 1));
     for (at, size) in offsets.iter().zip(&sizes) {
         assert!(at + size <= file.len() as u64);
     }
@@ -187,18 +205,17 @@ type Ring = Vec<[f64; 2]>;
 fn polygons(text: &str) -> BTreeMap<usize, Vec<Vec<Ring>>> {
     let json: Value = serde_json::from_str(text).unwrap();
     assert_eq!(json["type"], "FeatureCollection");
-    let features = json["features"].as_array().unwrap();
-    features
-        .iter()
-        .map(|feature| {
-            assert_eq!(feature["type"], "Feature");
-            assert_eq!(feature["geometry"]["type"], "MultiPolygon");
-            let polygons = serde_json::from_value(feature["geometry"]["coordinates"].clone());
-            let index = feature["properties"]["index"].as_u64().unwrap() as usize;
-            assert_eq!(feature["properties"]["class"], format!("class {index}"));
-            (index, polygons.unwrap())
-        })
-        .collect()
+    let mut map: BTreeMap<usize, Vec<Vec<Ring>>> = BTreeMap::new();
+    for feature in json["features"].as_array().unwrap() {
+        assert_eq!(feature["type"], "Feature");
+        assert_eq!(feature["geometry"]["type"], "Polygon");
+        let index = feature["properties"]["index"].as_u64().unwrap() as usize;
+        assert_eq!(feature["properties"]["class"], format!("class {index}"));
+        let rings: Vec<Ring> =
+            serde_json::from_value(feature["geometry"]["coordinates"].clone()).unwrap();
+        map.entry(index).or_default().push(rings);
+    }
+    map
 }
 
 fn area(ring: &Ring) -> f64 {
@@ -403,21 +420,25 @@ fn known_systems_become_degrees_and_others_say_that_they_do_not() {
     assert!(plain["coordinates"].as_str().unwrap().contains("pixels"));
     assert_eq!(
         plain["features"][0]["geometry"]["coordinates"],
-        serde_json::json!([[[[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]]])
+        serde_json::json!([[[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]])
     );
-    assert_eq!(plain["features"][0]["properties"]["share"], 1.0);
+    assert_eq!(plain["features"][0]["properties"]["area_px"], 1);
     assert_eq!(plain["features"][0]["properties"]["colour"], "#0072b2");
     let mut other = utm();
-    other.epsg = Some(27_700);
+    other.epsg = Some(26_711);
     let member = json(Some(&other))["coordinates"].clone();
-    assert!(member.as_str().unwrap().contains("27700"));
+    assert!(member.as_str().unwrap().contains("26711"));
 
     let known = json(Some(&utm()));
     assert_eq!(known.get("coordinates"), None);
     let ring: Ring =
-        serde_json::from_value(known["features"][0]["geometry"]["coordinates"][0][0].clone())
-            .unwrap();
+        serde_json::from_value(known["features"][0]["geometry"]["coordinates"][0].clone()).unwrap();
     assert!(area(&ring) > 0.0, "counterclockwise on the ground");
+    // 100 m² of the grid; UTM is 0.04 % too small in the middle of a zone, here nearly so.
+    let ground = known["features"][0]["properties"]["area_m2"]
+        .as_f64()
+        .unwrap();
+    assert!((ground - 100.0).abs() < 0.2, "{ground}");
     // By PROJ: the north-western corner of a Sentinel-2 tile.
     assert!(
         ring.iter()
@@ -439,4 +460,50 @@ fn the_same_file_is_read_by_the_label_reader() {
     let labels: Vec<u8> = (0..600).map(|i| (i % 5) as u8).collect();
     let file = label_geotiff(&labels, 30, 20, &default_palette(5), &names(5), None).unwrap();
     assert_eq!(read_label_png(&file, "l.tif").unwrap().data, labels);
+}
+
+#[test]
+fn polygons_carry_probability_and_what_else_is_said() {
+    let labels = [0, 0, 1, 255];
+    let options = GeoJsonOptions {
+        confidence: Some(&[254, 127, 0, 255]),
+        properties: &[("source", "a \"b\".tif".into())],
+        ..GeoJsonOptions::default()
+    };
+    let text =
+        mmovseg_raster::geojson(&labels, 4, 1, &names(2), &default_palette(2), &options).unwrap();
+    let json: Value = serde_json::from_str(&text).unwrap();
+    let features = json["features"].as_array().unwrap();
+    assert_eq!(features.len(), 2, "no polygon where there is no data");
+    assert_eq!(features[0]["properties"]["probability"], 0.75);
+    assert_eq!(features[1]["properties"]["probability"], 0.0);
+    assert_eq!(features[0]["properties"]["source"], "a \"b\".tif");
+}
+
+/// A file larger than a tile has overviews, whose directories follow the first one at the file's start.
+#[test]
+fn large_files_have_overviews_and_their_pixels_come_back() {
+    let (w, h) = (1100, 700);
+    let labels: Vec<u8> = (0..w * h)
+        .map(|i| (i % w / 137 + i / w / 91) as u8 % 7)
+        .collect();
+    let file = label_geotiff(&labels, w, h, &default_palette(7), &names(7), Some(&utm())).unwrap();
+    assert_eq!(decode(&file, "l.tif").unwrap().samples, Samples::U8(labels));
+    let mut decoder = tiff::decoder::Decoder::new(Cursor::new(&file)).unwrap();
+    let mut sizes = vec![decoder.dimensions().unwrap()];
+    while decoder.more_images() {
+        decoder.next_image().unwrap();
+        sizes.push(decoder.dimensions().unwrap());
+    }
+    assert_eq!(sizes, [(1100, 700), (550, 350), (275, 175)]);
+
+    let bands = names(3);
+    let shares: Vec<u8> = (0..w * h * 3)
+        .map(|i| (i / 3 % w * 254 / w) as u8)
+        .collect();
+    let file = share_geotiff(&shares, w, h, &bands, None).unwrap();
+    let raster = decode(&file, "p.tif").unwrap();
+    assert_eq!((raster.bands, raster.samples), (3, Samples::U8(shares)));
+    assert_eq!(raster.band_info[2].name.as_deref(), Some("class 2"));
+    assert_eq!((raster.nodata, raster.alpha_band), (Some(255.0), None));
 }

@@ -2,7 +2,9 @@
 
 use mmovseg_engine::{Segmentation, Session};
 use mmovseg_protocol::{Activity, Event, Format, Modality, Tier};
-use mmovseg_raster::{GeoRef, colour_png, geojson, indexed_png, label_geotiff, palette_for};
+use mmovseg_raster::{
+    GeoJsonOptions, GeoRef, colour_png, geojson, indexed_png, label_geotiff, palette_for,
+};
 use serde_json::{Value, json};
 
 use crate::link::{part, post_with};
@@ -73,9 +75,21 @@ pub fn file(
         Format::GeoJson => (
             ".geojson",
             "application/geo+json",
-            geojson(labels, w, h, classes, &palette, place, SIMPLIFY_PX)
-                .map_err(words)?
-                .into_bytes(),
+            geojson(
+                labels,
+                w,
+                h,
+                classes,
+                &palette,
+                &GeoJsonOptions {
+                    georef: place,
+                    simplify_px: SIMPLIFY_PX,
+                    properties: &[("source", last.tiles.origin.clone())],
+                    ..GeoJsonOptions::default()
+                },
+            )
+            .map_err(words)?
+            .into_bytes(),
         ),
         Format::Report => (
             "-report.json",

@@ -3,7 +3,7 @@
 //! Values are read on demand and without judging them: files in use leave out or falsify tags that a
 //! strict reader needs (strip sizes above all), and `layout` decides what can do without.
 
-use super::tiff::Context;
+use super::context::Context;
 use crate::RasterError;
 
 /// Most bytes of one tag: chunk offsets of a picture of 2²⁰ px a side in tiles of 512 fit, nonsense does not.

@@ -1,6 +1,6 @@
 //! Place on the ground from the tags of a `GeoTIFF` (OGC 19-008r4).
 
-use super::tiff::Tags;
+use super::tags::Tags;
 use crate::{ControlPoint, GeoRef, control_points};
 
 /// The place that a file gives; `None` when it gives none. Scale and tie point win over a matrix, and

@@ -5,7 +5,8 @@ use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
-use super::{check_size, exif, jpeg_restart};
+use super::limits::check_size;
+use super::{exif, jpeg_restart};
 use crate::{Raster, RasterError, Samples};
 
 pub(super) fn decode(bytes: &[u8], name: &str) -> Result<Raster, RasterError> {

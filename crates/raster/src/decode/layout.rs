@@ -1,9 +1,9 @@
 //! How the pixels of one TIFF directory lie in the file, and reading them strip by strip or tile by tile.
 
 use super::codec::{self, Compression};
+use super::context::Context;
 use super::directory::Directory;
 use super::jpeg::{Colours, Failure, decode_picture};
-use super::tiff::Context;
 use crate::raster::MAX_DECODED_BYTES;
 use crate::{RasterError, Samples};
 

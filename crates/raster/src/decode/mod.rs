@@ -1,6 +1,7 @@
 //! From the bytes of a file to a [`Raster`]; the format is told by content, never by file name.
 
 mod codec;
+mod context;
 mod directory;
 mod exif;
 mod gdal_metadata;
@@ -8,45 +9,18 @@ mod geo_tags;
 mod jpeg;
 mod jpeg_restart;
 mod layout;
+mod limits;
 mod png;
+mod source;
+mod tags;
 mod tiff;
 
 use std::io;
 
-use crate::raster::{MAX_DECODED_BYTES, MAX_SIDE_PX};
+pub use source::ByteSource;
+
+use crate::raster::MAX_DECODED_BYTES;
 use crate::{Raster, RasterError};
-
-/// Bytes that can be read from any position: a file, or what a browser holds in memory.
-pub trait ByteSource: Send + Sync {
-    /// Length in bytes.
-    fn len(&self) -> u64;
-
-    /// Whether there is no byte.
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Fills `buffer` from `offset` on.
-    ///
-    /// # Errors
-    /// When fewer bytes are there, or they cannot be read.
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
-}
-
-impl ByteSource for &[u8] {
-    fn len(&self) -> u64 {
-        <[u8]>::len(self) as u64
-    }
-
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        let part = usize::try_from(offset)
-            .ok()
-            .and_then(|from| self.get(from..)?.get(..buffer.len()))
-            .ok_or(io::ErrorKind::UnexpectedEof)?;
-        buffer.copy_from_slice(part);
-        Ok(())
-    }
-}
 
 /// A file that is open for reading in parts. A TIFF is read strip by strip or tile by tile; a PNG or
 /// JPEG, whose pixels can only be read in order, is decoded once as a whole.
@@ -172,7 +146,7 @@ fn cut(raster: &Raster, at: [usize; 2], size: [usize; 2]) -> Raster {
 ///   control points, reference system from the `GeoKeys`; no-data, band names, scale and offset from
 ///   GDAL's tags. Tiles left out of a sparse file hold no-data, or zero.
 ///
-/// At most [`MAX_SIDE_PX`] a side and [`MAX_DECODED_BYTES`] decoded. `name` is used in messages only.
+/// At most [`crate::MAX_SIDE_PX`] a side and [`MAX_DECODED_BYTES`] decoded. `name` is used in messages only.
 ///
 /// # Errors
 /// [`RasterError::UnknownFormat`], [`RasterError::Damaged`], [`RasterError::TooLarge`], and
@@ -199,28 +173,4 @@ pub fn decode(bytes: &[u8], name: &str) -> Result<Raster, RasterError> {
         raster.width_px * raster.height_px * raster.bands
     );
     Ok(raster)
-}
-
-/// Refuses what would not fit into memory, before anything is allocated.
-fn check_size(
-    name: &str,
-    width_px: u64,
-    height_px: u64,
-    bands: u64,
-    sample_bytes: u64,
-) -> Result<(), RasterError> {
-    let side = MAX_SIDE_PX as u64;
-    // Sides first: then the product cannot overflow, bands being at most 65 535.
-    if width_px > side
-        || height_px > side
-        || width_px * height_px * bands * sample_bytes > MAX_DECODED_BYTES
-    {
-        return Err(RasterError::TooLarge {
-            name: name.to_owned(),
-            width_px,
-            height_px,
-            bands,
-        });
-    }
-    Ok(())
 }

@@ -4,7 +4,8 @@ use std::io::Cursor;
 
 use ::png::{BitDepth, ColorType, Decoder, Transformations};
 
-use super::{check_size, codec, exif};
+use super::limits::check_size;
+use super::{codec, exif};
 use crate::{Raster, RasterError, Samples};
 
 pub(super) fn decode(bytes: &[u8], name: &str) -> Result<Raster, RasterError> {

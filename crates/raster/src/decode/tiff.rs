@@ -1,58 +1,15 @@
 //! (Geo)TIFF: which directories of a file are the picture, its mask and its further bands, and what
 //! their tags say.
 
+use super::context::Context;
 use super::directory::{self, Directory};
 use super::layout::{Kind, Layout, PALETTE, RGB, SEPARATED, WHITE_IS_ZERO, YCBCR};
-use super::{ByteSource, check_size, gdal_metadata, geo_tags};
+use super::limits::check_size;
+use super::source::ByteSource;
+use super::tags::Tags;
+use super::{gdal_metadata, geo_tags};
 use crate::raster::MAX_DECODED_BYTES;
-use crate::{GeoKeys, Raster, RasterError, Samples};
-
-/// What reading needs to know of the file.
-pub(super) struct Context<'a> {
-    pub source: &'a dyn ByteSource,
-    pub name: &'a str,
-}
-
-impl Context<'_> {
-    pub fn damaged(&self, what: impl Into<String>) -> RasterError {
-        RasterError::Damaged {
-            name: self.name.into(),
-            format: "TIFF",
-            what: what.into(),
-        }
-    }
-
-    pub fn unsupported(&self, what: impl Into<String>, advice: &str) -> RasterError {
-        RasterError::Unsupported {
-            name: self.name.into(),
-            what: what.into(),
-            advice: advice.into(),
-        }
-    }
-
-    /// Bytes that must all be there.
-    pub fn exactly(&self, offset: u64, size: u64) -> Result<Vec<u8>, RasterError> {
-        let bytes = self.bytes(offset, size)?;
-        if bytes.len() as u64 == size {
-            Ok(bytes)
-        } else {
-            Err(self.damaged("it ends early"))
-        }
-    }
-
-    /// Bytes of the file; those that are past its end are left out.
-    pub fn bytes(&self, offset: u64, size: u64) -> Result<Vec<u8>, RasterError> {
-        let size = size.min(self.source.len().saturating_sub(offset));
-        if size > MAX_DECODED_BYTES {
-            return Err(self.damaged("impossible strip or tile size"));
-        }
-        let mut buffer = vec![0; size as usize];
-        self.source
-            .read_at(offset, &mut buffer)
-            .map_err(|error| self.damaged(error.to_string()))?;
-        Ok(buffer)
-    }
-}
+use crate::{Raster, RasterError, Samples};
 
 /// An open TIFF.
 pub(super) struct Tiff<'a> {
@@ -290,65 +247,4 @@ fn cmyk_to_rgb(raster: &mut Raster) {
         raster.bands = 3;
         raster.band_info.clear();
     }
-}
-
-/// Metadata beside the pixels.
-pub(super) struct Tags {
-    nodata: Option<f64>,
-    colours: Option<Vec<u16>>,
-    extra_samples: Vec<u64>,
-    ink_set: u64,
-    metadata: Option<String>,
-    pub scale: Vec<f64>,
-    pub tie_points: Vec<f64>,
-    pub matrix: Vec<f64>,
-    pub geo_keys: GeoKeys,
-}
-
-impl Tags {
-    fn read(directory: &Directory, context: &Context<'_>) -> Result<Self, RasterError> {
-        const COLOR_MAP: u16 = 320;
-        const INK_SET: u16 = 332;
-        const EXTRA_SAMPLES: u16 = 338;
-        const PIXEL_SCALE: u16 = 33_550;
-        const TIE_POINTS: u16 = 33_922;
-        const MATRIX: u16 = 34_264;
-        const GEO_KEY_DIRECTORY: u16 = 34_735;
-        const GEO_DOUBLES: u16 = 34_736;
-        const GEO_ASCII: u16 = 34_737;
-        const GDAL_METADATA: u16 = 42_112;
-        const GDAL_NODATA: u16 = 42_113;
-        let words = |tag: u16| -> Result<Option<Vec<u16>>, RasterError> {
-            let values = directory.numbers(context, tag)?;
-            Ok(values.map(|values| values.into_iter().map(|v| v as u16).collect()))
-        };
-        // Names only: a damaged text is no reason to refuse the file.
-        let text = |tag: u16| directory.text(context, tag).ok().flatten();
-        let nodata = directory.text(context, GDAL_NODATA)?;
-        Ok(Self {
-            nodata: nodata.and_then(|text| number(&text)),
-            colours: words(COLOR_MAP)?,
-            extra_samples: directory
-                .numbers(context, EXTRA_SAMPLES)?
-                .unwrap_or_default(),
-            ink_set: directory.number(context, INK_SET, 1)?,
-            metadata: text(GDAL_METADATA),
-            scale: directory.reals(context, PIXEL_SCALE)?,
-            tie_points: directory.reals(context, TIE_POINTS)?,
-            matrix: directory.reals(context, MATRIX)?,
-            geo_keys: GeoKeys {
-                directory: words(GEO_KEY_DIRECTORY)?.unwrap_or_default(),
-                doubles: directory.reals(context, GEO_DOUBLES)?,
-                ascii: text(GEO_ASCII).unwrap_or_default(),
-            },
-        })
-    }
-}
-
-/// A number as GDAL and others write it, with a decimal comma too.
-fn number(text: &str) -> Option<f64> {
-    let text = text.trim();
-    text.parse()
-        .or_else(|_| text.replace(',', ".").parse())
-        .ok()
 }

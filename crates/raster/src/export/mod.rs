@@ -1,31 +1,15 @@
-//! Label maps for other programs: PNG, `GeoTIFF`, `GeoJSON`.
+//! Label maps and probabilities for other programs: PNG, `GeoTIFF`, `GeoJSON`.
 
+mod check;
+mod cog;
 mod geojson;
 mod geotiff;
 mod outline;
 mod png;
+mod regions;
 mod simplify;
-mod wgs84;
 
-pub use geojson::geojson;
-pub use geotiff::label_geotiff;
+pub use cog::{CogOptions, Overview, write_cog};
+pub use geojson::{GeoJsonOptions, geojson};
+pub use geotiff::{category_names_xml, label_geotiff, label_options, share_geotiff, share_options};
 pub use png::{colour_png, indexed_png, write_rgb_png};
-
-use crate::RasterError;
-
-/// Refuses labels that do not fill the picture, and more classes than a byte can number.
-fn check(
-    labels: &[u8],
-    width_px: usize,
-    height_px: usize,
-    classes: usize,
-) -> Result<(), RasterError> {
-    let area = width_px.checked_mul(height_px);
-    if area == Some(labels.len()) && !labels.is_empty() && classes <= 256 {
-        return Ok(());
-    }
-    Err(RasterError::Argument(format!(
-        "{} labels and {classes} colours or names do not make a {width_px} x {height_px} px label map of at most 256 classes",
-        labels.len(),
-    )))
-}

@@ -1,6 +1,6 @@
 //! Label maps and pictures as PNG.
 
-use super::check;
+use super::check::check;
 use crate::{RasterError, Rgb8};
 
 /// An 8-bit palette PNG whose indices are the labels `[h, w]`.
