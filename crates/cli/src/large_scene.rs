@@ -188,7 +188,7 @@ fn add_timings(sum: &mut Vec<mmovseg_engine::StageTiming>, found: &Segmentation)
     for timing in &found.timings {
         match sum.iter_mut().find(|known| known.stage == timing.stage) {
             Some(known) => known.ms += timing.ms,
-            None => sum.push(*timing),
+            None => sum.push(timing.clone()),
         }
     }
 }

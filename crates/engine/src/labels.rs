@@ -1,6 +1,7 @@
 //! From logits on the model's grid to one class index a pixel of the optical tile (docs/network.md §12).
 
 use mmovseg_kernels::{Activation, activate_slice, threads};
+use mmovseg_raster::NO_DATA_LABEL;
 
 /// Sigmoid, half-pixel bilinear resize to `width_px × height_px`, argmax with the first class on
 /// ties. `logits` is `[T, h, w]`, row-major, at most 255 classes; gives `height_px · width_px`
