@@ -1,4 +1,4 @@
-//! References of cutting and joining windows.
+//! Reference of cutting maps into windows.
 
 use burn::tensor::Tensor;
 
@@ -12,20 +12,8 @@ pub fn cut_windows(x: Tensor<3>, grid: usize, shift: usize) -> Tensor<3> {
         .reshape([4 * maps, cells / 4, width])
 }
 
-/// See [`crate::join_windows`].
-#[must_use]
-pub fn join_windows(x: Tensor<3>, residual: Tensor<3>, grid: usize, shift: usize) -> Tensor<3> {
-    let ([maps, cells, width], side) = (residual.dims(), grid / 2);
-    let map = x
-        .reshape([maps, 2, 2, side, side, width])
-        .permute([0, 1, 3, 2, 4, 5])
-        .reshape([maps, grid, grid, width]);
-    let back = (grid - shift) % grid;
-    roll(map, back).reshape([maps, cells, width]) + residual
-}
-
 /// Shifts `[M, g, g, C]` cyclically by `-by` rows and columns.
-fn roll(map: Tensor<4>, by: usize) -> Tensor<4> {
+pub(super) fn roll(map: Tensor<4>, by: usize) -> Tensor<4> {
     if by == 0 {
         return map;
     }
