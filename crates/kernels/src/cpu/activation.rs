@@ -1,22 +1,24 @@
-//! GELU and CLIP's QuickGELU.
+//! Elementwise activations.
 
 use burn::backend::flex::FlexTensor;
 
 use super::math::{exp, normal};
-use super::{contiguous, in_parts, own, tensor, values, vectorised};
+use super::memory::{into_writable, new_tensor, to_contiguous, values};
+use super::parallel::for_each_part;
+use super::simd::vectorised;
 use crate::activation::Activation;
 
-/// The activation of each value, in the place of the input where nobody else holds it.
+/// `f(x)`; the result takes the memory of an input that nobody else holds.
 pub(crate) fn activate(x: FlexTensor, activation: Activation) -> FlexTensor {
-    let mut x = own(x);
+    let mut x = into_writable(x);
     let len = x.layout().num_elements();
-    in_parts(&mut x.storage_mut::<f32>()[..len], 1, |_, part| {
+    for_each_part(&mut x.storage_mut::<f32>()[..len], 1, |_, part| {
         activate_slice(part, activation);
     });
     x
 }
 
-/// The activation of each value, in place.
+/// `f(x)` in place.
 pub(crate) fn activate_slice(values: &mut [f32], activation: Activation) {
     match activation {
         Activation::Gelu => map(
@@ -31,7 +33,7 @@ pub(crate) fn activate_slice(values: &mut [f32], activation: Activation) {
         ),
         Activation::Relu => map(
             values,
-            // A NaN stays one.
+            // Keeps NaN, unlike `max`.
             #[inline(always)]
             |x, _| if x < 0.0 { 0.0 } else { x },
         ),
@@ -39,12 +41,12 @@ pub(crate) fn activate_slice(values: &mut [f32], activation: Activation) {
     }
 }
 
-/// `f` of each value and of whether it may fuse, see [`vectorised`].
+/// Applies `f(value, fused)`; see [`vectorised`].
 fn map(values: &mut [f32], f: impl Fn(f32, bool) -> f32) {
     vectorised(
         #[inline(always)]
         |fused| {
-            // A loop of our own: `for_each` need not be inlined, and outside there is nothing to fuse with.
+            // A `for` loop: `for_each` may not be inlined into the vectorised function.
             for x in values.iter_mut() {
                 *x = f(*x, fused);
             }
@@ -52,8 +54,9 @@ fn map(values: &mut [f32], f: impl Fn(f32, bool) -> f32) {
     );
 }
 
-/// The gradient of the input: `grad · (Φ(x) + x φ(x))`; `grad · σ(s) (1 + s (1 − σ(s)))` with `s = 1.702 x`; `grad`
-/// above zero; `grad · σ(x) (1 − σ(x))`.
+/// The gradient of the input: `grad · (Φ(x) + x φ(x))` for GELU; `grad · σ(s) (1 + s (1 − σ(s)))`
+/// with `s = 1.702 x` for QuickGELU; `grad` above zero for ReLU; `grad · σ(x) (1 − σ(x))` for the
+/// sigmoid.
 pub(crate) fn activate_backward(
     x: &FlexTensor,
     grad: &FlexTensor,
@@ -102,10 +105,10 @@ fn map_two(
     y: &FlexTensor,
     f: impl Fn(f32, f32, bool) -> f32 + Sync + Copy,
 ) -> FlexTensor {
-    let (x, y) = (contiguous(x), contiguous(y));
+    let (x, y) = (to_contiguous(x), to_contiguous(y));
     let (a, b) = (values(&x), values(&y));
     let mut out = vec![0.0f32; a.len()];
-    in_parts(&mut out, 1, |first, part| {
+    for_each_part(&mut out, 1, |first, part| {
         let a = &a[first..first + part.len()];
         let b = &b[first..first + part.len()];
         vectorised(
@@ -117,7 +120,7 @@ fn map_two(
             },
         );
     });
-    tensor(out, x.layout().shape().to_vec())
+    new_tensor(out, x.layout().shape().to_vec())
 }
 
 #[inline(always)]

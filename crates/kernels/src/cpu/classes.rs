@@ -1,22 +1,24 @@
-//! What classes do with one another at each place: few numbers, but a dozen operations of Burn's, each of which one
-//! core would do alone.
+//! Operations across the classes of a cost volume. Burn has no kernel for them, and runs their
+//! parts on one thread.
 
 use burn::backend::flex::FlexTensor;
 
 use super::math::exp;
-use super::{contiguous, in_parts, own, tensor, values, vectorised, zeros};
+use super::memory::{into_writable, new_tensor, to_contiguous, values, zeros};
+use super::parallel::for_each_part;
+use super::simd::vectorised;
 use crate::reference::corners;
 
-/// Cells `[N·T, g², C]` of `N` pairs, the means of `2 × 2` of them by place: `[N·(g/2)², T, C]`.
+/// Means of 2 × 2 cells; see [`crate::pool_classes`].
 pub(crate) fn pool_classes(x: &FlexTensor, pairs: usize, grid: usize) -> FlexTensor {
-    let x = contiguous(x);
+    let x = to_contiguous(x);
     let [sequences, _, width] = x.layout().shape().to_vec()[..] else {
         unreachable!("three axes")
     };
     let (classes, half) = (sequences / pairs.max(1), grid / 2);
     let from = values(&x);
     let mut out = zeros(pairs * half * half * classes * width);
-    in_parts(&mut out, width.max(1), |first, part| {
+    for_each_part(&mut out, width.max(1), |first, part| {
         for (i, mean) in part.chunks_exact_mut(width.max(1)).enumerate() {
             let at = first / width + i;
             let (place, class) = (at / classes, at % classes);
@@ -31,19 +33,20 @@ pub(crate) fn pool_classes(x: &FlexTensor, pairs: usize, grid: usize) -> FlexTen
             }
         }
     });
-    tensor(out, [pairs * half * half, classes, width])
+    new_tensor(out, [pairs * half * half, classes, width])
 }
 
-/// The way back, bilinearly, see [`crate::spread_classes`]: in the place of `onto` where nobody else holds it.
-pub(crate) fn spread_classes(x: &FlexTensor, onto: FlexTensor, grid: usize) -> FlexTensor {
-    let (x, mut onto) = (contiguous(x), own(onto));
+/// Bilinear interpolation; see [`crate::spread_classes`]. The result takes the memory of a residual
+/// that nobody else holds.
+pub(crate) fn spread_classes(x: &FlexTensor, residual: FlexTensor, grid: usize) -> FlexTensor {
+    let (x, mut residual) = (to_contiguous(x), into_writable(residual));
     let [classes, width] = [1, 2].map(|axis| x.layout().shape()[axis]);
     let (cells, half) = (grid * grid, grid / 2);
     let from = values(&x);
-    let len = onto.layout().num_elements();
+    let len = residual.layout().num_elements();
     let taps: Vec<(usize, f32)> = corners(half, grid).collect();
-    in_parts(
-        &mut onto.storage_mut::<f32>()[..len],
+    for_each_part(
+        &mut residual.storage_mut::<f32>()[..len],
         width.max(1),
         |first, part| {
             vectorised({
@@ -74,11 +77,10 @@ pub(crate) fn spread_classes(x: &FlexTensor, onto: FlexTensor, grid: usize) -> F
             });
         },
     );
-    onto
+    residual
 }
 
-/// Linear attention, see [`crate::class_attention`]: `q`, `k`, `v` `[M, T, C]`, guidance `[1, T, C]`, pads
-/// `[1, 1, C]`.
+/// Linear attention; see [`crate::class_attention`].
 pub(crate) fn class_attention(
     qkv: [&FlexTensor; 3],
     guidance: [&FlexTensor; 2],
@@ -86,9 +88,9 @@ pub(crate) fn class_attention(
     pad_count: f32,
     heads: usize,
 ) -> FlexTensor {
-    let [q, k, v] = qkv.map(contiguous);
-    let guidance = guidance.map(contiguous);
-    let pads = pads.map(contiguous);
+    let [q, k, v] = qkv.map(to_contiguous);
+    let guidance = guidance.map(to_contiguous);
+    let pads = pads.map(to_contiguous);
     let shape = q.layout().shape().to_vec();
     let [places, classes, width] = shape[..] else {
         unreachable!("three axes")
@@ -98,8 +100,8 @@ pub(crate) fn class_attention(
     let [pad_k, pad_v] = pads.each_ref().map(values);
     let (sequence, depth) = (classes * width, width / heads);
     let mut out = zeros(places * sequence);
-    in_parts(&mut out, sequence.max(1), |first, part| {
-        // Of one place: φ(q) and φ(k) of all classes, and for each head Σ φ(k) vᵀ and Σ φ(k).
+    for_each_part(&mut out, sequence.max(1), |first, part| {
+        // Of one place: φ(q) and φ(k) of all classes, and per head Σ φ(k) vᵀ and Σ φ(k).
         let mut features = [vec![0.0f32; sequence], vec![0.0f32; sequence]];
         let mut pad = vec![0.0f32; width];
         let mut products = vec![0.0f32; width * depth];
@@ -167,10 +169,10 @@ pub(crate) fn class_attention(
             },
         );
     });
-    tensor(out, shape)
+    new_tensor(out, shape)
 }
 
-/// `elu(z) + 1`.
+/// `φ(z) = elu(z) + 1`.
 #[inline(always)]
 fn feature(z: f32, fused: bool) -> f32 {
     z.max(0.0) + exp(z.min(0.0), fused)

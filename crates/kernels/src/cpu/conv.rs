@@ -1,88 +1,60 @@
-//! Convolution of stride 1 whose output has its input's size: directly (see `direct`), or as matrix products
-//! over unfolded rows where a few rows of its input are more than a core's second cache holds, and backwards.
+//! Convolutions of stride 1 with zero padding, forward and backward. Forward: directly
+//! (`conv_direct`, or `conv_winograd` for kernels of three), or as a GEMM over im2col rows where a
+//! few input rows exceed the L2 cache.
 
 use burn::backend::flex::FlexTensor;
 
 use super::activation::activate_slice;
-use super::direct::{self, Packed};
-use super::norm::{Norm, in_bands_normed};
-use super::product::{Place, product, product_of_planes};
-use super::winograd;
-use super::{
-    PARALLEL_PRODUCTS, UNFOLDED, add_to, contiguous, each, tensor, threads, values, with_buffer,
-};
+use super::conv_direct::{self, PackedWeights};
+use super::conv_shape::ConvShape;
+use super::conv_winograd;
+use super::gemm::{MatrixLayout, gemm, gemm_planes};
+use super::memory::{IM2COL_VALUES, add_to, new_tensor, to_contiguous, values, with_scratch};
+use super::norm::{Norm, write_bands_with_norm};
+use super::parallel::{PARALLEL_PRODUCTS, map_indices, threads};
 use crate::activation::Activation;
 
-/// The sizes of one convolution.
-#[derive(Clone, Copy)]
-pub(super) struct Sizes {
-    images: usize,
-    pub input: usize,
-    output: usize,
-    pub height: usize,
-    pub width: usize,
-    pub kernel: usize,
-}
-
-impl Sizes {
-    fn new(x: &FlexTensor, weight: &FlexTensor) -> Self {
-        let (x, weight) = (x.layout().shape(), weight.layout().shape());
-        Self {
-            images: x[0],
-            input: x[1],
-            output: weight[0],
-            height: x[2],
-            width: x[3],
-            kernel: weight[2],
-        }
+impl ConvShape {
+    /// Whether Winograd's algorithm applies.
+    fn uses_winograd(&self) -> bool {
+        self.kernel == conv_winograd::KERNEL
     }
 
-    /// Pixels of a map.
-    fn area(&self) -> usize {
-        self.height * self.width
-    }
-
-    /// Values that one output pixel is computed from.
-    pub fn taps(&self) -> usize {
-        self.input * self.kernel * self.kernel
-    }
-
-    /// Whether fewer products do where the output is computed directly.
-    fn has_fewer(&self) -> bool {
-        self.kernel == winograd::KERNEL
-    }
-
-    /// What a band of so many rows takes where it is computed directly.
-    fn room(&self, rows: usize) -> usize {
-        if self.has_fewer() {
-            winograd::room(*self, rows)
+    /// Scratch values of a band of so many rows without im2col.
+    fn scratch_len(&self, rows: usize) -> usize {
+        if self.uses_winograd() {
+            conv_winograd::scratch_len(*self, rows)
         } else {
-            direct::room(*self, rows)
+            conv_direct::scratch_len(*self, rows)
         }
     }
 
-    /// Whether the output is computed directly: not where a band would be so narrow that each weight is read
-    /// for a few pixels only.
+    /// Whether im2col is not used: the bands are high enough that each weight is used for many
+    /// pixels.
     fn is_direct(&self) -> bool {
-        self.kernel > 1 && self.room(self.height.min(DIRECT_ROWS_MIN)) <= DIRECT_ROOM
+        self.kernel > 1 && self.scratch_len(self.height.min(DIRECT_ROWS_MIN)) <= SCRATCH_MAX
     }
 
-    /// Rows that are unfolded, or convolved directly, together.
+    /// Rows of a band.
     fn band(&self) -> usize {
-        let mut most = self.height.max(1);
+        let mut max = self.height.max(1);
         let rows = if self.is_direct() {
             if self.images < threads() {
-                most = most.div_ceil(threads());
+                max = max.div_ceil(threads());
             }
-            // What a band takes grows evenly with its rows, or groups of them.
-            let unit = if self.has_fewer() { winograd::ROWS } else { 1 };
-            most = most.next_multiple_of(unit);
-            let (one, two) = (self.room(unit), self.room(2 * unit));
-            unit + DIRECT_ROOM.saturating_sub(one) / (two - one).max(1) * unit
+            // The scratch of a band is linear in its rows, or groups of rows.
+            let unit = if self.uses_winograd() {
+                conv_winograd::ROWS
+            } else {
+                1
+            };
+            max = max.next_multiple_of(unit);
+            let (one, two) = (self.scratch_len(unit), self.scratch_len(2 * unit));
+            unit + SCRATCH_MAX.saturating_sub(one) / (two - one).max(1) * unit
         } else {
-            UNFOLDED / (self.taps() * self.width).max(1)
+            IM2COL_VALUES / (self.taps() * self.width).max(1)
         };
-        rows.clamp(1, most)
+        rows.clamp(1, max)
     }
 
     /// First row and number of rows of a band.
@@ -91,30 +63,30 @@ impl Sizes {
         (first, self.band().min(self.height - first))
     }
 
-    fn is_much(&self) -> bool {
+    fn is_parallel(&self) -> bool {
         self.images * self.area() * self.taps() * self.output >= PARALLEL_PRODUCTS
     }
 }
 
-/// How the output is computed.
-enum Way {
-    /// As a matrix product over unfolded rows.
-    Unfolded,
+/// The algorithm.
+enum Algorithm {
+    /// A GEMM over im2col rows.
+    Im2col,
     /// Directly.
-    Direct(Packed),
-    /// Directly, with fewer products.
-    Fewer(winograd::Weights),
+    Direct(PackedWeights),
+    /// Winograd's.
+    Winograd(conv_winograd::Weights),
 }
 
-/// Values that a band takes where the output is computed directly: a quarter of a megabyte.
-const DIRECT_ROOM: usize = 1 << 16;
-/// Rows that such a band should have.
+/// Most scratch values of a band without im2col: 256 KiB.
+const SCRATCH_MAX: usize = 1 << 16;
+/// Rows that such a band should have at least.
 const DIRECT_ROWS_MIN: usize = 8;
 
-/// Writes what the rows `first .. first + rows` of the output see: `[C·k·k, rows · width]`, zeros
-/// outside the map.
-fn unfold(image: &[f32], sizes: Sizes, first: usize, rows: usize, into: &mut [f32]) {
-    let Sizes {
+/// Writes the im2col matrix of the output rows `first .. first + rows`: `[C · k · k, rows ·
+/// width]`, zeros outside of the map.
+fn im2col(image: &[f32], sizes: ConvShape, first: usize, rows: usize, into: &mut [f32]) {
+    let ConvShape {
         height,
         width,
         kernel,
@@ -124,7 +96,7 @@ fn unfold(image: &[f32], sizes: Sizes, first: usize, rows: usize, into: &mut [f3
     let mut lines = into.chunks_exact_mut(rows * width);
     for plane in image.chunks_exact(height * width) {
         for dy in 0..kernel {
-            // Rows of the output whose tap lies inside the map.
+            // Output rows whose tap is inside the map.
             let top = pad.saturating_sub(first + dy).min(rows);
             let bottom = (height + pad).saturating_sub(first + dy).clamp(top, rows);
             for dx in 0..kernel {
@@ -134,15 +106,15 @@ fn unfold(image: &[f32], sizes: Sizes, first: usize, rows: usize, into: &mut [f3
                 if top == bottom {
                     continue;
                 }
-                // All rows in one go: where a row ends, the shift brings in a neighbour's pixels, which the
-                // zeros around the map then cover.
+                // All rows in one copy. At the end of a row the shift brings in pixels of the next
+                // one, which are overwritten with zeros below.
                 let into = &mut line[top * width..bottom * width];
                 let from = (first + top + dy - pad) * width + dx;
                 let skipped = pad.saturating_sub(from).min(into.len());
                 let from = (from + skipped - pad).min(plane.len());
                 let count = (into.len() - skipped).min(plane.len() - from);
                 into[skipped..skipped + count].copy_from_slice(&plane[from..from + count]);
-                // Columns of the output whose tap lies inside the map.
+                // Output columns whose tap is inside the map.
                 let left = pad.saturating_sub(dx).min(width);
                 let right = (width + pad).saturating_sub(dx).clamp(left, width);
                 if (left, right) != (0, width) {
@@ -156,17 +128,17 @@ fn unfold(image: &[f32], sizes: Sizes, first: usize, rows: usize, into: &mut [f3
     }
 }
 
-/// `f` of what the rows `first .. first + rows` see, see [`unfold`].
-fn with_unfolded<T>(
+/// Calls `f` with the im2col matrix of some rows; see [`im2col`].
+fn with_im2col<T>(
     image: &[f32],
-    sizes: Sizes,
+    sizes: ConvShape,
     first: usize,
     rows: usize,
     f: impl FnOnce(&[f32]) -> T,
 ) -> T {
     let len = sizes.taps() * rows * sizes.width;
-    with_buffer(len, |buffer| {
-        unfold(image, sizes, first, rows, buffer);
+    with_scratch(len, |buffer| {
+        im2col(image, sizes, first, rows, buffer);
         f(buffer)
     })
 }
@@ -176,25 +148,25 @@ fn with_unfolded<T>(
 pub(crate) struct ConvEpilogue<'a> {
     /// `[M, O, H, W]`, each entry for `N / M` consecutive images.
     pub residual: Option<&'a FlexTensor>,
-    /// Computed by the core that finishes an image.
+    /// Applied by the thread that finishes the last band of an image.
     pub norm: Option<&'a Norm>,
     pub activation: Option<Activation>,
 }
 
-/// `x [N, C, H, W]`, `weight [O, C, k, k]` with odd `k`, to `[N, O, H, W]`, with zero padding.
+/// `x [N, C, H, W]`, `weight [O, C, k, k]` with odd `k`, to `[N, O, H, W]`.
 pub(crate) fn conv(
     x: &FlexTensor,
     weight: &FlexTensor,
     bias: Option<&FlexTensor>,
     epilogue: ConvEpilogue,
 ) -> FlexTensor {
-    let sizes = Sizes::new(x, weight);
-    let (x, weight) = (contiguous(x), contiguous(weight));
-    let bias = bias.map(contiguous);
+    let sizes = ConvShape::new(x, weight);
+    let (x, weight) = (to_contiguous(x), to_contiguous(weight));
+    let bias = bias.map(to_contiguous);
     let bias = bias
         .as_ref()
         .map(|bias| &bias.storage::<f32>()[..sizes.output]);
-    let residual = epilogue.residual.map(contiguous);
+    let residual = epilogue.residual.map(to_contiguous);
     let finish = Finish {
         residual: residual.as_ref().map(values),
         norm: epilogue.norm,
@@ -207,17 +179,17 @@ pub(crate) fn conv(
         finish,
         sizes,
     );
-    let Sizes {
+    let ConvShape {
         images,
         output,
         height,
         width,
         ..
     } = sizes;
-    tensor(out, [images, output, height, width])
+    new_tensor(out, [images, output, height, width])
 }
 
-/// [`ConvEpilogue`] over values.
+/// [`ConvEpilogue`] with the values of the residual.
 #[derive(Clone, Copy, Default)]
 struct Finish<'a> {
     residual: Option<&'a [f32]>,
@@ -225,31 +197,37 @@ struct Finish<'a> {
     activation: Option<Activation>,
 }
 
-fn run(x: &[f32], weight: &[f32], bias: Option<&[f32]>, finish: Finish, sizes: Sizes) -> Vec<f32> {
+fn run(
+    x: &[f32],
+    weight: &[f32],
+    bias: Option<&[f32]>,
+    finish: Finish,
+    sizes: ConvShape,
+) -> Vec<f32> {
     let (area, taps) = (sizes.area(), sizes.taps());
     let bands = sizes.height.div_ceil(sizes.band());
-    let way = match (sizes.is_direct(), sizes.has_fewer()) {
-        (false, _) => Way::Unfolded,
-        (true, true) => Way::Fewer(winograd::Weights::new(weight, sizes.output)),
-        (true, false) => Way::Direct(Packed::new(weight, sizes.output, taps)),
+    let algorithm = match (sizes.is_direct(), sizes.uses_winograd()) {
+        (false, _) => Algorithm::Im2col,
+        (true, true) => Algorithm::Winograd(conv_winograd::Weights::new(weight, sizes.output)),
+        (true, false) => Algorithm::Direct(PackedWeights::new(weight, sizes.output, taps)),
     };
     let multiply = |image: &[f32], band: usize, out: &mut [&mut [f32]]| {
         let (first, rows) = sizes.rows_of(band);
-        match &way {
-            Way::Fewer(weights) => {
-                winograd::convolve(image, (weights, bias), sizes, (first, rows), out);
+        match &algorithm {
+            Algorithm::Winograd(weights) => {
+                conv_winograd::convolve(image, (weights, bias), sizes, (first, rows), out);
             }
-            Way::Direct(packed) => {
-                direct::convolve(image, (packed, bias), sizes, (first, rows), out);
+            Algorithm::Direct(packed) => {
+                conv_direct::convolve(image, (packed, bias), sizes, (first, rows), out);
             }
-            Way::Unfolded => {
+            Algorithm::Im2col => {
                 let pixels = rows * sizes.width;
-                with_unfolded(image, sizes, first, rows, |unfolded| {
-                    product_of_planes(
+                with_im2col(image, sizes, first, rows, |columns| {
+                    gemm_planes(
                         out,
                         bias,
-                        (weight, Place::rows(sizes.output, taps)),
-                        (unfolded, Place::rows(taps, pixels)),
+                        (weight, MatrixLayout::row_major(sizes.output, taps)),
+                        (columns, MatrixLayout::row_major(taps, pixels)),
                     );
                 });
             }
@@ -259,10 +237,10 @@ fn run(x: &[f32], weight: &[f32], bias: Option<&[f32]>, finish: Finish, sizes: S
         let (first, rows) = sizes.rows_of(band);
         (first * sizes.width, rows * sizes.width)
     };
-    in_bands_normed(
+    write_bands_with_norm(
         [sizes.images, sizes.output, area],
         bands,
-        sizes.is_much(),
+        sizes.is_parallel(),
         |band| pixels_of(band).1,
         finish.norm,
         |image_index, band, out| {
@@ -270,7 +248,7 @@ fn run(x: &[f32], weight: &[f32], bias: Option<&[f32]>, finish: Finish, sizes: S
             multiply(image, band, out);
             let (first, count) = pixels_of(band);
             for (plane, results) in out.iter_mut().enumerate() {
-                // While the band is in a near cache.
+                // While the band is in cache.
                 if let Some(residual) = finish.residual {
                     let repeat = sizes.images * sizes.output * area / residual.len().max(1);
                     let map = image_index / repeat.max(1) * sizes.output + plane;
@@ -284,55 +262,56 @@ fn run(x: &[f32], weight: &[f32], bias: Option<&[f32]>, finish: Finish, sizes: S
     )
 }
 
-/// Gradients of x, weight and bias, in that order.
+/// Gradients of `x`, weight and bias.
 pub(crate) fn conv_backward(
     x: &FlexTensor,
     weight: &FlexTensor,
     grad: &FlexTensor,
 ) -> [FlexTensor; 3] {
-    let sizes = Sizes::new(x, weight);
-    let (x, weight, grad) = (contiguous(x), contiguous(weight), contiguous(grad));
+    let sizes = ConvShape::new(x, weight);
+    let (x, weight, grad) = (to_contiguous(x), to_contiguous(weight), to_contiguous(grad));
     let (area, taps) = (sizes.area(), sizes.taps());
     let values = &x.storage::<f32>()[..sizes.images * sizes.input * area];
     let above = &grad.storage::<f32>()[..sizes.images * sizes.output * area];
     let weights = &weight.storage::<f32>()[..sizes.output * taps];
 
-    // The input's gradient is the convolution of the output's with the turned kernel.
+    // The gradient of the input is a convolution with the kernel rotated by 180° and channels
+    // exchanged.
     let k2 = sizes.kernel * sizes.kernel;
-    let mut turned = vec![0.0f32; weights.len()];
+    let mut rotated = vec![0.0f32; weights.len()];
     for o in 0..sizes.output {
         for c in 0..sizes.input {
             for t in 0..k2 {
-                turned[(c * sizes.output + o) * k2 + k2 - 1 - t] =
+                rotated[(c * sizes.output + o) * k2 + k2 - 1 - t] =
                     weights[(o * sizes.input + c) * k2 + t];
             }
         }
     }
-    let back = Sizes {
+    let back = ConvShape {
         input: sizes.output,
         output: sizes.input,
         ..sizes
     };
-    let dx = run(above, &turned, None, Finish::default(), back);
+    let dx = run(above, &rotated, None, Finish::default(), back);
 
-    let parts = each(sizes.images, sizes.is_much(), |i| {
+    let parts = map_indices(sizes.images, sizes.is_parallel(), |i| {
         let image = &values[i * sizes.input * area..][..sizes.input * area];
         let above = &above[i * sizes.output * area..][..sizes.output * area];
         let mut dweight = vec![0.0f32; sizes.output * taps];
         for band in 0..sizes.height.div_ceil(sizes.band()) {
             let (first, rows) = sizes.rows_of(band);
             let pixels = rows * sizes.width;
-            let from = Place {
+            let from = MatrixLayout {
                 start: first * sizes.width,
                 shape: [sizes.output, pixels],
-                step: [area, 1],
+                strides: [area, 1],
             };
-            with_unfolded(image, sizes, first, rows, |unfolded| {
-                product(
-                    (&mut dweight, Place::rows(sizes.output, taps)),
+            with_im2col(image, sizes, first, rows, |columns| {
+                gemm(
+                    (&mut dweight, MatrixLayout::row_major(sizes.output, taps)),
                     true,
                     (above, from),
-                    (unfolded, Place::rows(taps, pixels).transposed()),
+                    (columns, MatrixLayout::row_major(taps, pixels).transposed()),
                     1.0,
                 );
             });
@@ -350,8 +329,8 @@ pub(crate) fn conv_backward(
         add_to(&mut dbias, &biases);
     }
     [
-        tensor(dx, x.layout().shape().to_vec()),
-        tensor(dweight, weight.layout().shape().to_vec()),
-        tensor(dbias, [sizes.output]),
+        new_tensor(dx, x.layout().shape().to_vec()),
+        new_tensor(dweight, weight.layout().shape().to_vec()),
+        new_tensor(dbias, [sizes.output]),
     ]
 }

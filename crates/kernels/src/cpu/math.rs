@@ -1,7 +1,7 @@
-//! Elementary functions as plain arithmetic, so that loops over them become SIMD code.
+//! Elementary functions as plain arithmetic, so that loops over them are vectorised.
 
-/// `a · b + c`, in one instruction where `fused`: to be asked for inside [`super::vectorised`] alone, which knows
-/// whether there is one. Elsewhere it would be a call that takes a hundred times as long.
+/// `a · b + c`, as one instruction where `fused`. Only inside of `vectorised`, which knows whether
+/// the instruction exists: without it, the call is a hundred times as slow.
 #[inline(always)]
 fn multiply_add(a: f32, b: f32, c: f32, fused: bool) -> f32 {
     if fused { a.mul_add(b, c) } else { a * b + c }
@@ -9,14 +9,14 @@ fn multiply_add(a: f32, b: f32, c: f32, fused: bool) -> f32 {
 
 /// `eˣ` to 2 units in the last place for `x` in (−87, 88); below, a value under 1e−37; above, e⁸⁸.
 ///
-/// Reduced to `2ⁿ · eʳ` with `|r| ≤ ln 2 / 2`; `eʳ` is its Taylor series to the seventh power. For `fused` see
-/// [`multiply_add`].
+/// Reduced to `2ⁿ · eʳ` with `|r| ≤ ln 2 / 2`; `eʳ` is its Taylor series to the seventh power. For
+/// `fused` see [`multiply_add`].
 #[inline(always)]
 pub(crate) fn exp(x: f32, fused: bool) -> f32 {
     exp_within(x.clamp(-87.0, 88.0), fused)
 }
 
-/// [`exp`] of `x` in [−87, 88] alone.
+/// [`exp`] for `x` in [−87, 88].
 #[inline(always)]
 pub(crate) fn exp_within(x: f32, fused: bool) -> f32 {
     // Adding 1.5 · 2²³ leaves the rounded quotient in the low bits of the sum.
@@ -47,8 +47,7 @@ pub(crate) fn normal(x: f32, fused: bool) -> (f32, f32) {
     const FRAC_1_SQRT_2PI: f32 = 0.398_942_3;
     let z = x.abs() * std::f32::consts::FRAC_1_SQRT_2;
     let t = 1.0 / multiply_add(0.327_591_1, z, 1.0, fused);
-    // Far out both are zero beside anything; held above the smallest numbers, each of which costs a processor a
-    // hundred steps: a layer with such inputs took four times as long.
+    // Clamp the tail: subnormal results would take a hundred cycles each.
     let gauss = exp((-0.5 * x * x).max(-75.0), fused);
     let tail = 1.061_405_4;
     let tail = multiply_add(tail, t, -1.453_152, fused);
@@ -60,11 +59,10 @@ pub(crate) fn normal(x: f32, fused: bool) -> (f32, f32) {
     (below, FRAC_1_SQRT_2PI * gauss)
 }
 
-/// Values that sums and maxima keep side by side, so that they fill the widest registers.
+/// Partial sums and maxima: enough to fill the widest registers.
 pub(crate) const LANES: usize = 16;
 
-/// The lanes together, halves onto halves: one after the other they would wait for each other sixteen times, which a
-/// short row spends most of its time on.
+/// Folds the lanes in halves: one after another, each operation would wait for the one before.
 #[inline(always)]
 pub(crate) fn fold(lanes: [f32; LANES], f: impl Fn(f32, f32) -> f32) -> f32 {
     let mut eight = [0.0f32; 8];
@@ -78,7 +76,7 @@ pub(crate) fn fold(lanes: [f32; LANES], f: impl Fn(f32, f32) -> f32) -> f32 {
     f(f(four[0], four[2]), f(four[1], four[3]))
 }
 
-/// The sum of `f(i)` over a slice's places, `LANES` partial sums at a time.
+/// The sum of `f(i)` for `i < len`, in [`LANES`] partial sums.
 #[inline(always)]
 pub(crate) fn sum(len: usize, f: impl Fn(usize) -> f32) -> f32 {
     let mut lanes = [0.0f32; LANES];
@@ -95,19 +93,19 @@ pub(crate) fn sum(len: usize, f: impl Fn(usize) -> f32) -> f32 {
     total
 }
 
-/// The largest value of a slice; −∞ of an empty one.
+/// The largest value of a slice; −∞ for an empty one.
 #[inline(always)]
 pub(crate) fn max(values: &[f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; LANES];
     let chunks = values.chunks_exact(LANES);
     let rest = chunks.remainder();
     for chunk in chunks {
-        for (most, &value) in lanes.iter_mut().zip(chunk) {
-            *most = if value > *most { value } else { *most };
+        for (max, &value) in lanes.iter_mut().zip(chunk) {
+            *max = if value > *max { value } else { *max };
         }
     }
-    let most = fold(lanes, |a, b| if b > a { b } else { a });
-    rest.iter().fold(most, |a, &b| if b > a { b } else { a })
+    let max = fold(lanes, |a, b| if b > a { b } else { a });
+    rest.iter().fold(max, |a, &b| if b > a { b } else { a })
 }
 
 #[cfg(test)]

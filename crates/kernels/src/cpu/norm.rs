@@ -1,4 +1,4 @@
-//! Layer norm over the last axis, and group norm of maps.
+//! Layer norm of rows, and group norm of maps.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -6,28 +6,28 @@ use burn::backend::flex::FlexTensor;
 use pulp::{Simd, WithSimd};
 
 use super::activation::activate_slice;
+use super::bands::{split_bands, write_bands};
 use super::math::sum;
-use super::{
-    PARALLEL_ELEMENTS, by_bands, contiguous, each, each_of, in_bands, in_parts, own, tensor,
-    values, vectorised, zeros,
-};
+use super::memory::{into_writable, new_tensor, to_contiguous, values, zeros};
+use super::parallel::{PARALLEL_ELEMENTS, for_each_part, map_indices, map_jobs};
+use super::simd::vectorised;
 use crate::activation::Activation;
 
-/// `(x − mean) / √(variance + eps) · gamma + beta` a row, with the biased variance.
+/// `(x − mean) / √(variance + eps) · gamma + beta` per row, with biased variance.
 pub(crate) fn layer_norm(
     x: &FlexTensor,
     gamma: &FlexTensor,
     beta: &FlexTensor,
     eps: f32,
 ) -> FlexTensor {
-    let (x, gamma, beta) = (contiguous(x), contiguous(gamma), contiguous(beta));
+    let (x, gamma, beta) = (to_contiguous(x), to_contiguous(gamma), to_contiguous(beta));
     let width = gamma.layout().num_elements();
     let len = x.layout().num_elements();
     let from = &x.storage::<f32>()[..len];
     let gamma = &gamma.storage::<f32>()[..width];
     let beta = &beta.storage::<f32>()[..width];
     let mut out = zeros(len);
-    in_parts(&mut out, width.max(1), |first, part| {
+    for_each_part(&mut out, width.max(1), |first, part| {
         pulp::Arch::new().dispatch(Rows {
             from: &from[first..][..part.len()],
             gamma,
@@ -36,10 +36,10 @@ pub(crate) fn layer_norm(
             into: part,
         });
     });
-    tensor(out, x.layout().shape().to_vec())
+    new_tensor(out, x.layout().shape().to_vec())
 }
 
-/// Rows of a layer norm.
+/// The rows of a layer norm.
 struct Rows<'a> {
     from: &'a [f32],
     gamma: &'a [f32],
@@ -77,10 +77,10 @@ impl WithSimd for Rows<'_> {
     }
 }
 
-/// Values whose mean and squares are summed while they are in a core's first cache.
-const NEAR: usize = 2048;
+/// Values of a block whose mean and squares are computed while it is in the L1 cache.
+const MOMENTS_BLOCK: usize = 2048;
 
-/// Mean of some values, the sum of the squares of what they are apart from it, and how many they are.
+/// Mean, sum of squared differences from it, and count of some values.
 #[derive(Clone, Copy)]
 struct Moments {
     mean: f32,
@@ -89,19 +89,19 @@ struct Moments {
 }
 
 impl Moments {
-    /// Of no value.
+    /// Of no values.
     const NONE: Self = Self {
         mean: 0.0,
         squares: 0.0,
         count: 0.0,
     };
 
-    /// Long rows come from memory once, part by part (after Chan, Golub and LeVeque, "Updating formulae and a pairwise
-    /// algorithm for computing sample variances", 1979).
+    /// Long rows are read from memory once, block by block; blocks are merged after Chan, Golub and
+    /// LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances" (1979).
     #[inline(always)]
     fn of<S: Simd>(simd: S, x: &[f32]) -> Self {
         let mut all = Self::NONE;
-        for part in x.chunks(NEAR) {
+        for part in x.chunks(MOMENTS_BLOCK) {
             let count = part.len() as f32;
             let zero = simd.splat_f32s(0.0);
             let (registers, rest) = S::as_simd_f32s(part);
@@ -142,7 +142,7 @@ impl Moments {
         all
     }
 
-    /// Of these values and others, of one at least.
+    /// The moments of these and other values, at least one in all.
     #[inline(always)]
     fn and(self, other: Self) -> Self {
         let (apart, count) = (other.mean - self.mean, self.count + other.count);
@@ -155,21 +155,21 @@ impl Moments {
         }
     }
 
-    /// One over the deviation.
+    /// `1 / √(variance + eps)`.
     #[inline(always)]
     fn scale(self, eps: f32) -> f32 {
         1.0 / (self.squares / self.count.max(1.0) + eps).sqrt()
     }
 }
 
-/// The lanes of four registers together.
+/// The sum of all lanes of four registers.
 #[inline(always)]
 fn total<S: Simd>(simd: S, [a, b, c, d]: [S::f32s; 4]) -> f32 {
     let pairs = [simd.add_f32s(a, b), simd.add_f32s(c, d)];
     simd.reduce_sum_f32s(simd.add_f32s(pairs[0], pairs[1]))
 }
 
-/// The moments of some values.
+/// Computes [`Moments`].
 struct MomentsOf<'a>(&'a [f32]);
 
 impl WithSimd for MomentsOf<'_> {
@@ -181,30 +181,31 @@ impl WithSimd for MomentsOf<'_> {
     }
 }
 
-/// Mean of a row and one over its deviation.
+/// The mean of a row and one over its standard deviation.
 fn moments(x: &[f32], eps: f32) -> (f32, f32) {
     let moments = pulp::Arch::new().dispatch(MomentsOf(x));
     (moments.mean, moments.scale(eps))
 }
 
-/// Gradients of x, gamma and beta.
+/// Gradients of `x`, `gamma` and `beta`.
 pub(crate) fn layer_norm_backward(
     x: &FlexTensor,
     gamma: &FlexTensor,
     grad: &FlexTensor,
     eps: f32,
 ) -> [FlexTensor; 3] {
-    let (x, gamma, grad) = (contiguous(x), contiguous(gamma), contiguous(grad));
+    let (x, gamma, grad) = (to_contiguous(x), to_contiguous(gamma), to_contiguous(grad));
     let width = gamma.layout().num_elements();
     let len = x.layout().num_elements();
     let rows = len / width.max(1);
     let from = &x.storage::<f32>()[..len];
     let above = &grad.storage::<f32>()[..len];
     let weight = &gamma.storage::<f32>()[..width];
-    // Each thread sums its own rows into its own gamma and beta; the parts are added in order.
+    // Each part sums its own rows; the parts are added in order, so that the result is
+    // deterministic.
     let parts = if len < PARALLEL_ELEMENTS { 1 } else { 2 };
     let size = rows.div_ceil(parts).max(1);
-    let results = each(parts, parts > 1, |part| {
+    let results = map_indices(parts, parts > 1, |part| {
         let first = (part * size).min(rows);
         let count = size.min(rows - first);
         let mut dx = vec![0.0f32; count * width];
@@ -242,13 +243,13 @@ pub(crate) fn layer_norm_backward(
         }
     }
     [
-        tensor(dx, x.layout().shape().to_vec()),
-        tensor(dgamma, [width]),
-        tensor(dbeta, [width]),
+        new_tensor(dx, x.layout().shape().to_vec()),
+        new_tensor(dgamma, [width]),
+        new_tensor(dbeta, [width]),
     ]
 }
 
-/// A group norm and the activation of it.
+/// A group norm and the activation after it.
 pub(crate) struct Norm {
     gamma: FlexTensor,
     beta: FlexTensor,
@@ -266,23 +267,25 @@ impl Norm {
         activation: Option<Activation>,
     ) -> Self {
         Self {
-            gamma: contiguous(gamma),
-            beta: contiguous(beta),
+            gamma: to_contiguous(gamma),
+            beta: to_contiguous(beta),
             groups,
             eps,
             activation,
         }
     }
 
-    /// All bands of an image.
-    fn of_bands(&self, mut bands: Vec<Ended>, is_much: bool) {
-        // Whichever came last: the sums are the same in every run.
-        bands.sort_unstable_by_key(|ended| ended.band);
+    /// Normalises all bands of an image.
+    fn apply_to_bands(&self, mut bands: Vec<FinishedBand>, is_parallel: bool) {
+        // In a fixed order, so that the sums do not depend on which thread finishes last.
+        bands.sort_unstable_by_key(|finished| finished.band);
         let (gamma, beta) = (values(&self.gamma), values(&self.beta));
         let per_group = gamma.len() / self.groups.max(1);
         let of_group = |group: usize| {
             let own = group * per_group..(group + 1) * per_group;
-            let parts = bands.iter().flat_map(|ended| &ended.moments[own.clone()]);
+            let parts = bands
+                .iter()
+                .flat_map(|finished| &finished.moments[own.clone()]);
             let all = parts.fold(Moments::NONE, |all, part| all.and(*part));
             own.map(move |channel| {
                 let scale = all.scale(self.eps) * gamma[channel];
@@ -290,14 +293,14 @@ impl Norm {
             })
         };
         let channels: Vec<[f32; 2]> = (0..self.groups).flat_map(of_group).collect();
-        each_of(bands, is_much, |ended| {
-            for (part, by) in ended.parts.into_iter().zip(&channels) {
+        map_jobs(bands, is_parallel, |finished| {
+            for (part, by) in finished.parts.into_iter().zip(&channels) {
                 self.apply(part, *by);
             }
         });
     }
 
-    /// Values of a channel.
+    /// `f(scale · x + shift)` for values of a channel.
     fn apply(&self, x: &mut [f32], [scale, shift]: [f32; 2]) {
         vectorised({
             let x = &mut *x;
@@ -314,56 +317,59 @@ impl Norm {
     }
 }
 
-/// [`in_bands`], then the norm of each image: by the core that ends its last band, while most of it is in a near cache.
-pub(super) fn in_bands_normed(
+/// [`write_bands`], then the norm of each image by the thread that finishes its last band, while
+/// most of it is in cache.
+pub(super) fn write_bands_with_norm(
     [images, planes, pixels]: [usize; 3],
     bands: usize,
-    is_much: bool,
+    is_parallel: bool,
     pixels_of: impl Fn(usize) -> usize,
     norm: Option<&Norm>,
     f: impl Fn(usize, usize, &mut [&mut [f32]]) + Send + Sync,
 ) -> Vec<f32> {
     let Some(norm) = norm else {
-        return in_bands([images, planes, pixels], bands, is_much, pixels_of, f);
+        return write_bands([images, planes, pixels], bands, is_parallel, pixels_of, f);
     };
     let mut out = zeros(images * planes * pixels);
     let counts: Vec<usize> = (0..bands).map(pixels_of).collect();
-    let jobs = by_bands(&mut out, [planes, pixels], &counts);
-    let ended: Vec<Mutex<Vec<Ended>>> = (0..images).map(|_| Mutex::default()).collect();
-    each_of(jobs, is_much, |(job, mut parts)| {
+    let jobs = split_bands(&mut out, [planes, pixels], &counts);
+    let finished: Vec<Mutex<Vec<FinishedBand>>> = (0..images).map(|_| Mutex::default()).collect();
+    map_jobs(jobs, is_parallel, |(job, mut parts)| {
         let (image, band) = (job / bands, job % bands);
         f(image, band, &mut parts);
         let arch = pulp::Arch::new();
         let moments = parts.iter().map(|part| arch.dispatch(MomentsOf(part)));
         let moments = moments.collect();
         let all = {
-            let mut ended = ended[image].lock().unwrap_or_else(PoisonError::into_inner);
-            ended.push(Ended {
+            let mut finished = finished[image]
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            finished.push(FinishedBand {
                 band,
                 parts,
                 moments,
             });
-            if ended.len() < bands {
+            if finished.len() < bands {
                 return;
             }
-            std::mem::take(&mut *ended)
+            std::mem::take(&mut *finished)
         };
-        norm.of_bands(all, is_much);
+        norm.apply_to_bands(all, is_parallel);
     });
     out
 }
 
 /// A band of an image before its norm.
-struct Ended<'a> {
+struct FinishedBand<'a> {
     band: usize,
     /// Of each channel.
     parts: Vec<&'a mut [f32]>,
     moments: Vec<Moments>,
 }
 
-/// Group norm over `[N, C, H, W]`: mean and biased variance of each image's group of channels. Then the activation.
+/// Group norm of maps `[N, C, H, W]` with biased variance, then the activation.
 pub(crate) fn group_norm(x: FlexTensor, norm: &Norm) -> FlexTensor {
-    let mut x = own(x);
+    let mut x = into_writable(x);
     let Norm { groups, eps, .. } = *norm;
     let (gamma, beta) = (values(&norm.gamma), values(&norm.beta));
     let len = x.layout().num_elements();
@@ -372,7 +378,7 @@ pub(crate) fn group_norm(x: FlexTensor, norm: &Norm) -> FlexTensor {
     let per_group = gamma.len() / groups;
     let size = per_group * area;
     let all = &mut x.storage_mut::<f32>()[..len];
-    in_parts(all, size.max(1), |first, part| {
+    for_each_part(all, size.max(1), |first, part| {
         for (g, x) in part.chunks_exact_mut(size).enumerate() {
             let (mean, scale) = moments(x, eps);
             let channel = (first / size + g) % groups * per_group;
@@ -385,7 +391,7 @@ pub(crate) fn group_norm(x: FlexTensor, norm: &Norm) -> FlexTensor {
     x
 }
 
-/// Gradients of x, gamma and beta.
+/// Gradients of `x`, `gamma` and `beta`.
 pub(crate) fn group_norm_backward(
     x: &FlexTensor,
     gamma: &FlexTensor,
@@ -393,7 +399,7 @@ pub(crate) fn group_norm_backward(
     groups: usize,
     eps: f32,
 ) -> [FlexTensor; 3] {
-    let (x, gamma, grad) = (contiguous(x), contiguous(gamma), contiguous(grad));
+    let (x, gamma, grad) = (to_contiguous(x), to_contiguous(gamma), to_contiguous(grad));
     let channels = gamma.layout().num_elements();
     let len = x.layout().num_elements();
     let shape = x.layout().shape().to_vec();
@@ -403,14 +409,14 @@ pub(crate) fn group_norm_backward(
     let from = &x.storage::<f32>()[..len];
     let above = &grad.storage::<f32>()[..len];
     let weight = &gamma.storage::<f32>()[..channels];
-    let results = each(len / size.max(1), len >= PARALLEL_ELEMENTS, |i| {
+    let results = map_indices(len / size.max(1), len >= PARALLEL_ELEMENTS, |i| {
         let (x, g) = (
             &from[i * size..(i + 1) * size],
             &above[i * size..(i + 1) * size],
         );
         let channel = i % groups * per_group;
         let mut dx = vec![0.0f32; size];
-        // Per channel: the sums of the gradient and of the gradient times the unit value.
+        // Per channel: the sums of the gradient and of the gradient times the normalised value.
         let mut sums = vec![[0.0f32; 2]; per_group];
         vectorised(
             #[inline(always)]
@@ -452,8 +458,8 @@ pub(crate) fn group_norm_backward(
         }
     }
     [
-        tensor(dx, shape),
-        tensor(dgamma, [channels]),
-        tensor(dbeta, [channels]),
+        new_tensor(dx, shape),
+        new_tensor(dgamma, [channels]),
+        new_tensor(dbeta, [channels]),
     ]
 }

@@ -31,7 +31,7 @@ pub fn conv(
 /// [`conv`] without bias of the map that [`upsample`](crate::upsample) makes of tokens: `x [N, h · w, C]`, upsampling
 /// weight `[C, U, 2, 2]` and bias `[U]`, convolution weight `[O, U, 3, 3]`, to `[N, O, 2h, 2w]`.
 ///
-/// On the CPU the upsampled map is not computed where that saves multiplications; see `cpu/upsampled.rs`.
+/// On the CPU the upsampled map is not computed where that saves multiplications; see `cpu/conv_upsampled.rs`.
 ///
 /// # Panics
 /// When a kernel has another size.

@@ -1,18 +1,20 @@
-//! Convolutions whose stride is their kernel, and their transposes: every cell of a grid is one matrix
-//! product with the `k × k` tile of pixels that is its own.
+//! Convolutions whose stride is their kernel, and their transposes: each cell of a grid is one
+//! product with its own `k × k` tile of pixels.
 
 use burn::backend::flex::FlexTensor;
 use burn::tensor::Shape;
 
+use super::bands::write_bands;
+use super::gemm::{MatrixLayout, PackedPanels, gemm, gemm_planes};
 use super::linear::{Rows, linear};
-use super::product::{Panels, Place, product, product_of_planes};
-use super::{
-    PARALLEL_PRODUCTS, UNFOLDED, add_to, contiguous, each, each_of, in_bands, in_parts, tensor,
-    threads, values, with_buffer, zeros,
+use super::memory::{
+    IM2COL_VALUES, add_to, new_tensor, to_contiguous, values, with_scratch, zeros,
 };
+use super::parallel::{PARALLEL_PRODUCTS, for_each_part, map_indices, map_jobs, threads};
 use crate::layout::CellLayout;
 
-/// A grid of `height × width` cells, each with a tile of `kernel × kernel` pixels in `planes` planes.
+/// A grid of `height × width` cells, each with a tile of `kernel × kernel` pixels in `planes`
+/// planes.
 #[derive(Clone, Copy)]
 struct Grid {
     images: usize,
@@ -30,7 +32,7 @@ impl Grid {
         self.height * self.width
     }
 
-    /// Values of a tile.
+    /// Values of a tile in all planes.
     fn taps(&self) -> usize {
         self.planes * self.kernel * self.kernel
     }
@@ -40,14 +42,14 @@ impl Grid {
         self.cells() * self.taps()
     }
 
-    fn is_much(&self) -> bool {
+    fn is_parallel(&self) -> bool {
         self.images * self.pixels() * self.channels >= PARALLEL_PRODUCTS
     }
 
-    /// Rows of cells that are computed together: what a cache holds, and a share for every core.
+    /// Rows of cells of a band: their tiles fit the cache, and every thread gets a band.
     fn band(&self) -> usize {
-        let cached = UNFOLDED / (self.taps() * self.width).max(1);
-        let shared = if self.is_much() {
+        let cached = IM2COL_VALUES / (self.taps() * self.width).max(1);
+        let shared = if self.is_parallel() {
             self.height
                 .div_ceil(threads().div_ceil(self.images.max(1)).max(1))
         } else {
@@ -66,8 +68,8 @@ impl Grid {
         (first, self.band().min(self.height - first))
     }
 
-    /// Tiles of the rows `first .. first + rows` of an image `[planes, k · height, k · width]`, as
-    /// `[taps, rows · width]`.
+    /// Gathers the tiles of the rows `first .. first + rows` of an image `[planes, k · height, k ·
+    /// width]` to `[taps, rows · width]`.
     fn gather(&self, image: &[f32], first: usize, rows: usize, into: &mut [f32]) {
         let (k, width) = (self.kernel, self.width);
         let mut lines = into.chunks_exact_mut(width);
@@ -83,7 +85,7 @@ impl Grid {
         }
     }
 
-    /// The reverse, into those rows of each plane of a map.
+    /// Scatters tiles `[taps, rows · width]` to those rows of each plane of a map.
     fn scatter(&self, tiles: &[f32], into: &mut [&mut [f32]]) {
         let (k, width) = (self.kernel, self.width);
         let tap_len = tiles.len() / (self.planes * k * k).max(1);
@@ -101,17 +103,17 @@ impl Grid {
         }
     }
 
-    /// Tiles `[rows · width, taps]` and what each plane starts from, into those rows of each plane of a map. A line is
-    /// written once, from end to end.
-    fn spread(&self, tiles: &[f32], start: &[f32], into: &mut [&mut [f32]]) {
+    /// Writes tiles `[rows · width, taps]` plus a start value per plane to those rows of each plane
+    /// of a map, line by line.
+    fn write_tiles(&self, tiles: &[f32], start: &[f32], into: &mut [&mut [f32]]) {
         let (k, taps) = (self.kernel, self.taps());
         for (plane, (lines, start)) in into.iter_mut().zip(start).enumerate() {
             for (i, line) in lines.chunks_exact_mut(k * self.width).enumerate() {
                 let first = i / k * self.width * taps + (plane * k + i % k) * k;
                 let tiles = tiles[first..].chunks(taps);
                 match k {
-                    2 => spread_line::<2>(line, tiles, *start),
-                    4 => spread_line::<4>(line, tiles, *start),
+                    2 => write_tile_line::<2>(line, tiles, *start),
+                    4 => write_tile_line::<4>(line, tiles, *start),
                     _ => {
                         for (pixels, tile) in line.chunks_exact_mut(k).zip(tiles) {
                             for (to, value) in pixels.iter_mut().zip(tile) {
@@ -124,18 +126,18 @@ impl Grid {
         }
     }
 
-    /// The tiles of all images `[N, C, k·h, k·w]`, a row for each cell: `[N, cells, taps]`.
+    /// The tiles of all images `[N, C, k · h, k · w]` as rows: `[N, cells, taps]`.
     fn tiles(&self, x: &FlexTensor) -> FlexTensor {
         let shape = [self.images, self.cells(), self.taps()];
         if self.kernel == 1 {
             let planes = x.reshape(Shape::from([self.images, self.planes, self.cells()]));
             return planes.permute(&[0, 2, 1]);
         }
-        let x = contiguous(x);
+        let x = to_contiguous(x);
         let x = values(&x);
         let (k, line) = (self.kernel, self.kernel * self.width);
         let mut tiles = zeros(x.len());
-        in_parts(&mut tiles, self.width * self.taps(), |first, part| {
+        for_each_part(&mut tiles, self.width * self.taps(), |first, part| {
             let first = first / (self.width * self.taps());
             for (row, cells) in part.chunks_exact_mut(self.width * self.taps()).enumerate() {
                 let (image, row) = ((first + row) / self.height, (first + row) % self.height);
@@ -149,35 +151,36 @@ impl Grid {
                 }
             }
         });
-        tensor(tiles, shape)
+        new_tensor(tiles, shape)
     }
 
-    /// `f` of the tiles of some rows, `[taps, rows · width]`.
+    /// Calls `f` with the tiles of some rows, `[taps, rows · width]`.
     fn with_tiles<T>(
         &self,
         image: &[f32],
         (first, rows): (usize, usize),
-        f: impl FnOnce(&[f32], Place) -> T,
+        f: impl FnOnce(&[f32], MatrixLayout) -> T,
     ) -> T {
         let (taps, count) = (self.taps(), rows * self.width);
         if self.kernel == 1 {
-            // The image is its own tiles.
-            let at = Place {
+            // The image itself has this layout.
+            let at = MatrixLayout {
                 start: first * self.width,
                 shape: [taps, count],
-                step: [self.cells(), 1],
+                strides: [self.cells(), 1],
             };
             return f(image, at);
         }
-        with_buffer(taps * count, |tiles| {
+        with_scratch(taps * count, |tiles| {
             self.gather(image, first, rows, tiles);
-            f(tiles, Place::rows(taps, count))
+            f(tiles, MatrixLayout::row_major(taps, count))
         })
     }
 }
 
-/// The first `K` values of each tile and what they start from, to a line: the kernels of the released model.
-fn spread_line<'a, const K: usize>(
+/// Writes the first `K` values of each tile plus a start value to a line, for the kernel sizes of
+/// the released models.
+fn write_tile_line<'a, const K: usize>(
     line: &mut [f32],
     tiles: impl Iterator<Item = &'a [f32]>,
     start: f32,
@@ -191,18 +194,24 @@ fn spread_line<'a, const K: usize>(
     }
 }
 
-/// The matrix `[channels, count]` of some cells out of `all`, from cell `first` on.
-fn cells_at(layout: CellLayout, channels: usize, all: usize, first: usize, count: usize) -> Place {
+/// The layout `[channels, count]` of cells `first .. first + count` out of `all`.
+fn cells_at(
+    layout: CellLayout,
+    channels: usize,
+    all: usize,
+    first: usize,
+    count: usize,
+) -> MatrixLayout {
     match layout {
-        CellLayout::Map => Place {
+        CellLayout::Map => MatrixLayout {
             start: first,
             shape: [channels, count],
-            step: [all, 1],
+            strides: [all, 1],
         },
-        CellLayout::Tokens => Place {
+        CellLayout::Tokens => MatrixLayout {
             start: first * channels,
             shape: [channels, count],
-            step: [1, channels],
+            strides: [1, channels],
         },
     }
 }
@@ -220,7 +229,7 @@ fn grid_of(x: &FlexTensor, weight: &FlexTensor) -> Grid {
     }
 }
 
-/// `x [N, C, k·h, k·w]`, `weight [O, C, k, k]` to cells of `O` channels.
+/// `x [N, C, k · h, k · w]`, `weight [O, C, k, k]` to `h × w` cells of `O` channels.
 pub(crate) fn patches(
     x: &FlexTensor,
     weight: &FlexTensor,
@@ -228,7 +237,7 @@ pub(crate) fn patches(
     layout: CellLayout,
 ) -> FlexTensor {
     let grid = grid_of(x, weight);
-    let weight = contiguous(weight);
+    let weight = to_contiguous(weight);
     match layout {
         CellLayout::Tokens => {
             let weight = weight.reshape(Shape::from([grid.channels, grid.taps()]));
@@ -239,26 +248,26 @@ pub(crate) fn patches(
 }
 
 fn patch_map(grid: Grid, x: &FlexTensor, weight: &[f32], bias: Option<&FlexTensor>) -> FlexTensor {
-    let x = contiguous(x);
-    let bias = bias.map(contiguous);
+    let x = to_contiguous(x);
+    let bias = bias.map(to_contiguous);
     let (x, bias) = (values(&x), bias.as_ref().map(values));
-    let out = in_bands(
+    let out = write_bands(
         [grid.images, grid.channels, grid.cells()],
         grid.bands(),
-        grid.is_much(),
+        grid.is_parallel(),
         |band| grid.rows_of(band).1 * grid.width,
         |image, band, out| {
             let image = &x[image * grid.pixels()..][..grid.pixels()];
-            let weight = (weight, Place::rows(grid.channels, grid.taps()));
+            let weight = (weight, MatrixLayout::row_major(grid.channels, grid.taps()));
             grid.with_tiles(image, grid.rows_of(band), |tiles, at| {
-                product_of_planes(out, bias, weight, (tiles, at));
+                gemm_planes(out, bias, weight, (tiles, at));
             });
         },
     );
-    tensor(out, [grid.images, grid.channels, grid.height, grid.width])
+    new_tensor(out, [grid.images, grid.channels, grid.height, grid.width])
 }
 
-/// Gradients of x, weight and bias, in that order.
+/// Gradients of `x`, weight and bias.
 pub(crate) fn patches_backward(
     x: &FlexTensor,
     weight: &FlexTensor,
@@ -267,12 +276,12 @@ pub(crate) fn patches_backward(
 ) -> [FlexTensor; 3] {
     let grid = grid_of(x, weight);
     let shapes = [x, weight].map(|t| t.layout().shape().to_vec());
-    let (x, weight, grad) = (contiguous(x), contiguous(weight), contiguous(grad));
+    let (x, weight, grad) = (to_contiguous(x), to_contiguous(weight), to_contiguous(grad));
     let (x, weight, above) = (values(&x), values(&weight), values(&grad));
     let (taps, channels) = (grid.taps(), grid.channels);
     let mut dx = zeros(grid.images * grid.pixels());
     let images = dx.chunks_exact_mut(grid.pixels().max(1)).enumerate();
-    let parts = each_of(images.collect(), grid.is_much(), |(i, dx)| {
+    let parts = map_jobs(images.collect(), grid.is_parallel(), |(i, dx)| {
         let image = &x[i * grid.pixels()..][..grid.pixels()];
         let above = &above[i * channels * grid.cells()..][..channels * grid.cells()];
         let mut dweight = vec![0.0f32; channels * taps];
@@ -282,19 +291,19 @@ pub(crate) fn patches_backward(
             let count = rows.1 * grid.width;
             let from = cells_at(layout, channels, grid.cells(), rows.0 * grid.width, count);
             grid.with_tiles(image, rows, |tiles, at| {
-                product(
-                    (&mut dweight, Place::rows(channels, taps)),
+                gemm(
+                    (&mut dweight, MatrixLayout::row_major(channels, taps)),
                     true,
                     (above, from),
                     (tiles, at.transposed()),
                     1.0,
                 );
             });
-            with_buffer(taps * count, |tiles| {
-                product(
-                    (tiles, Place::rows(taps, count)),
+            with_scratch(taps * count, |tiles| {
+                gemm(
+                    (tiles, MatrixLayout::row_major(taps, count)),
                     false,
-                    (weight, Place::rows(channels, taps).transposed()),
+                    (weight, MatrixLayout::row_major(channels, taps).transposed()),
                     (above, from),
                     1.0,
                 );
@@ -316,13 +325,13 @@ pub(crate) fn patches_backward(
     }
     let [x, weight] = shapes;
     [
-        tensor(dx, x),
-        tensor(dweight, weight),
-        tensor(dbias, [channels]),
+        new_tensor(dx, x),
+        new_tensor(dweight, weight),
+        new_tensor(dbias, [channels]),
     ]
 }
 
-/// Sum of each channel over the cells.
+/// The sum of each channel over the cells.
 fn sums(values: &[f32], channels: usize, layout: CellLayout) -> Vec<f32> {
     match layout {
         CellLayout::Map => values
@@ -339,7 +348,8 @@ fn sums(values: &[f32], channels: usize, layout: CellLayout) -> Vec<f32> {
     }
 }
 
-/// Tokens `x [N, h·w, C]` of a grid of the given height and `weight [C, O, k, k]` to `[N, O, k·h, k·w]`.
+/// Tokens `x [N, h · w, C]` of a grid of the given height, `weight [C, O, k, k]`, to `[N, O, k · h,
+/// k · w]`.
 pub(crate) fn upsample(
     x: &FlexTensor,
     height: usize,
@@ -348,31 +358,31 @@ pub(crate) fn upsample(
 ) -> FlexTensor {
     let grid = grid_above(x, height, weight);
     let x = Rows::new(x);
-    let (weight, bias) = (contiguous(weight), contiguous(bias));
+    let (weight, bias) = (to_contiguous(weight), to_contiguous(bias));
     let (weight, bias) = (values(&weight), values(&bias));
     let taps = grid.taps();
     let tile_len = grid.kernel * grid.kernel;
-    let at = Place::rows(grid.channels, taps);
-    let out = Panels::with(weight, at, grid.is_much(), |weight| {
-        in_bands(
+    let at = MatrixLayout::row_major(grid.channels, taps);
+    let out = PackedPanels::with(weight, at, grid.is_parallel(), |weight| {
+        write_bands(
             [grid.images, grid.planes, grid.cells() * tile_len],
             grid.bands(),
-            grid.is_much(),
+            grid.is_parallel(),
             |band| grid.rows_of(band).1 * grid.width * tile_len,
             |image, band, out| {
                 let (first, rows) = grid.rows_of(band);
                 let count = rows * grid.width;
                 let tokens = x.of_image(image, grid.cells());
-                let tokens = tokens.cut(first * grid.width, count);
-                with_buffer(count * taps, |tiles| {
-                    let into = Place::rows(count, taps);
-                    weight.product((&mut *tiles, into), false, (x.values(), tokens), 1.0);
-                    grid.spread(tiles, bias, out);
+                let tokens = tokens.row_range(first * grid.width, count);
+                with_scratch(count * taps, |tiles| {
+                    let into = MatrixLayout::row_major(count, taps);
+                    weight.gemm((&mut *tiles, into), false, (x.values(), tokens), 1.0);
+                    grid.write_tiles(tiles, bias, out);
                 });
             },
         )
     });
-    tensor(
+    new_tensor(
         out,
         [
             grid.images,
@@ -383,7 +393,7 @@ pub(crate) fn upsample(
     )
 }
 
-/// The grid of an [`upsample`].
+/// The grid of [`upsample`].
 fn grid_above(x: &FlexTensor, height: usize, weight: &FlexTensor) -> Grid {
     let (x, weight) = (x.layout().shape(), weight.layout().shape());
     Grid {
@@ -396,7 +406,7 @@ fn grid_above(x: &FlexTensor, height: usize, weight: &FlexTensor) -> Grid {
     }
 }
 
-/// Gradients of x, weight and bias, in that order.
+/// Gradients of `x`, weight and bias.
 pub(crate) fn upsample_backward(
     x: &FlexTensor,
     height: usize,
@@ -406,10 +416,10 @@ pub(crate) fn upsample_backward(
     let grid = grid_above(x, height, weight);
     let shapes = [x, weight].map(|t| t.layout().shape().to_vec());
     let x = Rows::new(x);
-    let (weight, grad) = (contiguous(weight), contiguous(grad));
+    let (weight, grad) = (to_contiguous(weight), to_contiguous(grad));
     let (weight, above) = (values(&weight), values(&grad));
     let (taps, channels) = (grid.taps(), grid.channels);
-    let parts = each(grid.images, grid.is_much(), |i| {
+    let parts = map_indices(grid.images, grid.is_parallel(), |i| {
         let image = &above[i * grid.pixels()..][..grid.pixels()];
         let tokens = x.of_image(i, grid.cells());
         let mut dweight = vec![0.0f32; channels * taps];
@@ -418,20 +428,20 @@ pub(crate) fn upsample_backward(
             let rows = grid.rows_of(band);
             let (first, count) = (rows.0 * grid.width, rows.1 * grid.width);
             grid.with_tiles(image, rows, |tiles, at| {
-                product(
+                gemm(
                     (
                         &mut dx,
-                        Place::rows(grid.cells(), channels).cut(first, count),
+                        MatrixLayout::row_major(grid.cells(), channels).row_range(first, count),
                     ),
                     false,
                     (tiles, at.transposed()),
-                    (weight, Place::rows(channels, taps).transposed()),
+                    (weight, MatrixLayout::row_major(channels, taps).transposed()),
                     1.0,
                 );
-                product(
-                    (&mut dweight, Place::rows(channels, taps)),
+                gemm(
+                    (&mut dweight, MatrixLayout::row_major(channels, taps)),
                     true,
-                    (x.values(), tokens.cut(first, count).transposed()),
+                    (x.values(), tokens.row_range(first, count).transposed()),
                     (tiles, at.transposed()),
                     1.0,
                 );
@@ -449,8 +459,8 @@ pub(crate) fn upsample_backward(
     }
     let [x, weight] = shapes;
     [
-        tensor(dx, x),
-        tensor(dweight, weight),
-        tensor(dbias, [grid.planes]),
+        new_tensor(dx, x),
+        new_tensor(dweight, weight),
+        new_tensor(dbias, [grid.planes]),
     ]
 }

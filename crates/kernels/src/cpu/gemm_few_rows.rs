@@ -1,28 +1,28 @@
-//! Products of a few rows, as those of one class's words: every weight is used so few times that bringing it into a panel
-//! would take longer than to use it. The weights pass by once, where they lie.
+//! Products of a few rows, such as the tokens of one class name, with a weight. Each weight is used
+//! so few times that packing it would take longer than the product: it is read once, unpacked.
 
 use pulp::{Simd, WithSimd};
 
-use super::product::Place;
+use super::gemm::MatrixLayout;
 
-/// Rows that a weight meets while it is in a register: with [`PAIR`], eight sums, as many as a processor begins before the
-/// first has ended, and fourteen of the sixteen registers of AVX2 and wasm.
+/// Rows of `x` per pass over two rows of the weight. With [`PAIR`], eight sums hide the latency of
+/// a fused multiply-add, and fourteen of the sixteen registers of AVX2 and wasm are used.
 const ROWS: usize = 4;
-/// Rows of weights that are read at once.
+/// Rows of the weight read together.
 const PAIR: usize = 2;
 
-/// `into = [into +] x Wᵀ` for rows `x` and the rows of `weight` that the parts in `into` are the results of.
-pub(super) struct Few<'a, 'r> {
-    /// Rows that lie in one piece each.
+/// `into = [into +] x Wᵀ` for the rows of `weight` that the slices of `into` are the results of.
+pub(super) struct FewRows<'a, 'r> {
+    /// Contiguous rows.
     pub x: &'a [&'a [f32]],
     pub weight: &'a [f32],
-    /// Its rows lie in one piece each.
-    pub at: Place,
+    /// With contiguous rows.
+    pub at: MatrixLayout,
     pub into: &'a mut [&'r mut [f32]],
     pub add: bool,
 }
 
-impl WithSimd for Few<'_, '_> {
+impl WithSimd for FewRows<'_, '_> {
     type Output = ();
 
     #[inline(always)]
@@ -30,10 +30,10 @@ impl WithSimd for Few<'_, '_> {
         let [output, input] = self.at.shape;
         for first in (0..output).step_by(PAIR) {
             let last = output.min(first + PAIR);
-            // Beyond the last row it is read again, and what that gives not written.
+            // Beyond the last row, that row is read again and its result not written.
             let weights = [
-                &self.weight[self.at.at(first, 0)..][..input],
-                &self.weight[self.at.at(last - 1, 0)..][..input],
+                &self.weight[self.at.index(first, 0)..][..input],
+                &self.weight[self.at.index(last - 1, 0)..][..input],
             ];
             for (x, into) in self.x.chunks(ROWS).zip(self.into.chunks_mut(ROWS)) {
                 let mut rows = [x[0]; ROWS];
@@ -49,7 +49,7 @@ impl WithSimd for Few<'_, '_> {
     }
 }
 
-/// The products of each row with each row of weights.
+/// The dot products of each row with each row of the weight.
 #[inline(always)]
 fn sums<S: Simd>(
     simd: S,
@@ -83,7 +83,7 @@ fn sums<S: Simd>(
     totals
 }
 
-/// One register of each sum's terms.
+/// Adds the products of one register of each row.
 #[inline(always)]
 fn step<S: Simd>(
     simd: S,

@@ -1,106 +1,116 @@
-//! Matrix products over borrowed memory with any strides.
-//!
-//! The right operand is brought into panels first: as many of its columns side by side as two registers hold, one row of them after
-//! the other, so that the innermost loop reads it straight through. The left one is read where it lies, six rows at
-//! a time, or twelve where there are registers for them. What the loop does beside its fused products counts: on a core whose
-//! other thread is busy it gets half of the instructions, and every address that is computed anew costs as much as a
-//! product.
+//! General matrix products (GEMM) over borrowed memory with any strides.
+//! The right operand is packed into panels of as many columns as two registers hold, row after row,
+//! so that the innermost loop reads it sequentially. The left operand is read unpacked, six rows at
+//! a time, or twelve with AVX-512. The loop is written to contain nothing but loads and fused
+//! multiply-adds: where two hardware threads share a core, each address computation costs as much
+//! as a multiply-add.
 
 use pulp::{Simd, WithSimd};
 
-use super::{LINE, PAIR_MAX, PARALLEL_ELEMENTS, each_chunk, pair, with_buffer};
+use super::memory::{LINE, with_scratch};
+use super::parallel::{PARALLEL_ELEMENTS, for_each_chunk};
+use super::simd::{REGISTER_PAIR_MAX, register_pair};
 
-/// A matrix inside a slice: element `(r, c)` is `data[start + r·step[0] + c·step[1]]`.
+/// Layout of a matrix in a slice: element `(r, c)` is at `start + r · strides[0] + c · strides[1]`.
 #[derive(Clone, Copy)]
-pub(crate) struct Place {
+pub(crate) struct MatrixLayout {
     pub start: usize,
     pub shape: [usize; 2],
-    pub step: [usize; 2],
+    pub strides: [usize; 2],
 }
 
-impl Place {
+impl MatrixLayout {
     /// A row-major matrix at the start of a slice.
-    pub fn rows(rows: usize, columns: usize) -> Self {
+    pub fn row_major(rows: usize, columns: usize) -> Self {
         Self {
             start: 0,
             shape: [rows, columns],
-            step: [columns, 1],
+            strides: [columns, 1],
         }
     }
 
-    /// Rows and columns exchanged, over the same memory.
+    /// The transpose, over the same memory.
     pub fn transposed(self) -> Self {
         Self {
             start: self.start,
             shape: [self.shape[1], self.shape[0]],
-            step: [self.step[1], self.step[0]],
+            strides: [self.strides[1], self.strides[0]],
         }
     }
 
     /// Rows `first .. first + count`.
-    pub fn cut(self, first: usize, count: usize) -> Self {
+    pub fn row_range(self, first: usize, count: usize) -> Self {
         debug_assert!(first + count <= self.shape[0]);
         Self {
-            start: self.start + first * self.step[0],
+            start: self.start + first * self.strides[0],
             shape: [count, self.shape[1]],
-            step: self.step,
+            strides: self.strides,
         }
     }
 
     /// Columns `first .. first + count`.
-    pub fn cut_columns(self, first: usize, count: usize) -> Self {
-        self.transposed().cut(first, count).transposed()
+    pub fn column_range(self, first: usize, count: usize) -> Self {
+        self.transposed().row_range(first, count).transposed()
     }
 
-    /// Where element `(row, column)` is.
-    pub fn at(self, row: usize, column: usize) -> usize {
-        self.start + row * self.step[0] + column * self.step[1]
+    /// Index of element `(row, column)`.
+    pub fn index(self, row: usize, column: usize) -> usize {
+        self.start + row * self.strides[0] + column * self.strides[1]
     }
 }
 
-/// Terms of a sum that are added up before it is written, for panels of so many columns: those of a tile's rows lie in a core's
-/// first cache.
-pub(super) const fn depth_of(columns: usize) -> usize {
-    if columns == PAIR_MAX { 768 } else { 384 }
+/// Terms that are summed in registers before the result is written, for panels of so many columns.
+/// The rows of a tile with so many terms fit the L1 cache.
+pub(super) const fn depth_block(columns: usize) -> usize {
+    if columns == REGISTER_PAIR_MAX {
+        768
+    } else {
+        384
+    }
 }
 
-/// Panels that the rows of the left operand meet while they are in the first cache; with their depth they lie in
-/// the second.
-pub(super) const fn panels_of(columns: usize) -> usize {
-    3072 / depth_of(columns)
+/// Panels that a tile of the left operand is multiplied with in a row. With [`depth_block`] rows
+/// each they fit the L2 cache.
+pub(super) const fn panels_per_block(columns: usize) -> usize {
+    3072 / depth_block(columns)
 }
 
-/// The right operand of a product in panels: `[k / depth, n / columns, depth, columns]`, the last panel of each
-/// depth filled up with zeros.
-pub(crate) struct Panels<'a> {
+/// A right operand `[k, n]` packed as `[k / depth, n / columns, depth, columns]`; the last panel of
+/// each depth is padded with zeros.
+pub(crate) struct PackedPanels<'a> {
     values: &'a [f32],
     /// `[k, n]`.
     shape: [usize; 2],
     columns: usize,
 }
 
-impl<'a> Panels<'a> {
-    /// Brings a matrix into panels, by all cores where `is_shared`, and lends them to `f`.
-    pub fn with<T>(b: &[f32], at: Place, is_shared: bool, f: impl FnOnce(&Panels) -> T) -> T {
+impl<'a> PackedPanels<'a> {
+    /// Packs a matrix, by all threads where `is_shared`, and passes it to `f`.
+    pub fn with<T>(
+        b: &[f32],
+        at: MatrixLayout,
+        is_shared: bool,
+        f: impl FnOnce(&PackedPanels) -> T,
+    ) -> T {
         let [k, n] = at.shape;
-        let columns = pair();
+        let columns = register_pair();
         let padded = n.next_multiple_of(columns);
-        with_buffer(k * padded, |values| {
-            let is_much = is_shared && values.len() >= PARALLEL_ELEMENTS;
-            for first in (0..k).step_by(depth_of(columns)) {
-                let depth = depth_of(columns).min(k - first);
+        with_scratch(k * padded, |values| {
+            let is_parallel = is_shared && values.len() >= PARALLEL_ELEMENTS;
+            for first in (0..k).step_by(depth_block(columns)) {
+                let depth = depth_block(columns).min(k - first);
                 let values = &mut values[first * padded..][..depth * padded];
-                each_chunk(values, depth * columns, is_much, |panel, into| {
+                for_each_chunk(values, depth * columns, is_parallel, |panel, into| {
                     let column = panel * columns;
-                    let at = Place {
-                        start: at.at(first, column),
+                    let at = MatrixLayout {
+                        start: at.index(first, column),
                         shape: [depth, columns.min(n - column)],
                         ..at
                     };
                     pack(b, at, into, columns);
                 });
             }
-            f(&Panels {
+            f(&PackedPanels {
                 values,
                 shape: at.shape,
                 columns,
@@ -108,15 +118,15 @@ impl<'a> Panels<'a> {
         })
     }
 
-    /// `into = [into +] scale · a · b`, of which this is `b`.
+    /// `into = [into +] scale · a · b`, where this is `b`.
     ///
     /// # Panics
-    /// When shapes do not fit together or a matrix leaves its slice: a fault of the caller.
-    pub fn product(
+    /// When the shapes do not match or a matrix exceeds its slice.
+    pub fn gemm(
         &self,
-        (into, at): (&mut [f32], Place),
+        (into, at): (&mut [f32], MatrixLayout),
         add: bool,
-        (a, a_at): (&[f32], Place),
+        (a, a_at): (&[f32], MatrixLayout),
         scale: f32,
     ) {
         let [m, n] = at.shape;
@@ -125,31 +135,42 @@ impl<'a> Panels<'a> {
             (m, self.shape[1]),
             "shapes of a product"
         );
-        if at.step[1] == 1 || n <= 1 {
-            self.product_into(&mut Results::Matrix(into, at), add, (a, a_at), scale);
+        if at.strides[1] == 1 || n <= 1 {
+            self.gemm_into(&mut Results::Matrix(into, at), add, (a, a_at), scale);
             return;
         }
-        // Rows of their own first: nothing on the way of a tile writes columns.
+        // The tiles write rows only: compute into row-major memory and copy.
         let mut rows = vec![0.0f32; m * n];
-        self.product((&mut rows, Place::rows(m, n)), false, (a, a_at), scale);
+        self.gemm(
+            (&mut rows, MatrixLayout::row_major(m, n)),
+            false,
+            (a, a_at),
+            scale,
+        );
         for (r, row) in rows.chunks_exact(n).enumerate() {
             for (c, value) in row.iter().enumerate() {
-                let into = &mut into[at.at(r, c)];
+                let into = &mut into[at.index(r, c)];
                 *into = if add { *into + value } else { *value };
             }
         }
     }
 
-    /// The same into rows that lie apart.
+    /// `into = [into +] a · b` for rows of results in separate slices, where this is `b`.
     ///
     /// # Panics
-    /// When shapes do not fit together: a fault of the caller.
-    pub fn product_of_rows(&self, into: &mut [&mut [f32]], add: bool, a: (&[f32], Place)) {
+    /// When the shapes do not match.
+    pub fn gemm_rows(&self, into: &mut [&mut [f32]], add: bool, a: (&[f32], MatrixLayout)) {
         assert_eq!(a.1.shape[0], into.len(), "rows of a product");
-        self.product_into(&mut Results::Rows(into), add, a, 1.0);
+        self.gemm_into(&mut Results::Rows(into), add, a, 1.0);
     }
 
-    fn product_into(&self, into: &mut Results, add: bool, (a, a_at): (&[f32], Place), scale: f32) {
+    fn gemm_into(
+        &self,
+        into: &mut Results,
+        add: bool,
+        (a, a_at): (&[f32], MatrixLayout),
+        scale: f32,
+    ) {
         let [k, n] = self.shape;
         let m = a_at.shape[0];
         assert_eq!(a_at.shape[1], k, "terms of a product");
@@ -161,7 +182,7 @@ impl<'a> Panels<'a> {
                 into.part(r, 0, n).fill(0.0);
             }
         }
-        let mut multiply = |a: &[f32], a_at: Place| {
+        let mut multiply = |a: &[f32], a_at: MatrixLayout| {
             pulp::Arch::new().dispatch(Multiply {
                 into: &mut *into,
                 add,
@@ -171,38 +192,38 @@ impl<'a> Panels<'a> {
                 scale,
             });
         };
-        if a_at.step[1] == 1 || k <= 1 {
+        if a_at.strides[1] == 1 || k <= 1 {
             multiply(a, a_at);
         } else {
-            with_buffer(m * k, |rows| {
-                // A few rows at a time: in most cases it is the columns that lie in one piece.
+            with_scratch(m * k, |rows| {
+                // In blocks of rows: usually the columns are contiguous.
                 for (block, rows) in rows.chunks_mut(LINE * k).enumerate() {
                     for c in 0..k {
                         for (r, row) in rows.chunks_exact_mut(k).enumerate() {
-                            row[c] = a[a_at.at(block * LINE + r, c)];
+                            row[c] = a[a_at.index(block * LINE + r, c)];
                         }
                     }
                 }
-                multiply(rows, Place::rows(m, k));
+                multiply(rows, MatrixLayout::row_major(m, k));
             });
         }
     }
 }
 
-/// Where a product's results go.
+/// Where a product's results are written.
 enum Results<'a, 'r> {
-    /// A matrix whose rows lie in one piece each.
-    Matrix(&'a mut [f32], Place),
-    /// Rows that lie apart: some of the columns of a larger matrix.
+    /// A matrix with contiguous rows.
+    Matrix(&'a mut [f32], MatrixLayout),
+    /// Rows in separate slices: some columns of a larger matrix.
     Rows(&'a mut [&'r mut [f32]]),
 }
 
 impl Results<'_, '_> {
-    /// So many results of a row.
+    /// `count` results of a row from a column on.
     #[inline(always)]
     fn part(&mut self, row: usize, column: usize, count: usize) -> &mut [f32] {
         match self {
-            Self::Matrix(values, at) => &mut values[at.at(row, column)..][..count],
+            Self::Matrix(values, at) => &mut values[at.index(row, column)..][..count],
             Self::Rows(rows) => &mut rows[row][column..][..count],
         }
     }
@@ -211,32 +232,32 @@ impl Results<'_, '_> {
 /// `into = [into +] scale · a · b`.
 ///
 /// # Panics
-/// When shapes do not fit together or a matrix leaves its slice: a fault of the caller.
-pub(crate) fn product(
-    into: (&mut [f32], Place),
+/// When the shapes do not match or a matrix exceeds its slice.
+pub(crate) fn gemm(
+    into: (&mut [f32], MatrixLayout),
     add: bool,
-    a: (&[f32], Place),
-    b: (&[f32], Place),
+    a: (&[f32], MatrixLayout),
+    b: (&[f32], MatrixLayout),
     scale: f32,
 ) {
-    if into.1.step[1] != 1 && into.1.step[0] == 1 {
+    if into.1.strides[1] != 1 && into.1.strides[0] == 1 {
         let (a_turned, b_turned) = (a.1.transposed(), b.1.transposed());
         let into = (into.0, into.1.transposed());
-        return product(into, add, (b.0, b_turned), (a.0, a_turned), scale);
+        return gemm(into, add, (b.0, b_turned), (a.0, a_turned), scale);
     }
-    Panels::with(b.0, b.1, false, |b| b.product(into, add, a, scale));
+    PackedPanels::with(b.0, b.1, false, |b| b.gemm(into, add, a, scale));
 }
 
-/// `a · b` and a bias for each row, whose rows are the parts.
-pub(crate) fn product_of_planes(
+/// `a · b` plus a bias per row, each row of results in its own slice.
+pub(crate) fn gemm_planes(
     into: &mut [&mut [f32]],
     bias: Option<&[f32]>,
-    a: (&[f32], Place),
-    b: (&[f32], Place),
+    a: (&[f32], MatrixLayout),
+    b: (&[f32], MatrixLayout),
 ) {
     let (m, n) = (a.1.shape[0], b.1.shape[1]);
-    with_buffer(m * n, |rows| {
-        product((rows, Place::rows(m, n)), false, a, b, 1.0);
+    with_scratch(m * n, |rows| {
+        gemm((rows, MatrixLayout::row_major(m, n)), false, a, b, 1.0);
         for (i, (into, row)) in into.iter_mut().zip(rows.chunks_exact(n.max(1))).enumerate() {
             let bias = bias.map_or(0.0, |bias| bias[i]);
             for (into, value) in into.iter_mut().zip(row) {
@@ -246,18 +267,18 @@ pub(crate) fn product_of_planes(
     });
 }
 
-/// A panel `[depth, columns]` of the matrix at a place, zeros where it ends earlier.
-fn pack(b: &[f32], at: Place, into: &mut [f32], columns: usize) {
+/// Packs a panel `[depth, columns]` of a matrix, padded with zeros.
+fn pack(b: &[f32], at: MatrixLayout, into: &mut [f32], columns: usize) {
     let [_, count] = at.shape;
     let rows = into.chunks_exact_mut(columns).enumerate();
-    if at.step[1] == 1 {
+    if at.strides[1] == 1 {
         for (row, into) in rows {
-            into[..count].copy_from_slice(&b[at.at(row, 0)..][..count]);
+            into[..count].copy_from_slice(&b[at.index(row, 0)..][..count]);
             into[count..].fill(0.0);
         }
         return;
     }
-    if at.step[0] == 1 && count == columns {
+    if at.strides[0] == 1 && count == columns {
         match columns {
             8 => return interleave::<8>(b, at, into),
             16 => return interleave::<16>(b, at, into),
@@ -268,7 +289,7 @@ fn pack(b: &[f32], at: Place, into: &mut [f32], columns: usize) {
     for (row, into) in rows {
         for (column, value) in into.iter_mut().enumerate() {
             *value = if column < count {
-                b[at.at(row, column)]
+                b[at.index(row, column)]
             } else {
                 0.0
             };
@@ -276,10 +297,10 @@ fn pack(b: &[f32], at: Place, into: &mut [f32], columns: usize) {
     }
 }
 
-/// `C` columns, each of which lies in one piece, to rows.
-fn interleave<const C: usize>(b: &[f32], at: Place, into: &mut [f32]) {
+/// Packs `C` contiguous columns.
+fn interleave<const C: usize>(b: &[f32], at: MatrixLayout, into: &mut [f32]) {
     let depth = at.shape[0];
-    let columns: [&[f32]; C] = std::array::from_fn(|column| &b[at.at(0, column)..][..depth]);
+    let columns: [&[f32]; C] = std::array::from_fn(|column| &b[at.index(0, column)..][..depth]);
     let (rows, _) = into.as_chunks_mut::<C>();
     for (row, into) in rows[..depth].iter_mut().enumerate() {
         for column in 0..C {
@@ -288,13 +309,13 @@ fn interleave<const C: usize>(b: &[f32], at: Place, into: &mut [f32]) {
     }
 }
 
-/// See [`Panels::product`]; the rows of `a` and `into` each lie in one piece.
+/// The arguments of [`PackedPanels::gemm`]; the rows of `a` and of `into` are contiguous.
 struct Multiply<'a, 'o, 'r> {
     into: &'a mut Results<'o, 'r>,
     add: bool,
     a: &'a [f32],
-    a_at: Place,
-    b: &'a Panels<'a>,
+    a_at: MatrixLayout,
+    b: &'a PackedPanels<'a>,
     scale: f32,
 }
 
@@ -303,7 +324,7 @@ impl WithSimd for Multiply<'_, '_, '_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        if 2 * S::F32_LANES == PAIR_MAX {
+        if 2 * S::F32_LANES == REGISTER_PAIR_MAX {
             self.by_tiles::<S, Twelve, 12>(simd);
         } else {
             self.by_tiles::<S, Six, 6>(simd);
@@ -324,11 +345,11 @@ impl Multiply<'_, '_, '_> {
         } = self;
         let m = a_at.shape[0];
         let ([k, n], columns) = (b.shape, 2 * S::F32_LANES);
-        let together = panels_of(columns);
+        let together = panels_per_block(columns);
         debug_assert_eq!(columns, b.columns);
         let padded = n.next_multiple_of(columns);
-        for first in (0..k).step_by(depth_of(columns)) {
-            let depth = depth_of(columns).min(k - first);
+        for first in (0..k).step_by(depth_block(columns)) {
+            let depth = depth_block(columns).min(k - first);
             let panels = &b.values[first * padded..][..depth * padded];
             let write = Write {
                 add: add || first > 0,
@@ -336,10 +357,10 @@ impl Multiply<'_, '_, '_> {
             };
             for (i, panels) in panels.chunks(together * depth * columns).enumerate() {
                 for row in (0..m).step_by(ROWS) {
-                    // Beyond the last row it is computed again, and not written.
+                    // Beyond the last row, that row is computed again and not written.
                     let mut rows = [&a[..0]; ROWS];
                     for i in 0..ROWS {
-                        rows[i] = &a[a_at.at((row + i).min(m - 1), first)..][..depth];
+                        rows[i] = &a[a_at.index((row + i).min(m - 1), first)..][..depth];
                     }
                     for (j, panel) in panels.chunks_exact(depth * columns).enumerate() {
                         let column = (i * together + j) * columns;
@@ -359,7 +380,7 @@ impl Multiply<'_, '_, '_> {
     }
 }
 
-/// How sums become results.
+/// How a sum becomes a result.
 #[derive(Clone, Copy)]
 struct Write {
     add: bool,
@@ -367,11 +388,12 @@ struct Write {
 }
 
 impl Write {
-    /// Writes `[rows, columns]` of a tile's sums, from a row and a column on.
+    /// Writes the sums of a tile, `rows × columns` of them, from a row and a column of the results
+    /// on.
     #[inline(always)]
     #[expect(
         clippy::needless_range_loop,
-        reason = "a loop to a constant is unrolled, so that all sums stay in registers"
+        reason = "a loop with a constant bound is unrolled, so that all sums stay in registers"
     )]
     fn tile<S: Simd, const R: usize, const ROWS: usize>(
         self,
@@ -383,7 +405,7 @@ impl Write {
     ) {
         let whole = R * S::F32_LANES;
         if rows == ROWS && columns == whole {
-            // To constants: the sums go from their registers to the results.
+            // Constant bounds: the sums are stored directly from their registers.
             for i in 0..ROWS {
                 self.row(simd, sums[i], into.part(row + i, column, whole));
             }
@@ -394,7 +416,7 @@ impl Write {
         }
     }
 
-    /// Writes one row of them.
+    /// Writes the sums of one row.
     #[inline(always)]
     fn row<S: Simd, const R: usize>(self, simd: S, sums: [S::f32s; R], into: &mut [f32]) {
         let scale = simd.splat_f32s(self.scale);
@@ -408,7 +430,7 @@ impl Write {
                 };
             }
         } else {
-            let mut values = [0.0f32; PAIR_MAX];
+            let mut values = [0.0f32; REGISTER_PAIR_MAX];
             let (registers, _) = S::as_mut_simd_f32s(&mut values);
             for r in 0..R {
                 registers[r] = simd.mul_f32s(scale, sums[r]);
@@ -420,9 +442,9 @@ impl Write {
     }
 }
 
-/// The products of a few rows with a panel.
+/// The sums of a tile of `ROWS` rows and a panel.
 trait Tile<const ROWS: usize> {
-    /// The sums of `R` registers each; `R4` are those of four of the panel's rows.
+    /// The sums of `R` registers each; `R4` is `4 · R`.
     fn sums<S: Simd, const R: usize, const R4: usize>(
         simd: S,
         rows: [&[f32]; ROWS],
@@ -430,8 +452,8 @@ trait Tile<const ROWS: usize> {
     ) -> [[S::f32s; R]; ROWS];
 }
 
-/// A tile of so many named rows, written as it is so that the loop has nothing but loads and products: one index, no
-/// bounds.
+/// Defines a tile with that many named rows. Zipped iterators leave one loop counter and no bounds
+/// checks in the loop.
 macro_rules! tile {
     ($tile:ident, $rows:literal: $first:ident $($row:ident)*) => {
         struct $tile;
@@ -469,7 +491,7 @@ macro_rules! tile {
 tile!(Six, 6: a b c d e f);
 tile!(Twelve, 12: a b c d e f g h j k l m);
 
-/// The products of a tile's rows with the first half of a panel's columns.
+/// The sums of a tile and the first half of a panel's columns.
 #[inline(always)]
 fn narrow<S: Simd, const ROWS: usize>(
     simd: S,
@@ -489,7 +511,7 @@ fn narrow<S: Simd, const ROWS: usize>(
     sums
 }
 
-/// One term of all sums.
+/// Adds one term to all sums.
 #[inline(always)]
 fn step<S: Simd, const R: usize, const ROWS: usize>(
     simd: S,
@@ -509,23 +531,24 @@ fn step<S: Simd, const R: usize, const ROWS: usize>(
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Place, depth_of, product};
-    use crate::cpu::pair;
+    use super::{MatrixLayout, depth_block, gemm};
+    use crate::cpu::simd::register_pair;
 
-    /// A matrix of the given shape somewhere in a slice: its rows or its columns lie in one piece, or neither.
-    fn place([rows, columns]: [usize; 2], order: usize, start: usize) -> (Place, usize) {
-        let step = match order {
+    /// A matrix layout with contiguous rows, contiguous columns or neither.
+    fn layout([rows, columns]: [usize; 2], order: usize, start: usize) -> (MatrixLayout, usize) {
+        let strides = match order {
             0 => [columns + 1, 1],
             1 => [1, rows + 2],
             _ => [2 * columns + 1, 2],
         };
-        let last = start + rows.saturating_sub(1) * step[0] + columns.saturating_sub(1) * step[1];
-        let place = Place {
+        let last =
+            start + rows.saturating_sub(1) * strides[0] + columns.saturating_sub(1) * strides[1];
+        let layout = MatrixLayout {
             start,
             shape: [rows, columns],
-            step,
+            strides,
         };
-        (place, last + 1)
+        (layout, last + 1)
     }
 
     fn values(len: usize, seed: usize) -> Vec<f32> {
@@ -538,38 +561,39 @@ mod tests {
         #[test]
         fn products_agree_with_their_sums(
             (m, n) in (0usize..40, 0usize..70),
-            k in prop_oneof![0usize..40, depth_of(pair()) - 2..depth_of(pair()) + 7],
+            k in prop_oneof![0usize..40, depth_block(register_pair()) - 2..depth_block(register_pair()) + 7],
             orders in [0usize..3, 0..3, 0..3],
             (start, add) in (0usize..5, any::<bool>()),
         ) {
             let scale = 0.5;
-            let (at, len) = place([m, n], orders[0], start);
-            let (a_at, a_len) = place([m, k], orders[1], start + 1);
-            let (b_at, b_len) = place([k, n], orders[2], start + 2);
+            let (at, len) = layout([m, n], orders[0], start);
+            let (a_at, a_len) = layout([m, k], orders[1], start + 1);
+            let (b_at, b_len) = layout([k, n], orders[2], start + 2);
             let (a, b) = (values(a_len, 1), values(b_len, 2));
             let before = values(len, 3);
             let mut into = before.clone();
-            product((&mut into, at), add, (&a, a_at), (&b, b_at), scale);
+            gemm((&mut into, at), add, (&a, a_at), (&b, b_at), scale);
             let mut wanted = before.clone();
-            // What single precision can lose: a part of the terms' sizes.
+            // The error bound of single precision: proportional to the sum of the terms'
+            // magnitudes.
             let mut slack = vec![0.0f64; len];
             for r in 0..m {
                 for c in 0..n {
                     let terms = (0..k)
-                        .map(|i| f64::from(a[a_at.at(r, i)]) * f64::from(b[b_at.at(i, c)]));
+                        .map(|i| f64::from(a[a_at.index(r, i)]) * f64::from(b[b_at.index(i, c)]));
                     let sum: f64 = terms.clone().sum();
-                    slack[at.at(r, c)] = 1e-6 + 2e-6 * terms.map(f64::abs).sum::<f64>();
-                    let onto = if add { f64::from(before[at.at(r, c)]) } else { 0.0 };
-                    wanted[at.at(r, c)] = (onto + f64::from(scale) * sum) as f32;
+                    slack[at.index(r, c)] = 1e-6 + 2e-6 * terms.map(f64::abs).sum::<f64>();
+                    let residual = if add { f64::from(before[at.index(r, c)]) } else { 0.0 };
+                    wanted[at.index(r, c)] = (residual + f64::from(scale) * sum) as f32;
                 }
             }
-            // Everything else keeps its bits.
+            // Values outside of the result keep their bits.
             for (i, ((got, wanted), slack)) in into.iter().zip(&wanted).zip(&slack).enumerate() {
                 let apart = f64::from((got - wanted).abs());
                 prop_assert!(apart <= *slack, "{i}: {got} instead of {wanted}");
             }
             for (i, (got, before)) in into.iter().zip(&before).enumerate() {
-                let inside = (0..m).any(|r| (0..n).any(|c| at.at(r, c) == i));
+                let inside = (0..m).any(|r| (0..n).any(|c| at.index(r, c) == i));
                 prop_assert!(inside || got == before, "{i} is outside");
             }
         }

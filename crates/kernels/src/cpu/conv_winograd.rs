@@ -1,35 +1,38 @@
-//! Convolutions with a kernel of three by half as many products: four rows of the output come from six sums of a row
-//! of weights instead of twelve (Winograd's F(4, 3); Lavin and Gray, "Fast algorithms for convolutional neural
-//! networks", 2016). Along columns only: whole rows are added to one another, and neighbouring pixels stay
-//! neighbours in the registers.
+//! 3 × 3 convolutions with half the multiplications: four output rows from six products per kernel
+//! column instead of twelve, by Winograd's F(4, 3) (Lavin and Gray, "Fast algorithms for
+//! convolutional neural networks", 2016). Along columns only, so that whole rows are transformed
+//! and neighbouring pixels stay neighbours in registers.
 
 use pulp::{Simd, WithSimd};
 
-use super::conv::Sizes;
-use super::direct::{add_up, channels, groups};
-use super::{PAIR_MAX, PARALLEL_ELEMENTS, each_of, pair, with_buffer, zeros};
+use super::conv_direct::{accumulate_taps, channel_groups, group_size_max};
+use super::conv_shape::ConvShape;
+use super::memory::{with_scratch, zeros};
+use super::parallel::{PARALLEL_ELEMENTS, map_jobs};
+use super::simd::{REGISTER_PAIR_MAX, register_pair};
 
-/// The kernel's side.
+/// Side of the kernel.
 pub(super) const KERNEL: usize = 3;
-/// Rows of the output that come from the same sums.
+/// Output rows of a group.
 pub(super) const ROWS: usize = 4;
-/// Rows that they see, and sums that they come from.
-const SEEN: usize = 6;
+/// Input rows of a group, and products of the transformed domain.
+const TERMS: usize = 6;
 
-/// Weights `[O, C, 3, 3]` for each of the six sums.
+/// Weights `[O, C, 3, 3]` in the transformed domain.
 pub(super) struct Weights {
-    /// Number of channels of each group.
+    /// Channels of each group.
     groups: Vec<usize>,
-    /// `[group, tap, channel of the group]`, a tap for each channel and column.
-    sums: [Vec<f32>; SEEN],
+    /// `[group, tap, channel of the group]` for each of the six products; a tap is an input channel
+    /// and a kernel column.
+    sums: [Vec<f32>; TERMS],
 }
 
 impl Weights {
     pub fn new(weight: &[f32], output: usize) -> Self {
         let (kernels, _) = weight.as_chunks::<9>();
         let input = kernels.len() / output.max(1);
-        let groups = groups(output);
-        let mut sums = [(); SEEN].map(|()| zeros(3 * kernels.len()));
+        let groups = channel_groups(output);
+        let mut sums = [(); TERMS].map(|()| zeros(3 * kernels.len()));
         let mut rest = sums.each_mut().map(|sums| &mut sums[..]);
         let mut kernels_left = kernels;
         let mut jobs = Vec::with_capacity(groups.len());
@@ -40,7 +43,7 @@ impl Weights {
                 .map(|rest| rest.split_off_mut(..3 * group * input).unwrap_or_default());
             jobs.push((group, these, into));
         }
-        each_of(
+        map_jobs(
             jobs,
             weight.len() >= PARALLEL_ELEMENTS,
             |(group, kernels, into)| {
@@ -48,8 +51,9 @@ impl Weights {
                     for (channel, kernel) in kernels.iter().enumerate() {
                         for x in 0..3 {
                             let at = (3 * channel + x) * group + member;
-                            let all = Self::of([kernel[x], kernel[3 + x], kernel[6 + x]]);
-                            for sum in 0..SEEN {
+                            let all =
+                                Self::transform_kernel([kernel[x], kernel[3 + x], kernel[6 + x]]);
+                            for sum in 0..TERMS {
                                 into[sum][at] = all[sum];
                             }
                         }
@@ -60,8 +64,8 @@ impl Weights {
         Self { groups, sums }
     }
 
-    /// The weights of the six sums, of a column of a kernel.
-    fn of([a, b, c]: [f32; 3]) -> [f32; SEEN] {
+    /// The kernel transform of a kernel column.
+    fn transform_kernel([a, b, c]: [f32; 3]) -> [f32; TERMS] {
         let (outer, inner) = ((a + c) / -6.0, b / 6.0);
         let (near, far) = (a / 24.0 + c / 6.0, b / 12.0);
         [
@@ -75,59 +79,59 @@ impl Weights {
     }
 }
 
-/// Where a band's values lie.
+/// Sizes of a band's scratch.
 #[derive(Clone, Copy)]
 struct Band {
     /// Groups of rows.
     groups: usize,
     /// Pixels of a padded row.
     stride: usize,
-    /// Values of one of the six, all channels.
-    seen: usize,
-    /// Values of one of the six sums, one channel.
+    /// Values of one of the six transformed inputs, all channels.
+    inputs: usize,
+    /// Values of one of the six products, one output channel.
     len: usize,
 }
 
 impl Band {
-    fn new(sizes: Sizes, rows: usize) -> Self {
+    fn new(sizes: ConvShape, rows: usize) -> Self {
         let (groups, stride) = (rows.div_ceil(ROWS), sizes.width + 2);
         Self {
             groups,
             stride,
-            seen: sizes.input * groups * stride + PAIR_MAX + 2,
-            len: (groups * stride).next_multiple_of(pair()),
+            inputs: sizes.input * groups * stride + REGISTER_PAIR_MAX + 2,
+            len: (groups * stride).next_multiple_of(register_pair()),
         }
     }
 }
 
-/// Values that a band of rows takes beside its output, see [`convolve`].
-pub(super) fn room(sizes: Sizes, rows: usize) -> usize {
+/// Scratch values of a band of rows; see [`convolve`].
+pub(super) fn scratch_len(sizes: ConvShape, rows: usize) -> usize {
     let band = Band::new(sizes, rows);
-    SEEN * (band.seen + channels() * band.len) + ROWS * sizes.width
+    TERMS * (band.inputs + group_size_max() * band.len) + ROWS * sizes.width
 }
 
-/// The rows `first .. first + rows` of the output, of each of its planes.
+/// Computes the rows `first .. first + rows` of each output plane.
 pub(super) fn convolve(
     image: &[f32],
     (weights, bias): (&Weights, Option<&[f32]>),
-    sizes: Sizes,
+    sizes: ConvShape,
     (first, rows): (usize, usize),
     out: &mut [&mut [f32]],
 ) {
     let (width, taps) = (sizes.width, 3 * sizes.input);
-    let (band, most) = (Band::new(sizes, rows), channels());
-    with_buffer(room(sizes, rows), |buffer| {
-        let (seen, buffer) = buffer.split_at_mut(SEEN * band.seen);
-        let (sums, results) = buffer.split_at_mut(SEEN * most * band.len);
-        let mut planes = seen.chunks_exact_mut(band.seen);
-        let mut seen = [(); SEEN].map(|()| planes.next().unwrap_or_default());
+    let (band, max) = (Band::new(sizes, rows), group_size_max());
+    with_scratch(scratch_len(sizes, rows), |buffer| {
+        let (inputs, buffer) = buffer.split_at_mut(TERMS * band.inputs);
+        let (sums, results) = buffer.split_at_mut(TERMS * max * band.len);
+        let mut planes = inputs.chunks_exact_mut(band.inputs);
+        let mut inputs = [(); TERMS].map(|()| planes.next().unwrap_or_default());
         let arch = pulp::Arch::new();
         arch.dispatch(Fill {
             image,
             sizes,
             first,
             band,
-            seen: seen.each_mut().map(|plane| &mut **plane),
+            inputs: inputs.each_mut().map(|plane| &mut **plane),
         });
         let offsets: Vec<usize> = (0..taps)
             .map(|tap| tap / 3 * band.groups * band.stride + tap % 3)
@@ -135,19 +139,19 @@ pub(super) fn convolve(
         let mut channel = 0;
         for &group in &weights.groups {
             let from = channel * taps;
-            for ((seen, weights), sums) in seen
+            for ((inputs, weights), sums) in inputs
                 .iter()
                 .zip(&weights.sums)
-                .zip(sums.chunks_exact_mut(most * band.len))
+                .zip(sums.chunks_exact_mut(max * band.len))
             {
                 let weights = &weights[from..from + group * taps];
                 let sums = &mut sums[..group * band.len];
-                add_up(seen, (&offsets, weights), None, sums, group);
+                accumulate_taps(inputs, (&offsets, weights), None, sums, group);
             }
             for member in 0..group {
-                arch.dispatch(Results {
+                arch.dispatch(Outputs {
                     sums: &sums[member * band.len..],
-                    step: most * band.len,
+                    step: max * band.len,
                     bias: bias.map_or(0.0, |bias| bias[channel]),
                     stride: band.stride,
                     width,
@@ -160,13 +164,14 @@ pub(super) fn convolve(
     });
 }
 
-/// Writes what each of the six sums reads of a band: `[C, groups, stride]`, zeros around the map, then zeros.
+/// Writes the six transformed inputs of a band, `[C, groups, stride]` with zeros around the map,
+/// then zeros.
 struct Fill<'a> {
     image: &'a [f32],
-    sizes: Sizes,
+    sizes: ConvShape,
     first: usize,
     band: Band,
-    seen: [&'a mut [f32]; SEEN],
+    inputs: [&'a mut [f32]; TERMS],
 }
 
 impl WithSimd for Fill<'_> {
@@ -174,26 +179,26 @@ impl WithSimd for Fill<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        let Sizes { height, width, .. } = self.sizes;
+        let ConvShape { height, width, .. } = self.sizes;
         let Band { groups, stride, .. } = self.band;
         let outside = vec![0.0f32; width];
         let mut at = 0;
         for plane in self.image.chunks_exact((height * width).max(1)) {
             for group in 0..groups {
-                // The row above the first one of the group, and those after it.
-                let mut rows = [&outside[..]; SEEN];
-                for (i, seen) in rows.iter_mut().enumerate() {
+                // The input rows of the group begin one row above its first output row.
+                let mut rows = [&outside[..]; TERMS];
+                for (i, inputs) in rows.iter_mut().enumerate() {
                     let row = (self.first + group * ROWS + i).wrapping_sub(1);
                     if row < height {
-                        *seen = &plane[row * width..][..width];
+                        *inputs = &plane[row * width..][..width];
                     }
                 }
-                for seen in &mut self.seen {
-                    seen[at] = 0.0;
-                    seen[at + stride - 1] = 0.0;
+                for inputs in &mut self.inputs {
+                    inputs[at] = 0.0;
+                    inputs[at + stride - 1] = 0.0;
                 }
                 let inner = at + 1..at + 1 + width;
-                let [a, b, c, d, e, f] = &mut self.seen;
+                let [a, b, c, d, e, f] = &mut self.inputs;
                 let into = [
                     &mut a[inner.clone()],
                     &mut b[inner.clone()],
@@ -202,32 +207,32 @@ impl WithSimd for Fill<'_> {
                     &mut e[inner.clone()],
                     &mut f[inner],
                 ];
-                see(simd, rows, into);
+                transform_input(simd, rows, into);
                 at += stride;
             }
         }
-        for seen in &mut self.seen {
-            seen[at..].fill(0.0);
+        for inputs in &mut self.inputs {
+            inputs[at..].fill(0.0);
         }
     }
 }
 
-/// Puts the rows of one channel together.
-struct Results<'a> {
-    /// `[sum, most, len]`, of which this is one channel's.
+/// Transforms the products of one output channel to its rows.
+struct Outputs<'a> {
+    /// `[product, channel, len]`, from this channel on.
     sums: &'a [f32],
-    /// Values from one of the six sums to the next.
+    /// Values from one product to the next.
     step: usize,
     bias: f32,
     stride: usize,
     width: usize,
-    /// Room for the rows of a group.
+    /// Scratch for the rows of a group.
     results: &'a mut [f32],
     /// `[rows, width]`.
     into: &'a mut [f32],
 }
 
-impl WithSimd for Results<'_> {
+impl WithSimd for Outputs<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -235,14 +240,14 @@ impl WithSimd for Results<'_> {
         let Self { width, .. } = self;
         let whole = ROWS * width;
         for (group, into) in self.into.chunks_mut(whole.max(1)).enumerate() {
-            let mut from = [&self.sums[..0]; SEEN];
+            let mut from = [&self.sums[..0]; TERMS];
             for (sum, from) in from.iter_mut().enumerate() {
                 *from = &self.sums[sum * self.step + group * self.stride..][..width];
             }
             if into.len() == whole {
-                gather(simd, from, into, self.bias);
+                transform_output(simd, from, into, self.bias);
             } else {
-                gather(simd, from, self.results, self.bias);
+                transform_output(simd, from, self.results, self.bias);
                 let count = into.len();
                 into.copy_from_slice(&self.results[..count]);
             }
@@ -250,10 +255,10 @@ impl WithSimd for Results<'_> {
     }
 }
 
-/// What the six sums read, from the rows that a group sees. Iterators side by side, without closures: those are compiled for
-/// narrow registers, and arrays reach them through memory.
+/// The six transformed rows of a group's input rows. Zipped iterators without closures: a closure
+/// is compiled for narrow registers, and arrays would be passed to it through memory.
 #[inline(always)]
-fn see<S: Simd>(simd: S, rows: [&[f32]; SEEN], into: [&mut [f32]; SEEN]) {
+fn transform_input<S: Simd>(simd: S, rows: [&[f32]; TERMS], into: [&mut [f32]; TERMS]) {
     let [a, b, c, d, e, f] = rows;
     let ((a, a_end), (b, b_end)) = (S::as_simd_f32s(a), S::as_simd_f32s(b));
     let ((c, c_end), (d, d_end)) = (S::as_simd_f32s(c), S::as_simd_f32s(d));
@@ -265,15 +270,15 @@ fn see<S: Simd>(simd: S, rows: [&[f32]; SEEN], into: [&mut [f32]; SEEN]) {
     let from = a.iter().zip(b).zip(c).zip(d).zip(e).zip(f);
     let to = u.iter_mut().zip(v).zip(w).zip(x).zip(y).zip(z);
     for ((((((a, b), c), d), e), f), (((((u, v), w), x), y), z)) in from.zip(to) {
-        [*u, *v, *w, *x, *y, *z] = seen_of(simd, [*a, *b, *c, *d, *e, *f]);
+        [*u, *v, *w, *x, *y, *z] = input_transform(simd, [*a, *b, *c, *d, *e, *f]);
     }
     if !a_end.is_empty() {
         let column = [a_end, b_end, c_end, d_end, e_end, f_end];
-        let mut last = [simd.splat_f32s(0.0); SEEN];
-        for row in 0..SEEN {
+        let mut last = [simd.splat_f32s(0.0); TERMS];
+        for row in 0..TERMS {
             last[row] = simd.partial_load_f32s(column[row]);
         }
-        let last = seen_of(simd, last);
+        let last = input_transform(simd, last);
         let into = [u_end, v_end, w_end, x_end, y_end, z_end];
         for (into, last) in into.into_iter().zip(last) {
             simd.partial_store_f32s(into, last);
@@ -281,9 +286,9 @@ fn see<S: Simd>(simd: S, rows: [&[f32]; SEEN], into: [&mut [f32]; SEEN]) {
     }
 }
 
-/// What the six sums read, of a column of pixels.
+/// The input transform of a column of pixels.
 #[inline(always)]
-fn seen_of<S: Simd>(simd: S, [a, b, c, d, e, f]: [S::f32s; SEEN]) -> [S::f32s; SEEN] {
+fn input_transform<S: Simd>(simd: S, [a, b, c, d, e, f]: [S::f32s; TERMS]) -> [S::f32s; TERMS] {
     let two = simd.splat_f32s(2.0);
     let (four, five) = (simd.splat_f32s(-4.0), simd.splat_f32s(-5.0));
     let (even, odd) = (
@@ -306,9 +311,9 @@ fn seen_of<S: Simd>(simd: S, [a, b, c, d, e, f]: [S::f32s; SEEN]) -> [S::f32s; S
     ]
 }
 
-/// A group's rows from its six sums, see [`see`].
+/// The output rows of a group from its six products.
 #[inline(always)]
-fn gather<S: Simd>(simd: S, sums: [&[f32]; SEEN], into: &mut [f32], bias: f32) {
+fn transform_output<S: Simd>(simd: S, sums: [&[f32]; TERMS], into: &mut [f32], bias: f32) {
     let bias = simd.splat_f32s(bias);
     let [a, b, c, d, e, f] = sums;
     let width = a.len();
@@ -326,36 +331,40 @@ fn gather<S: Simd>(simd: S, sums: [&[f32]; SEEN], into: &mut [f32], bias: f32) {
     let from = a.iter().zip(b).zip(c).zip(d).zip(e).zip(f);
     let to = w.iter_mut().zip(x).zip(y).zip(z);
     for ((((((a, b), c), d), e), f), (((w, x), y), z)) in from.zip(to) {
-        [*w, *x, *y, *z] = rows_of(simd, [*a, *b, *c, *d, *e, *f], bias);
+        [*w, *x, *y, *z] = output_transform(simd, [*a, *b, *c, *d, *e, *f], bias);
     }
     if !a_end.is_empty() {
         let column = [a_end, b_end, c_end, d_end, e_end, f_end];
-        let mut last = [simd.splat_f32s(0.0); SEEN];
-        for sum in 0..SEEN {
+        let mut last = [simd.splat_f32s(0.0); TERMS];
+        for sum in 0..TERMS {
             last[sum] = simd.partial_load_f32s(column[sum]);
         }
-        let last = rows_of(simd, last, bias);
+        let last = output_transform(simd, last, bias);
         for (into, last) in [w_end, x_end, y_end, z_end].into_iter().zip(last) {
             simd.partial_store_f32s(into, last);
         }
     }
 }
 
-/// Four rows from the six sums, of a column of pixels.
+/// The output transform of a column of products.
 #[inline(always)]
-fn rows_of<S: Simd>(
+fn output_transform<S: Simd>(
     simd: S,
-    [a, b, c, d, e, f]: [S::f32s; SEEN],
+    [a, b, c, d, e, f]: [S::f32s; TERMS],
     bias: S::f32s,
 ) -> [S::f32s; ROWS] {
     let two = simd.splat_f32s(2.0);
     let (four, eight) = (simd.splat_f32s(4.0), simd.splat_f32s(8.0));
     let (near, far) = (simd.add_f32s(b, c), simd.add_f32s(d, e));
-    let (turned, beyond) = (simd.sub_f32s(b, c), simd.sub_f32s(d, e));
+    let (rotated, beyond) = (simd.sub_f32s(b, c), simd.sub_f32s(d, e));
     [
         simd.add_f32s(simd.add_f32s(a, bias), simd.add_f32s(near, far)),
-        simd.mul_add_e_f32s(two, beyond, simd.add_f32s(turned, bias)),
+        simd.mul_add_e_f32s(two, beyond, simd.add_f32s(rotated, bias)),
         simd.mul_add_e_f32s(four, far, simd.add_f32s(near, bias)),
-        simd.mul_add_e_f32s(eight, beyond, simd.add_f32s(turned, simd.add_f32s(f, bias))),
+        simd.mul_add_e_f32s(
+            eight,
+            beyond,
+            simd.add_f32s(rotated, simd.add_f32s(f, bias)),
+        ),
     ]
 }

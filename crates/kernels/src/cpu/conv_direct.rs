@@ -1,43 +1,49 @@
-//! Convolution without unfolding: the sums of a few output channels at neighbouring pixels stay in registers
-//! while all taps go by, which are read where the padded image has them.
+//! Direct convolution: the sums of a few output channels at neighbouring pixels stay in registers
+//! while all taps are added, which are read from the padded image.
 
 use pulp::{Simd, WithSimd};
 
-use super::conv::Sizes;
-use super::{PAIR_MAX, PARALLEL_ELEMENTS, each_of, pair, with_buffer};
+use super::conv_shape::ConvShape;
+use super::memory::with_scratch;
+use super::parallel::{PARALLEL_ELEMENTS, map_jobs};
+use super::simd::{REGISTER_PAIR_MAX, register_pair};
 
-/// The most of [`channels`].
+/// The largest [`group_size_max`].
 const CHANNELS_MAX: usize = 12;
 
-/// Output channels whose sums are kept side by side: with two registers of pixels each, twelve of the sixteen
-/// registers that AVX2 and wasm have, or 24 of AVX-512's 32.
-pub(super) fn channels() -> usize {
-    if pair() == PAIR_MAX { CHANNELS_MAX } else { 6 }
+/// Output channels whose sums are in registers together: with two registers of pixels each, twelve
+/// of the sixteen registers of AVX2 and wasm, or 24 of the 32 of AVX-512.
+pub(super) fn group_size_max() -> usize {
+    if register_pair() == REGISTER_PAIR_MAX {
+        CHANNELS_MAX
+    } else {
+        6
+    }
 }
 
-/// Taps that go by together: their weights and the addresses of their values are read again for each pair of
-/// registers of pixels, and stay in a core's first cache.
+/// Taps added in one pass: their weights and offsets are read again for each pair of registers of
+/// pixels, and stay in the L1 cache.
 const TAPS: usize = 1024;
 
-/// Weights `[O, C·k·k]` by groups of channels, in the order in which they are used.
-pub(super) struct Packed {
-    /// Number of channels of each group.
+/// Weights `[O, C · k · k]` packed by groups of channels, in the order of use.
+pub(super) struct PackedWeights {
+    /// Channels of each group.
     pub groups: Vec<usize>,
     /// `[group, tap, channel of the group]`.
     values: Vec<f32>,
 }
 
-/// As few groups of channels as there can be, of about one size.
-pub(super) fn groups(output: usize) -> Vec<usize> {
-    let count = output.div_ceil(channels()).max(1);
+/// The fewest groups of channels, of about equal size.
+pub(super) fn channel_groups(output: usize) -> Vec<usize> {
+    let count = output.div_ceil(group_size_max()).max(1);
     (0..count)
         .map(|i| output / count + usize::from(i < output % count))
         .collect()
 }
 
-impl Packed {
+impl PackedWeights {
     pub fn new(weight: &[f32], output: usize, taps: usize) -> Self {
-        let groups = groups(output);
+        let groups = channel_groups(output);
         let mut values = vec![0.0f32; weight.len()];
         let (mut rest, mut from) = (&mut values[..], weight);
         let mut jobs = Vec::with_capacity(groups.len());
@@ -47,8 +53,8 @@ impl Packed {
             jobs.push((group, these, into));
             (rest, from) = (others, more);
         }
-        let is_much = weight.len() >= PARALLEL_ELEMENTS;
-        each_of(jobs, is_much, |(group, these, into)| {
+        let is_parallel = weight.len() >= PARALLEL_ELEMENTS;
+        map_jobs(jobs, is_parallel, |(group, these, into)| {
             for (tap, into) in into.chunks_exact_mut(group).enumerate() {
                 for (to, channel) in into.iter_mut().zip(these.chunks_exact(taps)) {
                     *to = channel[tap];
@@ -58,37 +64,37 @@ impl Packed {
         Self { groups, values }
     }
 
-    /// The weights of a group, for so many taps.
+    /// The weights of a group with so many taps.
     pub fn of_group(&self, group: usize, taps: usize) -> &[f32] {
         let before: usize = self.groups[..group].iter().sum();
         &self.values[before * taps..][..self.groups[group] * taps]
     }
 }
 
-/// Values that a band of rows takes beside its output, see [`convolve`].
-pub(super) fn room(sizes: Sizes, rows: usize) -> usize {
+/// Scratch values of a band of rows; see [`convolve`].
+pub(super) fn scratch_len(sizes: ConvShape, rows: usize) -> usize {
     let pad = sizes.kernel / 2;
     let stride = sizes.width + 2 * pad;
-    let sums = (rows * stride).next_multiple_of(pair());
-    sizes.input * (rows + 2 * pad) * stride + 2 * pad + PAIR_MAX + channels() * sums
+    let sums = (rows * stride).next_multiple_of(register_pair());
+    sizes.input * (rows + 2 * pad) * stride + 2 * pad + REGISTER_PAIR_MAX + group_size_max() * sums
 }
 
-/// The rows `first .. first + rows` of the output, of each of its planes.
+/// Computes the rows `first .. first + rows` of each output plane.
 pub(super) fn convolve(
     image: &[f32],
-    (weight, bias): (&Packed, Option<&[f32]>),
-    sizes: Sizes,
+    (weight, bias): (&PackedWeights, Option<&[f32]>),
+    sizes: ConvShape,
     (first, rows): (usize, usize),
     out: &mut [&mut [f32]],
 ) {
-    let Sizes { width, kernel, .. } = sizes;
+    let ConvShape { width, kernel, .. } = sizes;
     let taps = sizes.taps();
     let stride = width + 2 * (kernel / 2);
-    // Positions run through padded rows from end to end, so that no row ends within a register. What they
-    // say of the padding is left behind.
-    let len = (rows * stride).next_multiple_of(pair());
-    with_buffer(room(sizes, rows), |buffer| {
-        let at_sums = buffer.len() - channels() * len;
+    // Registers run through the padded rows without regard to their ends; the results at padding
+    // positions are not copied.
+    let len = (rows * stride).next_multiple_of(register_pair());
+    with_scratch(scratch_len(sizes, rows), |buffer| {
+        let at_sums = buffer.len() - group_size_max() * len;
         let (padded, sums) = buffer.split_at_mut(at_sums);
         fill(image, sizes, first, rows, padded);
         let plane = (rows + kernel / 2 * 2) * stride;
@@ -103,7 +109,7 @@ pub(super) fn convolve(
             let these = weight.of_group(index, taps);
             let bias = bias.map(|bias| &bias[channel..channel + group]);
             let sums = &mut sums[..group * len];
-            add_up(padded, (&offsets, these), bias, sums, group);
+            accumulate_taps(padded, (&offsets, these), bias, sums, group);
             for from in sums.chunks_exact(len) {
                 let to = out[channel].chunks_exact_mut(width);
                 for (to, from) in to.zip(from.chunks_exact(stride)) {
@@ -115,9 +121,10 @@ pub(super) fn convolve(
     });
 }
 
-/// The rows that the output's see, `[C, rows + k − 1, width + k − 1]`, zeros around the map; then zeros.
-fn fill(image: &[f32], sizes: Sizes, first: usize, rows: usize, padded: &mut [f32]) {
-    let Sizes {
+/// Fills the padded input of those rows, `[C, rows + k − 1, width + k − 1]` with zeros around the
+/// map, then zeros.
+fn fill(image: &[f32], sizes: ConvShape, first: usize, rows: usize, padded: &mut [f32]) {
+    let ConvShape {
         height,
         width,
         kernel,
@@ -141,9 +148,10 @@ fn fill(image: &[f32], sizes: Sizes, first: usize, rows: usize, padded: &mut [f3
     padded[filled..].fill(0.0);
 }
 
-/// The sums `[group, len]` of a group of channels over all taps: where each lies from a position on, and `[tap, channel]`
-/// weights for them. `len` is a multiple of [`pair`], and sums begin at the bias.
-pub(super) fn add_up(
+/// The sums `[group, len]` of a group of channels over all taps. `offsets` are the positions of the
+/// taps relative to a pixel, `weights` are `[tap, channel]`. `len` is a multiple of
+/// [`register_pair`]; the sums start at the bias.
+pub(super) fn accumulate_taps(
     padded: &[f32],
     (offsets, weights): (&[usize], &[f32]),
     bias: Option<&[f32]>,
@@ -157,7 +165,7 @@ pub(super) fn add_up(
             offsets,
             weights,
             bias,
-            goes_on: i > 0,
+            continues: i > 0,
             sums: &mut *sums,
             len,
         }
@@ -165,8 +173,8 @@ pub(super) fn add_up(
     }
 }
 
-/// Taps and the weights of a group for them, in parts of about one size that go by together; the sums wait in memory
-/// between them.
+/// Splits the taps of a group and their weights into passes of about equal size. The sums are in
+/// memory between passes.
 fn parts<'a>(
     offsets: &'a [usize],
     weights: &'a [f32],
@@ -177,24 +185,24 @@ fn parts<'a>(
     offsets.chunks(part).zip(weights.chunks(part * group))
 }
 
-/// One group of channels over all positions of a band.
+/// One pass of a group of channels over all positions of a band.
 struct Job<'a> {
     padded: &'a [f32],
-    /// Where each tap's value lies, from the position's own.
+    /// Position of each tap relative to a pixel.
     offsets: &'a [usize],
     /// `[tap, channel]`.
     weights: &'a [f32],
     bias: Option<&'a [f32]>,
-    /// Whether the sums hold those of earlier taps; else they begin at the bias.
-    goes_on: bool,
+    /// Whether the sums continue an earlier pass; otherwise they start at the bias.
+    continues: bool,
     /// `[channel, len]`.
     sums: &'a mut [f32],
-    /// A multiple of [`pair`].
+    /// A multiple of [`register_pair`].
     len: usize,
 }
 
 impl Job<'_> {
-    /// For a group of this many channels, [`channels`] at most.
+    /// For a group of so many channels, [`group_size_max`] at most.
     fn run(self, group: usize) {
         match group {
             1 => self.of::<1>(),
@@ -217,7 +225,7 @@ impl Job<'_> {
     }
 }
 
-/// A job for `N` channels.
+/// A pass for `N` channels.
 struct Group<'a, const N: usize>(Job<'a>);
 
 impl<const N: usize> WithSimd for Group<'_, N> {
@@ -226,7 +234,7 @@ impl<const N: usize> WithSimd for Group<'_, N> {
     #[inline(always)]
     #[expect(
         clippy::needless_range_loop,
-        reason = "a loop to a constant is unrolled, so that all sums stay in registers"
+        reason = "a loop with a constant bound is unrolled, so that all sums stay in registers"
     )]
     fn with_simd<S: Simd>(self, simd: S) {
         let job = self.0;
@@ -235,7 +243,7 @@ impl<const N: usize> WithSimd for Group<'_, N> {
             std::array::from_fn(|i| simd.splat_f32s(job.bias.map_or(0.0, |bias| bias[i])));
         for start in (0..job.len).step_by(step) {
             let mut sums = [first, first];
-            if job.goes_on {
+            if job.continues {
                 for i in 0..N {
                     let (before, _) = S::as_simd_f32s(&job.sums[i * job.len + start..][..step]);
                     sums[0][i] = before[0];
