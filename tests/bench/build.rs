@@ -1,6 +1,6 @@
-//! Has the linker export the module's constructors, which `page/bench.js` calls once, as the page's Worker does. A module that says nothing of
-//! them is linked as a command: every function that it exports, and be it the one that frees a handle, first runs
-//! all of them. Burn's compiler registers some five thousand parts that way, and a launch of a kernel took milliseconds.
+//! Exports the constructors of the wasm module, which the page calls once. A module that does not export them is linked as a
+//! command: each of its exported functions runs all constructors first. Burn's compiler registers some five thousand entries
+//! in constructors, so that each launch of a kernel would take milliseconds.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

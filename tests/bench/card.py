@@ -1,10 +1,10 @@
-"""Times the network in PyTorch on a graphics card, stage by stage, beside the card's own ceilings: what
-`mmovseg bench --device gpu` is read against.
+"""Times the stages of the network in PyTorch on a CUDA GPU, and measures the peak of that GPU in matrix products and
+copies: the comparison for `mmovseg bench --device gpu`.
 
     python card.py WEIGHTS.safetensors MODEL.json [RUNS]
 
-Weights are those of a released variant or of the default model under their checkpoint names; `MODEL.json` is a
-package's, or its `architecture` alone. Inputs are random: times do not hang on them.
+The weights are those of a released variant or of the default model under their checkpoint names. `MODEL.json` is the
+one of a package, or its `architecture` alone. The inputs are random: times do not depend on them.
 """
 
 import json
@@ -20,7 +20,7 @@ CLASSES = 7
 
 
 def median_ms(run, runs):
-    """Of runs that each end when the card is done."""
+    """Median and least milliseconds of runs, each waited for."""
     for _ in range(3):
         run()
     times = []
@@ -33,22 +33,22 @@ def median_ms(run, runs):
     return sorted(times)[len(times) // 2], min(times)
 
 
-def tell(name, run, runs):
+def report(name, run, runs):
     median, least = median_ms(run, runs)
     print(f"{name:28} {median:9.3f} ms median {least:9.3f} ms least", flush=True)
     return least
 
 
-def ceilings():
+def peaks():
     side = 8192
     a, b = (torch.randn(side, side, device="cuda") for _ in range(2))
     for dtype in (torch.float32, torch.float16):
         x, y = a.to(dtype), b.to(dtype)
-        least = tell(f"product 8192 {dtype}", lambda: x @ y, 5)
+        least = report(f"product 8192 {dtype}", lambda: x @ y, 5)
         print(f"  {2 * side**3 / least / 1e9:.1f} TFLOP/s")
     big = torch.empty(1 << 30, dtype=torch.uint8, device="cuda")
     to = torch.empty_like(big)
-    least = tell("copy of 1 GiB", lambda: to.copy_(big), 10)
+    least = report("copy of 1 GiB", lambda: to.copy_(big), 10)
     print(f"  {2 * (1 << 30) / least / 1e6:.0f} GB/s read and written")
 
 
@@ -68,13 +68,13 @@ def stages(tensors, config, dtype, runs):
         ("dino-sar", lambda: graph.dino(tile, True)),
         ("head", lambda: graph.head(clip, dino, text)),
     ):
-        tell(f"{name} {dtype}", run, runs)
+        report(f"{name} {dtype}", run, runs)
 
     def whole():
         both = [a + b for a, b in zip(graph.dino(tile, False), graph.dino(tile, True))]
         return graph.head(graph.clip(small), both, text)
 
-    tell(f"whole {dtype}", whole, runs)
+    report(f"whole {dtype}", whole, runs)
 
 
 def main():
@@ -85,9 +85,9 @@ def main():
     tensors = load_file(weights)
     resized_tables(tensors, config)
     print(torch.cuda.get_device_name(), "PyTorch", torch.__version__, config["variant"])
-    # Full f32, as ours.
+    # Full f32, as in mmovseg.
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    ceilings()
+    peaks()
     for dtype in (torch.float32, torch.float16):
         stages(tensors, config, dtype, runs)
 

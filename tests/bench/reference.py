@@ -1,8 +1,8 @@
-"""The bench's graphs in PyTorch, written from the specification alone: exported to ONNX for onnxruntime and
-onnxruntime-web, and timed natively beside ours.
+"""The graphs of the bench in PyTorch: exports them to ONNX for onnxruntime and onnxruntime-web, and times PyTorch and
+onnxruntime natively.
 
-    python reference.py export DIR GRAPH…   ONNX files, and PyTorch's outputs as raw f32
-    python reference.py time DIR GRAPH RUNS milliseconds of each run, of PyTorch and onnxruntime, as JSON
+    python reference.py export DIR GRAPH…     writes ONNX files, and the outputs of PyTorch as raw f32
+    python reference.py time DIR GRAPH RUNS   prints the milliseconds of each run of both engines as JSON
 """
 
 import json
@@ -19,7 +19,7 @@ sys.path.append(str(Path(__file__).parents[2] / "crates/train/torch"))
 from network import Network, encoder
 
 class Graph(Network):
-    """One graph with its inputs as forward's arguments; its output is one flat vector."""
+    """A graph whose inputs are the arguments of `forward` and whose output is one flat vector."""
 
     def __init__(self, name, tensors, config):
         super().__init__(tensors, config)
@@ -41,8 +41,8 @@ class Graph(Network):
 
 
 class Released(Graph):
-    """The same, with the attention of variant B's DINO towers as the authors' release has it: the scores of all
-    heads in memory, then their softmax, then the product. Everything else is no slower here than there."""
+    """A graph with the attention of the DINO towers as in the authors' release of variant B: the scores of all heads
+    are held in memory. Every other part is at least as fast as in the release."""
 
     in_dino = False
 
@@ -56,16 +56,16 @@ class Released(Graph):
         if not self.in_dino:
             return super().attend(q, k, v, heads, mask)
         q, k, v = (part.unflatten(2, (heads, -1)).transpose(1, 2) for part in (q, k, v))
-        shares = (q @ k.transpose(2, 3) * q.shape[3] ** -0.5).softmax(3)
-        return (shares @ v).transpose(1, 2).flatten(2)
+        weights = (q @ k.transpose(2, 3) * q.shape[3] ** -0.5).softmax(3)
+        return (weights @ v).transpose(1, 2).flatten(2)
 
 
-# The graphs that hold such a tower.
+# The graphs with such a tower.
 RELEASED = ("b-whole", "vit-b8-3-blocks")
 
 
 def resized_tables(tensors, config):
-    """Position tables at the size of the input, once: a run need not do it."""
+    """Resizes the position tables to the input once, so that it is not part of the timed runs."""
     for name, table in tensors.items():
         is_clip = name.endswith("visual.positional_embedding")
         if not is_clip and not name.endswith(".pos_embed"):
@@ -122,26 +122,26 @@ def times(folder, name, runs):
     session = onnxruntime.InferenceSession(str(folder / f"{name}.onnx"), options, providers=["CPUExecutionProvider"])
     named = {key: tensor.numpy() for key, tensor in zip(("optical", "sar", "text"), inputs)}
     feed = {node.name: named[node.name] for node in session.get_inputs()}
-    # One after the other, onnxruntime first: PyTorch's threads wait by turning in circles, and were they beside it
-    # between its runs, they would take its cores.
+    # One engine after the other, onnxruntime first: after a run, PyTorch's threads spin on the cores that onnxruntime
+    # would use.
     engines = {"onnxruntime": lambda: session.run(None, feed)[0], "torch": lambda: graph(*inputs)}
     if name in RELEASED:
         released, _ = load(folder, name, Released)
         engines["released"] = lambda: released(*inputs)
-    told = {engine: [] for engine in engines}
+    report = {engine: [] for engine in engines}
     outputs = {}
     for engine, run in engines.items():
         for _ in range(runs):
             started = time.perf_counter()
             out = run()
-            told[engine].append((time.perf_counter() - started) * 1e3)
+            report[engine].append((time.perf_counter() - started) * 1e3)
             outputs[engine] = np.asarray(out)
     ours = folder / f"{name}.ours.f32"
     if ours.exists():
         ours = np.fromfile(ours, np.float32)
-        told["difference"] = max(float(np.abs(ours - out).max() / np.abs(out).max()) for out in outputs.values())
-    told["threads"] = torch.get_num_threads()
-    print(json.dumps(told))
+        report["difference"] = max(float(np.abs(ours - out).max() / np.abs(out).max()) for out in outputs.values())
+    report["threads"] = torch.get_num_threads()
+    print(json.dumps(report))
 
 
 if __name__ == "__main__":

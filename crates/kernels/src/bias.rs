@@ -4,8 +4,8 @@ use std::sync::OnceLock;
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-/// A constant bias `[period, L, L]` (window, query, key) on attention scores. Sequence `n` of a batch uses entry
-/// `n mod period`.
+/// A constant bias `[period, L, L]` (window, query, key) on attention scores. Sequence `n` of a
+/// batch uses entry `n mod period`.
 #[derive(Clone, Debug)]
 pub struct WindowBias {
     /// `[period, query, key]`.

@@ -31,8 +31,8 @@ pub fn is_cpu_without_gradients(device: &Device) -> bool {
     matches!(device.as_dispatch(), DispatchDevice::Flex(_))
 }
 
-/// Whether this device runs the kernels that have gradients on the CPU. A GPU under automatic differentiation runs the
-/// references.
+/// Whether this device runs the kernels that have gradients on the CPU. A GPU under automatic
+/// differentiation runs the references.
 pub(crate) fn has_kernels(device: &Device) -> bool {
     has_inference_kernels(device) || is_cpu(device)
 }
@@ -42,12 +42,12 @@ pub(crate) fn has_inference_kernels(device: &Device) -> bool {
     is_cpu_without_gradients(device) || is_gpu(device)
 }
 
-/// A weight in the memory order that the kernels of its device read; same shape and values. Call it once when a
-/// model is loaded.
+/// A weight in the memory order that the kernels of its device read; same shape and values. Call it
+/// once when a model is loaded.
 ///
-/// On a GPU, the columns of a linear layer's weight `[out, in]` and the channels of each tap of an odd convolution
-/// kernel `[O, C, k, k]` become contiguous, so that no kernel copies the weight first. Other weights, and all weights
-/// on the CPU, are returned unchanged.
+/// On a GPU, the columns of a linear layer's weight `[out, in]` and the channels of each tap of an
+/// odd convolution kernel `[O, C, k, k]` become contiguous, so that no kernel copies the weight
+/// first. Other weights, and all weights on the CPU, are returned unchanged.
 #[must_use]
 pub fn prepack<const D: usize>(weight: Tensor<D>) -> Tensor<D> {
     if !is_gpu(&weight.device()) {
@@ -71,8 +71,8 @@ pub fn prepack<const D: usize>(weight: Tensor<D>) -> Tensor<D> {
         .permute(std::array::from_fn::<isize, D, _>(|axis| back[axis]))
 }
 
-/// The device for a lookup table of `bytes` whose rows are gathered: `device`, or the CPU where that is a GPU whose
-/// binding limit the table may exceed.
+/// The device for a lookup table of `bytes` whose rows are gathered: `device`, or the CPU where
+/// that is a GPU whose binding limit the table may exceed.
 #[must_use]
 pub fn table_device(device: &Device, bytes: usize) -> Device {
     /// WebGPU's default limit of a storage buffer binding.

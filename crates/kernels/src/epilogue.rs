@@ -46,8 +46,8 @@ pub struct GroupNorm<B: Backend = Dispatch> {
 }
 
 impl GroupNorm {
-    /// With scale `gamma [C]`, shift `beta [C]`, `groups` groups of `C / groups` channels, and `eps` added to the
-    /// variance.
+    /// With scale `gamma [C]`, shift `beta [C]`, `groups` groups of `C / groups` channels, and
+    /// `eps` added to the variance.
     #[must_use]
     pub fn new(gamma: Tensor<1>, beta: Tensor<1>, groups: usize, eps: f64) -> Self {
         Self {
@@ -69,8 +69,9 @@ impl GroupNorm {
 
 /// What happens to a result `y` before it is written.
 ///
-/// A residual has the shape of `y`, or an `M` in place of the `N` of its first axis, with `N` a multiple of `M`: each
-/// entry is then added to `N / M` consecutive entries of `y`. The norms are for maps `[N, C, H, W]`.
+/// A residual has the shape of `y`, or an `M` in place of the `N` of its first axis, with `N` a
+/// multiple of `M`: each entry is then added to `N / M` consecutive entries of `y`. The norms are
+/// for maps `[N, C, H, W]`.
 #[derive(Clone, Debug, ExtensionType)]
 pub enum Epilogue<B: Backend = Dispatch> {
     /// `y`.

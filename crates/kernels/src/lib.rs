@@ -1,21 +1,23 @@
 //! Fused operations of the network, with gradients where the network is trained on the CPU.
 //!
-//! The public functions ([`ops`], re-exported here) take and return Burn tensors. Each dispatches on the device of its
-//! operands:
+//! The public functions (`ops`, re-exported here) take and return Burn tensors. Each dispatches on
+//! the device of its operands:
 //!
-//! - CPU: loops vectorised with `pulp` and shared among threads with `rayon` (`cpu`), with backward passes;
+//! - CPU: loops vectorised with `pulp` and shared among threads with `rayon` (`cpu`), with backward
+//!   passes;
 //! - GPU: WGSL kernels (`gpu`), without gradients;
 //! - GPU under automatic differentiation: the reference ([`reference`]).
 //!
-//! A [`reference`] implementation of each operation is composed of Burn's own operations. The tests compare both other
-//! implementations with it.
+//! A [`reference`] implementation of each operation is composed of Burn's own operations. The tests
+//! compare both other implementations with it.
 //!
-//! What follows a product, convolution or norm (activation, residual, group norm) is an [`Epilogue`], applied before the
-//! result is written where the device has a kernel for it, and as an operation of its own elsewhere.
+//! What follows a product, convolution or norm (activation, residual, group norm) is an
+//! [`Epilogue`], applied before the result is written where the device has a kernel for it, and as
+//! an operation of its own elsewhere.
 //!
-//! Reason for the crate: Burn computes attention as a dozen operations over `[N, heads, L, L]` scores, each a pass over
-//! memory, and without autotuning (too slow in a browser) its matrix products hold no register tiles. The measured effect
-//! of each part is in `docs/performance.md`.
+//! Reason for the crate: Burn computes attention as a dozen operations over `[N, heads, L, L]`
+//! scores, each a pass over memory, and without autotuning (too slow in a browser) its matrix
+//! products hold no register tiles. The measured effect of each part is in `docs/performance.md`.
 
 mod activation;
 mod backend;

@@ -1,7 +1,8 @@
 //! Keeps rayon's threads spinning between the parallel operations of one stage.
 //!
-//! A pass of the default model forks hundreds of parallel operations within a tenth of a second. Rayon's threads look for
-//! work for a few microseconds and then sleep, and waking one costs the pass a scheduler latency each time.
+//! A pass of the default model forks hundreds of parallel operations within a tenth of a second.
+//! Rayon's threads look for work for a few microseconds and then sleep, and waking one costs the
+//! pass a scheduler latency each time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,8 +16,8 @@ pub struct SpinGuard {
 }
 
 impl SpinGuard {
-    /// For operations on `device`. No effect on a GPU, nor on a thread outside the pool: it would lose its core to the
-    /// spinning threads.
+    /// For operations on `device`. No effect on a GPU, nor on a thread outside the pool: it would
+    /// lose its core to the spinning threads.
     pub fn new(device: &Device) -> Self {
         let is_over = Arc::new(AtomicBool::new(false));
         if crate::cpu::threads() > 1
@@ -40,7 +41,8 @@ impl Drop for SpinGuard {
     }
 }
 
-/// Runs the pool's jobs until the guard is dropped, or until there has been none for two milliseconds.
+/// Runs the pool's jobs until the guard is dropped, or until there has been none for two
+/// milliseconds.
 fn spin(is_over: &AtomicBool) {
     use rayon::Yield;
     use web_time::{Duration, Instant};

@@ -56,7 +56,7 @@ proptest! {
         n in 1usize..5, heads in 1usize..4, length in 1usize..150, width in 1usize..40,
         biased in any::<bool>(),
     ) {
-        // Two heads of a wider tensor, as `split_heads` leaves them: views, not copies.
+        // Heads as views of a wider tensor, as in the network.
         let wide = [n, length, heads * width];
         let operands = [random(wide), random(wide), random(wide)];
         let split = |x: Tensor<3>| x.reshape([n, length, heads, width]).swap_dims(1, 2);
@@ -67,7 +67,7 @@ proptest! {
         });
         let ours = run(&operands, |[q, k, v]| {
             let (q, k, v) = (split(q), split(k), split(v));
-            merge(kernels::attention(&q, &k, &v, bias.as_ref()).expect("the CPU"))
+            merge(kernels::attention(&q, &k, &v, bias.as_ref()).expect("a kernel on the CPU"))
         });
         let expected = run(&operands, |[q, k, v]| {
             merge(reference::attention(split(q), split(k), split(v), bias.as_deref(), false))
@@ -81,7 +81,7 @@ proptest! {
         let operands = [random(shape), random(shape), random(shape)];
         let bias = Arc::new(WindowBias::causal(length));
         let ours = run(&operands, |[q, k, v]| {
-            kernels::attention(&q, &k, &v, Some(&bias)).expect("the CPU")
+            kernels::attention(&q, &k, &v, Some(&bias)).expect("a kernel on the CPU")
         });
         let expected = run(&operands, |[q, k, v]| reference::attention(q, k, v, None, true));
         compare(&ours, &expected, 2e-4);
@@ -90,7 +90,7 @@ proptest! {
     #[test]
     fn layer_norm_agrees(rows in 1usize..400, width in 2usize..200) {
         let x = random([rows, width]);
-        // As rows of the same tensor type, so that one helper differentiates all three.
+        // All operands have the same rank, so that `run` can differentiate them.
         let operands = [x, random([1, width]), random([1, width])];
         let norm = |f: fn(Tensor<2>, Tensor<1>, Tensor<1>, f64) -> Tensor<2>| {
             run(&operands, |[x, gamma, beta]| {
@@ -117,13 +117,13 @@ proptest! {
         n in 1usize..4, input in 1usize..9, output in 1usize..15, h in 1usize..30, w in 1usize..40,
         half in 0usize..4, has_bias in any::<bool>(), many in any::<bool>(),
     ) {
-        // Of many channels, an output sees more taps than go by together, and wide maps are not convolved directly.
+        // With many channels the taps take several passes, and wide maps are convolved by im2col.
         let [input, h, w, half] = if many { [input + 113, 8 + h / 15, w + 30, 1] } else { [input, h, w, half] };
         let k = 2 * half + 1;
         let operands = [random([n, input, h, w]), random([output, input, k, k]), random([1, output, 1, 1])];
         let conv = |f: fn(Tensor<4>, Tensor<4>, Option<Tensor<1>>) -> Tensor<4>| {
             run(&operands, |[x, weight, bias]| {
-                // Without bias the third operand still takes part, so that it has a gradient.
+                // The bias is added to the result as well, so that it has a gradient in every case.
                 let used = has_bias.then(|| bias.clone().reshape([output]));
                 f(x, weight, used) + bias
             })
@@ -136,7 +136,7 @@ proptest! {
         n in 1usize..4, length in 1usize..300, input in 1usize..40, output in 1usize..40,
         has_bias in any::<bool>(), turned in any::<bool>(), part in any::<bool>(),
     ) {
-        // Tokens of a map, and part of a weight matrix: views, not copies.
+        // Tokens of a map and a part of a weight as views.
         let x = if turned { [n, input, length] } else { [n, length, input] };
         let weight = if part { [1, output, input + 3] } else { [1, output, input] };
         let operands = [random(x), random(weight), random([1, 1, output])];
@@ -245,8 +245,7 @@ proptest! {
         compare(&[ours.into_data()], &[expected.into_data()], 1e-3);
     }
 
-    /// Of many images and few, by fewer products than their parts take and by those parts, and with sums that are the same
-    /// in every run.
+    /// Shapes for which the upsampled map is computed and shapes for which it is not.
     #[test]
     fn normalised_convolutions_agree(
         n in 1usize..4, each in 1usize..3, input in 1usize..24, between in 1usize..24, groups in 1usize..3, per in 1usize..8,
@@ -297,9 +296,9 @@ proptest! {
 }
 
 #[test]
-fn attention_over_several_blocks_of_keys_agrees_with_its_twin() {
-    // Three blocks, the last one ragged; the largest scores lie in the last, so that what was summed up before
-    // has to shrink.
+fn attention_over_several_blocks_of_keys_agrees() {
+    // Three blocks of keys, the last one smaller. The largest scores are in the last block, so that
+    // earlier results are rescaled.
     let length = 1501;
     let rising = Tensor::<1>::from_floats(
         (0..length)
@@ -312,7 +311,7 @@ fn attention_over_several_blocks_of_keys_agrees_with_its_twin() {
     let [q, k, v] = [(); 3].map(|()| random([1, 2, length, 8]));
     let operands = [q, k * rising, v];
     let ours = run(&operands, |[q, k, v]| {
-        kernels::attention(&q, &k, &v, None).expect("the CPU")
+        kernels::attention(&q, &k, &v, None).expect("a kernel on the CPU")
     });
     let expected = run(&operands, |[q, k, v]| {
         reference::attention(q, k, v, None, false)
@@ -323,7 +322,7 @@ fn attention_over_several_blocks_of_keys_agrees_with_its_twin() {
         .collect();
     let bias = Arc::new(WindowBias::new(values, 1, length));
     let ours = run(&operands, |[q, k, v]| {
-        kernels::attention(&q, &k, &v, Some(&bias)).expect("the CPU")
+        kernels::attention(&q, &k, &v, Some(&bias)).expect("a kernel on the CPU")
     });
     let expected = run(&operands, |[q, k, v]| {
         reference::attention(q, k, v, Some(&*bias), false)
@@ -332,17 +331,17 @@ fn attention_over_several_blocks_of_keys_agrees_with_its_twin() {
 }
 
 #[test]
-fn attention_works_on_turned_and_mirrored_views() {
+fn attention_agrees_on_flipped_views() {
     let x = random([2, 2, 70, 8]);
     let flipped = x.clone().flip([2]);
-    let ours = kernels::attention(&flipped, &x, &x, None).expect("the CPU");
+    let ours = kernels::attention(&flipped, &x, &x, None).expect("a kernel on the CPU");
     let expected = reference::attention(flipped, x.clone(), x, None, false);
     ours.into_data()
         .assert_approx_eq::<f32>(&expected.into_data(), Tolerance::absolute(1e-4));
 }
 
 #[test]
-fn sums_are_the_same_in_the_place_of_an_operand_and_beside_it() {
+fn sums_in_the_memory_of_an_operand_and_in_new_memory_agree() {
     let device = Device::flex();
     let values = |seed: i64, shape: [usize; 3]| {
         let count = shape.iter().product::<usize>() as i64;
@@ -352,7 +351,7 @@ fn sums_are_the_same_in_the_place_of_an_operand_and_beside_it() {
             .sin()
             .reshape(shape)
     };
-    // Large enough for all cores; and a row that is repeated.
+    // Large enough for several threads; the second shape is broadcast.
     for shape in [[3, 211, 97], [1, 1, 97]] {
         let (a, b) = (values(1, [3, 211, 97]), values(2, shape));
         let wanted = (a.clone() + b.clone()).into_data();
@@ -360,13 +359,13 @@ fn sums_are_the_same_in_the_place_of_an_operand_and_beside_it() {
         beside.assert_eq(&wanted, true);
         let turned = kernels::add(b.clone(), a.clone()).into_data();
         turned.assert_eq(&wanted, true);
-        // The last use of `a`: its place may be taken.
+        // The last use of `a`: the sum may take its memory.
         kernels::add(a, b).into_data().assert_eq(&wanted, true);
     }
 }
 
 #[test]
-fn windows_and_back_are_the_map_as_it_was() {
+fn joining_cut_windows_gives_the_map() {
     let (maps, grid, width) = (9, 24, 32);
     for device in [Device::flex(), device()] {
         let count = (maps * grid * grid * width) as i64;
@@ -388,13 +387,13 @@ fn windows_and_back_are_the_map_as_it_was() {
 }
 
 #[test]
-fn threads_that_are_kept_spinning_work_and_go_back_to_sleep() {
+fn threads_under_a_spin_guard_work_and_are_free_afterwards() {
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(3)
         .build()
         .expect("threads");
     let device = Device::flex();
-    // Inside of the pool, one within the other, and one that ends in a panic.
+    // Inside the pool: nested guards, and a guard that is dropped by a panic.
     pool.install(|| {
         let a = Tensor::<2>::ones([400, 300], &device);
         let weight = Tensor::<2>::ones([200, 300], &device);
@@ -412,13 +411,13 @@ fn threads_that_are_kept_spinning_work_and_go_back_to_sleep() {
         })
     }));
     assert!(panicked.is_err());
-    // All threads are free: each does one of three jobs that wait for each other.
+    // All threads are free: each runs one of three jobs that wait for each other.
     let barrier = std::sync::Barrier::new(3);
     pool.broadcast(|_| barrier.wait());
 }
 
 #[test]
-fn classes_at_each_place_agree_with_their_twins() {
+fn class_operations_agree() {
     let device = Device::flex();
     device.seed(5);
     let random =
@@ -446,11 +445,12 @@ fn classes_at_each_place_agree_with_their_twins() {
     }
 }
 
-/// Cores share the columns of a weight that is larger than their second cache; of two sequences that are a view, too.
+/// Weights beyond the L2 cache, whose columns the threads share; with contiguous rows and with a
+/// view.
 #[test]
 fn linear_layers_with_wide_weights_agree() {
     let (rows, depth, width) = (29, 901, 1133);
-    // Without gradients: where they are recorded, nothing goes on after a product.
+    // Without gradients: with gradients an epilogue is an operation of its own.
     let random = |shape: [usize; 3]| {
         Tensor::<3>::random(shape, Distribution::Normal(0.0, 1.5), &Device::flex())
     };
@@ -459,7 +459,7 @@ fn linear_layers_with_wide_weights_agree() {
     let onto = random([2, rows, width]);
     let whole = random([2, rows + 3, depth]);
     for x in [whole.clone().narrow(1, 2, rows), random([2, rows, depth])] {
-        let plain = reference::linear(x.clone(), weight.clone(), Some(bias.clone()));
+        let expected = reference::linear(x.clone(), weight.clone(), Some(bias.clone()));
         let linear = kernels::linear(
             x.clone(),
             weight.clone(),
@@ -481,13 +481,13 @@ fn linear_layers_with_wide_weights_agree() {
             Epilogue::add(onto.clone()),
         );
         for (got, wanted) in [
-            (linear, plain.clone()),
-            (bare, plain.clone()),
+            (linear, expected.clone()),
+            (bare, expected.clone()),
             (
                 activated,
-                reference::activate(plain.clone(), Activation::Gelu),
+                reference::activate(expected.clone(), Activation::Gelu),
             ),
-            (summed, plain + onto.clone()),
+            (summed, expected + onto.clone()),
         ] {
             let apart: f32 = (got - wanted).abs().max().into_scalar();
             assert!(apart < 1e-4, "{apart}");

@@ -1,4 +1,4 @@
-// `window.measure` is what the driver calls: each job has a Worker of its own, with nothing left from the one before.
+// The test driver calls `window.measure`. Each job runs in a new Worker, so that no state of an earlier job is left.
 const out = document.querySelector("[data-testid=out]");
 
 window.measure = (job) => new Promise((done, failed) => {

@@ -1,5 +1,5 @@
-// Both engines in one Worker and on one adapter, as the page's engine is: the same graph, the same inputs, runs in turn,
-// each ended by reading the whole output back.
+// Times both engines in one Worker and on one adapter: the same graph and inputs, in alternating turns. Each run ends when
+// its whole output has been read back.
 
 import * as ort from "./ort/ort.webgpu.bundle.min.mjs";
 import { start } from "./threads.js";
@@ -12,7 +12,7 @@ const bytes = async (path) => {
   return new Uint8Array(await answer.arrayBuffer());
 };
 
-// Each run begins in a task of its own, as one that a click starts.
+// Each run starts in a task of its own, as a run that a click starts.
 const timed = async (work) => {
   await new Promise((task) => setTimeout(task));
   const started = performance.now();
@@ -20,7 +20,7 @@ const timed = async (work) => {
   return [performance.now() - started, value];
 };
 
-// Launches so far, of either engine on the GPU: where kernels are short, their number is what a run costs.
+// Kernel launches so far. With short kernels their number determines the time of a run.
 let launches = 0;
 const encoder = globalThis.GPUComputePassEncoder?.prototype;
 if (encoder) {
@@ -31,8 +31,8 @@ if (encoder) {
   };
 }
 
-// With this set the GPU is given nothing to do: a run makes its commands, hands them over and reads back what was there
-// before. That is what a run costs on a card that takes no time at all.
+// Whether submitted commands are dropped: a run then takes the time of recording and submitting its commands, which is the
+// time on an infinitely fast GPU.
 let isIdle = false;
 const queue = globalThis.GPUQueue?.prototype;
 if (queue) {
@@ -42,11 +42,11 @@ if (queue) {
   };
 }
 
-// Turns that each engine takes. Its threads look for work a while longer after a run, on the cores that the other's are
-// about to need, so the first run of a turn is not counted.
+// Turns of each engine. The first run of a turn is not counted, because the threads of the other engine spin for a while
+// after its last run.
 const TURNS = 3;
 
-// The largest difference as a share of the largest value.
+// The largest difference, relative to the largest value.
 const difference = (a, b) => {
   if (a.length !== b.length) throw new Error(`${a.length} values against ${b.length}`);
   let most = 0;
@@ -58,7 +58,8 @@ const difference = (a, b) => {
   return apart / most;
 };
 
-// `threads` is 0 for the engine that knows both devices, which has one. With `commandsAlone` nothing is computed, so nothing is compared.
+// `threads` is 0 for the build with both devices, which has one thread. With `commandsAlone` nothing is computed, so that the
+// outputs are not compared.
 const measure = async ({ graph, side, classes, embed, gpu, commandsAlone, threads, warmUps, runs }) => {
   const script = new URL(threads ? "./cpu/mmovseg_bench.js" : "./mmovseg_bench.js", location.href).href;
   const program = await start(script, threads);

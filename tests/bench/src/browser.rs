@@ -1,8 +1,8 @@
-//! What the bench's page calls.
+//! The interface of the bench's page (`page/measure.js`).
 
 use burn::tensor::Device;
 use mmovseg_engine::{DeviceChoice, open_device, threads};
-// What it exports to JavaScript starts the threads.
+// Its exports to JavaScript start the threads.
 use mmovseg_threads as _;
 use wasm_bindgen::prelude::{JsError, wasm_bindgen};
 
@@ -17,10 +17,10 @@ pub struct Bench {
 
 #[wasm_bindgen]
 impl Bench {
-    /// Puts a graph on WebGPU (`gpu`) or the CPU tier.
+    /// Loads a graph from its safetensors file, on WebGPU (`gpu`) or on the CPU.
     ///
     /// # Errors
-    /// When there is no such device or graph, or the file is not its weights.
+    /// When there is no such device or graph, or the file does not hold its weights.
     pub async fn open(graph: &str, file: &[u8], gpu: bool) -> Result<Bench, JsError> {
         let graph = Graph::of(graph).ok_or_else(|| JsError::new(&format!("no graph `{graph}`")))?;
         let (device, name) = if gpu {
@@ -37,13 +37,13 @@ impl Bench {
         })
     }
 
-    /// What it runs on.
+    /// The name of the device.
     #[must_use]
     pub fn device(&self) -> String {
         self.device.clone()
     }
 
-    /// One run with its whole output read back.
+    /// Runs the graph once and reads its output back.
     ///
     /// # Errors
     /// When the device fails.

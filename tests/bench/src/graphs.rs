@@ -1,5 +1,5 @@
-//! The graphs: the default model's towers and whole, CLIP's ViT-B/16 at 384 px, three blocks of a
-//! ViT-B/8 at 2305 tokens, and the released B as a whole.
+//! The graphs that are timed: the default model and its towers, CLIP's ViT-B/16 at 384 px, three blocks of a ViT-B/8 with
+//! 2305 tokens, and the released variant B.
 
 use std::collections::BTreeMap;
 
@@ -9,29 +9,29 @@ use mmovseg_model::parameters::{ParameterTable, Part};
 use mmovseg_model::{EncoderId, EncoderMaps, MmOvSeg, ModelConfig, Silent};
 use safetensors::{Dtype, SafeTensors};
 
-/// What is timed.
+/// A part of a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Graph {
-    /// The default model's CLIP tower with its projections.
+    /// The CLIP tower of the default model with its projections.
     NanoClip,
-    /// Its optical DINO tower with projections and pixel tower.
+    /// The optical DINO tower of the default model with projections and pixel tower.
     NanoOptical,
-    /// The same for SAR.
+    /// The SAR DINO tower of the default model with projections and pixel tower.
     NanoSar,
-    /// All of it but the text tower, six classes.
+    /// The default model without its text tower, six classes.
     NanoWhole,
-    /// The released B's CLIP tower, ViT-B/16 at 384 px, dense, with its projections.
+    /// The CLIP tower of variant B, a dense ViT-B/16 at 384 px, with its projections.
     VitB16,
-    /// All of the released B but its text tower, six classes.
+    /// Variant B without its text tower, six classes.
     BWhole,
-    /// Patch embedding and three blocks of the released B's DINO, ViT-B/8 at 2305 tokens.
+    /// Patch embedding and three blocks of the optical DINO tower of variant B, a ViT-B/8 with 2305 tokens.
     VitB8Blocks,
 }
 
-/// Blocks of [`Graph::VitB8Blocks`]: as many as there are taps.
+/// Blocks of [`Graph::VitB8Blocks`], each of them tapped.
 const BLOCKS: usize = 3;
 
-/// What keeps a graph from running: one line for the person who runs the bench.
+/// Why a graph cannot run, in one line.
 pub type Fault = String;
 
 impl Graph {
@@ -46,7 +46,7 @@ impl Graph {
         Self::BWhole,
     ];
 
-    /// Its name in files and tables.
+    /// The name in files and tables.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -60,19 +60,19 @@ impl Graph {
         }
     }
 
-    /// The graph of a name.
+    /// The graph with a name.
     #[must_use]
     pub fn of(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|graph| graph.name() == name)
     }
 
-    /// Whether it is a part of the default model.
+    /// Whether this is a part of the default model.
     #[must_use]
     pub fn is_nano(self) -> bool {
         !matches!(self, Self::VitB16 | Self::VitB8Blocks | Self::BWhole)
     }
 
-    /// The sizes of the network that it is a part of.
+    /// The configuration of the network that this is a part of.
     #[must_use]
     pub fn config(self) -> ModelConfig {
         let mut config = if self.is_nano() {
@@ -89,7 +89,7 @@ impl Graph {
         config
     }
 
-    /// Whether it reads the parameter of this checkpoint name.
+    /// Whether the graph uses the parameter with this checkpoint name.
     #[must_use]
     pub fn reads(self, name: &str) -> bool {
         let parameter = ParameterTable::new(&self.config()).of(name);
@@ -114,11 +114,11 @@ pub struct Runner {
 }
 
 impl Runner {
-    /// Puts weights `[name → tensor]` and the inputs `optical`, `sar` `[1, 3, S, S]` and `text [T, E]` of
-    /// one safetensors file on the device.
+    /// Loads a safetensors file with the parameters under their checkpoint names and the inputs `optical`, `sar`
+    /// `[1, 3, S, S]` and `text [T, E]`, all in f32.
     ///
     /// # Errors
-    /// When the file is not one, or a parameter or an input is missing.
+    /// When the file is no safetensors file, or a parameter or an input is missing.
     pub fn new(graph: Graph, file: &[u8], device: &Device) -> Result<Self, Fault> {
         let config = graph.config();
         let model = MmOvSeg::new(&config, device).map_err(|e| e.to_string())?;
@@ -161,7 +161,7 @@ impl Runner {
         })
     }
 
-    /// Runs the graph and reads its whole output back.
+    /// Runs the graph and reads its output back, all tensors flattened into one.
     ///
     /// # Errors
     /// When the device fails.

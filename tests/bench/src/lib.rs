@@ -1,8 +1,8 @@
-//! Parts of the network that other engines can run too, on inputs of their own: what `cargo xtask bench`
-//! times natively and in the browser.
+//! Parts of the network that `cargo xtask bench` times beside PyTorch, onnxruntime and onnxruntime-web, natively and in
+//! the browser.
 //!
-//! A graph's weights, inputs and sizes lie in one folder that [`graphs::Graph::write`] fills; the same
-//! folder is what `reference.py` makes the other engines' graphs from.
+//! `mmovseg-bench write` fills a folder with the weights, inputs and configuration of each graph. `reference.py` exports
+//! the same graphs for the other engines from that folder.
 
 pub mod graphs;
 

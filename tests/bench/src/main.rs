@@ -1,19 +1,21 @@
-//! Writes the graphs' weights and inputs, and times them natively.
+//! Writes the weights and inputs of the graphs, and times the graphs natively.
 //!
-//! `mmovseg-bench list` prints the graphs as JSON; `mmovseg-bench write DIR GRAPH…` fills a folder; `mmovseg-bench run DIR GRAPH RUNS` prints the
-//! milliseconds of each run as JSON and leaves the output of the last in `DIR/GRAPH.ours.f32`.
+//! - `mmovseg-bench list` prints the graphs as JSON.
+//! - `mmovseg-bench write DIR GRAPH…` writes weights, inputs and configuration of each graph to a folder.
+//! - `mmovseg-bench run DIR GRAPH RUNS` prints the milliseconds of each run as JSON, and writes the output of the last run to
+//!   `DIR/GRAPH.ours.f32`.
 
 #[cfg(target_arch = "wasm32")]
 fn main() {}
 
-/// As in the command line.
+/// The allocator of the command `mmovseg`.
 #[cfg(not(target_arch = "wasm32"))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[cfg(not(target_arch = "wasm32"))]
 fn main() -> anyhow::Result<()> {
-    // As in the command line.
+    // The calling thread is one of the pool's threads, as in the command `mmovseg`.
     rayon::ThreadPoolBuilder::new()
         .use_current_thread()
         .build_global()?;
@@ -35,7 +37,7 @@ mod native {
     use safetensors::Dtype;
     use safetensors::tensor::TensorView;
 
-    /// Rows of text.
+    /// Rows of the text input.
     const CLASSES: usize = 6;
 
     pub fn main() -> Result<()> {
@@ -58,8 +60,8 @@ mod native {
         }
     }
 
-    /// One safetensors file of weights and inputs and one JSON of sizes for each graph. Weights are random:
-    /// time does not hang on them, and a wrong graph shows as well.
+    /// Writes, for each graph, a safetensors file of weights and inputs and a JSON file of the configuration. The weights
+    /// are random: times do not depend on them, and a wrong graph still gives wrong outputs.
     fn write(folder: &Path, graphs: &[Graph]) -> Result<()> {
         std::fs::create_dir_all(folder)?;
         let device = Device::flex();
@@ -77,13 +79,13 @@ mod native {
                         .into_data()
                         .try_into_vec()
                         .map_err(|e| anyhow!("{name}: {e:?}"))?;
-                    tensors.push((name, shape, rippled(data)));
+                    tensors.push((name, shape, with_variation(data)));
                 }
             }
             let shape = vec![1, 3, config.input_px, config.input_px];
             tensors.push(("optical".into(), shape.clone(), optical));
             tensors.push(("sar".into(), shape, sar));
-            // Any vectors will do for a comparison.
+            // Arbitrary vectors.
             let text = (0..CLASSES * config.text.embed).map(|i| (i as f32 * 0.37).sin());
             let text: Vec<f32> = text.collect();
             tensors.push(("text".into(), vec![CLASSES, config.text.embed], text));
@@ -107,9 +109,9 @@ mod native {
         Ok(())
     }
 
-    /// What starts as a constant (norms, biases, layers that are silent at first) gets a ripple, so that
-    /// the order of its values counts.
-    fn rippled(mut values: Vec<f32>) -> Vec<f32> {
+    /// Adds a sine to parameters that are initialised to a constant (norms, biases, zero-initialised layers), so that the
+    /// order of their values matters.
+    fn with_variation(mut values: Vec<f32>) -> Vec<f32> {
         if values.iter().all(|v| *v == values[0]) {
             for (i, value) in values.iter_mut().enumerate() {
                 *value += 0.1 * (i as f32 * 0.7).sin();

@@ -1,5 +1,5 @@
-//! Every operation of `mmovseg-kernels` on a device against its reference on the CPU, over shapes and values drawn from a
-//! seed.
+//! Every operation of `mmovseg-kernels` on a device against its reference on the CPU, over shapes
+//! and values drawn from a seed.
 
 use std::sync::Arc;
 
@@ -73,7 +73,8 @@ impl Cases {
 /// Compares `cases` random cases of every operation with the references.
 ///
 /// # Panics
-/// When an operation is off by more than single precision explains; the message names operation and shapes.
+/// When an operation is off by more than single precision explains; the message names operation and
+/// shapes.
 pub async fn check_kernels(device: Device, seed: u64, cases: usize) {
     let mut draw = Cases {
         rng: ChaCha8Rng::seed_from_u64(seed),
@@ -92,8 +93,8 @@ pub async fn check_kernels(device: Device, seed: u64, cases: usize) {
     }
 }
 
-/// Compares `cases` random cases of the operations in half precision (f16 weights) with the references. The operands are
-/// rounded to f16 on both sides.
+/// Compares `cases` random cases of the operations in half precision (f16 weights) with the
+/// references. The operands are rounded to f16 on both sides.
 ///
 /// # Panics
 /// When an operation is off by more than the rounding of its result explains.
@@ -128,7 +129,8 @@ async fn half_linear(draw: &mut Cases, [rows, depth, width]: [usize; 3]) {
     let single = normed.clone().cast(DType::F32);
     let expected = reference::layer_norm(x1, g1, s1, 1e-5);
     compare(&format!("{what}, norm"), single.clone(), expected, 2e-3).await;
-    // The reference of the product gets the norm's own result, so that its rounding is not counted twice.
+    // The reference of the product gets the norm's own result, so that its rounding is not counted
+    // twice.
     let read = single.into_data_async().await.expect("the device answers");
     let x1 = Tensor::<3>::from_data(read, &Device::flex());
     let [w0, w1] = half(draw.random([width, depth]));

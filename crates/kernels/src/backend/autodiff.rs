@@ -30,9 +30,9 @@ struct AttentionState {
     bias: Option<Arc<WindowBias>>,
 }
 
-/// Defines the backward step of an operation with so many operands: its state, and a function from the state and the
-/// gradient of the result to the gradients of the operands. Gradients beyond the number of operands are dropped: without
-/// a bias, the last one.
+/// Defines the backward step of an operation with so many operands: its state, and a function from
+/// the state and the gradient of the result to the gradients of the operands. Gradients beyond the
+/// number of operands are dropped: without a bias, the last one.
 macro_rules! backward {
     ($name:ident, [$($parents:literal),+], $state:ty, $gradients:expr) => {
         #[derive(Debug)]

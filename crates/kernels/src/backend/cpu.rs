@@ -186,8 +186,8 @@ impl FusedOps for Flex {
     }
 }
 
-/// Runs a convolution with the part of an epilogue that its kernel applies, and adds the residual after a norm, which
-/// it does not.
+/// Runs a convolution with the part of an epilogue that its kernel applies, and adds the residual
+/// after a norm, which it does not.
 fn with_epilogue(
     epilogue: Epilogue<Flex>,
     conv: impl Fn(ConvEpilogue) -> FlexTensor,

@@ -13,7 +13,8 @@ use crate::epilogue::{Epilogue, GroupNorm, Optional};
 use crate::gpu::{self, BlockEpilogue};
 use crate::layout::CellLayout;
 
-/// An epilogue as the part that the kernels of products and convolutions apply, with its residual, and the rest.
+/// An epilogue as the part that the kernels of products and convolutions apply, with its residual,
+/// and the rest.
 fn split(
     epilogue: Epilogue<CubeBackend>,
 ) -> ((BlockEpilogue, Option<CubeTensor>), Epilogue<CubeBackend>) {

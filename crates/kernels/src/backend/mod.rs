@@ -1,8 +1,10 @@
-//! The fused operations as a backend extension: the trait that Burn dispatches by the device of the operands.
+//! The fused operations as a backend extension: the trait that Burn dispatches by the device of the
+//! operands.
 //!
-//! Implementations: [`cpu`] (inference), [`autodiff`] (CPU with gradients), [`gpu`]. An implementation that has no kernel
-//! for an epilogue calls [`apply_epilogue`]. A default body that calls [`no_kernel`] belongs to an operation that the public
-//! functions never dispatch to every device.
+//! Implementations: [`cpu`] (inference), [`autodiff`] (CPU with gradients), [`gpu`]. An
+//! implementation that has no kernel for an epilogue calls [`apply_epilogue`]. A default body that
+//! calls [`no_kernel`] belongs to an operation that the public functions never dispatch to every
+//! device.
 
 #[cfg(not(target_arch = "wasm32"))]
 mod autodiff;
@@ -92,7 +94,8 @@ fn add_residual<B: FusedOps>(y: FloatTensor<B>, residual: FloatTensor<B>) -> Flo
     B::float_reshape(B::fused_add(y, residual), shape)
 }
 
-/// The operations; shapes and meaning are those of the public functions of the same name without the prefix.
+/// The operations; shapes and meaning are those of the public functions of the same name without
+/// the prefix.
 #[allow(
     unused_variables,
     reason = "default bodies; the dispatch macro copies the names of the parameters"
@@ -142,7 +145,8 @@ pub(crate) trait FusedOps: Backend {
         no_kernel()
     }
 
-    /// A 3 × 3 convolution without bias of a map that is first upsampled by two, from tokens `[N, height · width, C]`.
+    /// A 3 × 3 convolution without bias of a map that is first upsampled by two, from tokens
+    /// `[N, height · width, C]`.
     fn fused_conv_upsampled(
         x: FloatTensor<Self>,
         height: usize,

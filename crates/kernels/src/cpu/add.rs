@@ -7,8 +7,8 @@ use burn::backend::ops::FloatTensorOps;
 use super::memory::{add_to, into_writable, to_contiguous, values};
 use super::parallel::for_each_part;
 
-/// `a + b`, for equal shapes or `b [N, 1, L]` and `a [N, M, L]`; other shapes are left to Burn. The sum takes the memory of
-/// an operand that nobody else holds.
+/// `a + b`, for equal shapes or `b [N, 1, L]` and `a [N, M, L]`; other shapes are left to Burn. The
+/// sum takes the memory of an operand that nobody else holds.
 pub(crate) fn add(a: FlexTensor, b: FlexTensor) -> FlexTensor {
     let (shape, other) = (a.layout().shape().to_vec(), b.layout().shape().to_vec());
     let (sum, addend, repeat) = match (&shape[..], &other[..]) {

@@ -82,8 +82,8 @@ fn is_parallel([n, heads, length, width]: [usize; 4], keys: usize) -> bool {
 /// Fewest queries of a thread where threads share a sequence: each packs all keys and values again.
 const SHARED_QUERIES_MIN: usize = 64;
 
-/// `softmax(scale · q kᵀ + bias) v`, `[N, heads, L, d]`, and the softmax state of each row, `[N, L,
-/// heads]`.
+/// `softmax(scale · q kᵀ + bias) v`, `[N, heads, L, d]`, and the softmax state of each row,
+/// `[N, L, heads]`.
 ///
 /// The threads share the sequences, or the queries of a sequence. They do not share heads: three
 /// heads would be an uneven load for two threads.
@@ -253,8 +253,8 @@ impl Queries<'_> {
     }
 }
 
-/// Gradients of `q`, `k` and `v`. `out` and `softmax` are the results of [`attention`]; the scores are
-/// computed again.
+/// Gradients of `q`, `k` and `v`. `out` and `softmax` are the results of [`attention`]; the scores
+/// are computed again.
 #[expect(
     clippy::too_many_arguments,
     reason = "operands, results and gradient of one operation"

@@ -3,9 +3,10 @@
 use super::memory::zeros;
 use super::parallel::map_jobs;
 
-/// Maps `[images, planes, pixels]` that `f(image, band, parts)` writes band by band, in parallel where `is_parallel`.
-/// `parts` are the band's pixels of each plane; a band has `pixels_of(band)`. Every thread writes to the planes themselves:
-/// copying bands together afterwards would be sequential.
+/// Maps `[images, planes, pixels]` that `f(image, band, parts)` writes band by band, in parallel
+/// where `is_parallel`. `parts` are the band's pixels of each plane; a band has `pixels_of(band)`.
+/// Every thread writes to the planes themselves: copying bands together afterwards would be
+/// sequential.
 pub(super) fn write_bands(
     [images, planes, pixels]: [usize; 3],
     bands: usize,
@@ -22,8 +23,8 @@ pub(super) fn write_bands(
     out
 }
 
-/// Splits maps `[images, planes, pixels]` into bands of `counts` pixels of each plane: the index `image · bands + band` and
-/// the band's pixels of each plane.
+/// Splits maps `[images, planes, pixels]` into bands of `counts` pixels of each plane: the index
+/// `image · bands + band` and the band's pixels of each plane.
 pub(super) fn split_bands<'a>(
     maps: &'a mut [f32],
     [planes, pixels]: [usize; 2],

@@ -83,8 +83,8 @@ const SCRATCH_MAX: usize = 1 << 16;
 /// Rows that such a band should have at least.
 const DIRECT_ROWS_MIN: usize = 8;
 
-/// Writes the im2col matrix of the output rows `first .. first + rows`: `[C · k · k, rows ·
-/// width]`, zeros outside of the map.
+/// Writes the im2col matrix of the output rows `first .. first + rows`:
+/// `[C · k · k, rows · width]`, zeros outside of the map.
 fn im2col(image: &[f32], sizes: ConvShape, first: usize, rows: usize, into: &mut [f32]) {
     let ConvShape {
         height,

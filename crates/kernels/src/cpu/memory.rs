@@ -29,8 +29,8 @@ pub(super) fn to_contiguous(tensor: &FlexTensor) -> FlexTensor {
     tensor.to_contiguous()
 }
 
-/// A tensor to write into, row-major from the start of its memory: the given one where nobody else holds it, otherwise a
-/// copy.
+/// A tensor to write into, row-major from the start of its memory: the given one where nobody else
+/// holds it, otherwise a copy.
 pub(super) fn into_writable(given: FlexTensor) -> FlexTensor {
     let is_whole = given.layout().is_contiguous() && given.layout().start_offset() == 0;
     if is_whole && given.is_unique() {
@@ -73,8 +73,8 @@ pub(super) fn zeros(len: usize) -> Vec<f32> {
     repeat_row(&[0.0], len)
 }
 
-/// `count` copies of a row, written by all threads where there are many: fresh memory is mapped while it is written, which
-/// by one thread is a tenth of the time of a changed word.
+/// `count` copies of a row, written by all threads where there are many: fresh memory is mapped
+/// while it is written, which by one thread is a tenth of the time of a changed word.
 pub(super) fn repeat_row(row: &[f32], count: usize) -> Vec<f32> {
     if row.len() * count >= PARALLEL_ELEMENTS && threads() > 1 {
         let len = row.len() * count;
@@ -95,8 +95,8 @@ pub(super) fn repeat_row(row: &[f32], count: usize) -> Vec<f32> {
             unsafe_code,
             reason = "several threads write the initial values of a vector"
         )]
-        // SAFETY: the capacity is at least `len`. The parts cover the first `len` values, and each is a multiple of the
-        // row's length, so that all of them are written.
+        // SAFETY: the capacity is at least `len`. The parts cover the first `len` values, and each
+        // is a multiple of the row's length, so that all of them are written.
         unsafe {
             values.set_len(len);
         }
@@ -109,15 +109,15 @@ pub(super) fn repeat_row(row: &[f32], count: usize) -> Vec<f32> {
 }
 
 thread_local! {
-    /// The free buffers of [`with_scratch`]. They are kept, because clearing a new megabyte for each band of an im2col matrix
-    /// takes a third of the time of filling it.
+    /// The free buffers of [`with_scratch`]. They are kept, because clearing a new megabyte for
+    /// each band of an im2col matrix takes a third of the time of filling it.
     static BUFFERS: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Calls `f` with `len` values of arbitrary content, aligned to a cache line.
 ///
-/// The buffer is removed from the thread's list meanwhile: `f` may call this function again, and while it waits for other
-/// threads, rayon may run another job on this one.
+/// The buffer is removed from the thread's list meanwhile: `f` may call this function again, and
+/// while it waits for other threads, rayon may run another job on this one.
 pub(super) fn with_scratch<T>(len: usize, f: impl FnOnce(&mut [f32]) -> T) -> T {
     let mut buffer = BUFFERS.with_borrow_mut(Vec::pop).unwrap_or_default();
     if buffer.len() < len + LINE {

@@ -1,5 +1,5 @@
-//! The operations on the CPU, forward and backward: loops that `pulp` compiles for the widest registers of the machine,
-//! shared among threads with `rayon`.
+//! The operations on the CPU, forward and backward: loops that `pulp` compiles for the widest
+//! registers of the machine, shared among threads with `rayon`.
 
 mod activation;
 mod add;

@@ -17,8 +17,8 @@ pub fn threads() -> usize {
     }
 }
 
-/// Calls `f(first, part)` for parts of `values`, in parallel where that pays. Parts are multiples of `unit` elements;
-/// `first` is the index of a part's first element.
+/// Calls `f(first, part)` for parts of `values`, in parallel where that pays. Parts are multiples
+/// of `unit` elements; `first` is the index of a part's first element.
 pub(super) fn for_each_part(values: &mut [f32], unit: usize, f: impl Fn(usize, &mut [f32]) + Sync) {
     if values.len() >= PARALLEL_ELEMENTS && threads() > 1 {
         let part = values.len().div_ceil(threads()).div_ceil(unit) * unit;

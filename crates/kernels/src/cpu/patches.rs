@@ -68,8 +68,8 @@ impl Grid {
         (first, self.band().min(self.height - first))
     }
 
-    /// Gathers the tiles of the rows `first .. first + rows` of an image `[planes, k · height, k ·
-    /// width]` to `[taps, rows · width]`.
+    /// Gathers the tiles of the rows `first .. first + rows` of an image
+    /// `[planes, k · height, k · width]` to `[taps, rows · width]`.
     fn gather(&self, image: &[f32], first: usize, rows: usize, into: &mut [f32]) {
         let (k, width) = (self.kernel, self.width);
         let mut lines = into.chunks_exact_mut(width);
@@ -348,8 +348,8 @@ fn sums(values: &[f32], channels: usize, layout: CellLayout) -> Vec<f32> {
     }
 }
 
-/// Tokens `x [N, h · w, C]` of a grid of the given height, `weight [C, O, k, k]`, to `[N, O, k · h,
-/// k · w]`.
+/// Tokens `x [N, h · w, C]` of a grid of the given height, `weight [C, O, k, k]`, to
+/// `[N, O, k · h, k · w]`.
 pub(crate) fn upsample(
     x: &FlexTensor,
     height: usize,

@@ -19,11 +19,12 @@ pub(super) fn register_pair() -> usize {
     2 * pulp::Arch::new().dispatch(Lanes)
 }
 
-/// Calls `f(fused)`, compiled for the widest registers of this machine. `fused` says whether `a · b + c` is one
-/// instruction, and is a constant in each of the two compiled bodies.
+/// Calls `f(fused)`, compiled for the widest registers of this machine. `fused` says whether
+/// `a · b + c` is one instruction, and is a constant in each of the two compiled bodies.
 ///
-/// Callers mark the closure `#[inline(always)]`. The bound is `FnOnce` itself, so that `pulp` inlines the body of the
-/// closure; a closure adapted to `FnOnce` is called through a shim that is compiled for narrow registers.
+/// Callers mark the closure `#[inline(always)]`. The bound is `FnOnce` itself, so that `pulp`
+/// inlines the body of the closure; a closure adapted to `FnOnce` is called through a shim that is
+/// compiled for narrow registers.
 #[inline(always)]
 pub(super) fn vectorised<R>(f: impl FnOnce(bool) -> R) -> R {
     let arch = pulp::Arch::new();
@@ -43,7 +44,8 @@ pub(super) fn vectorised<R>(f: impl FnOnce(bool) -> R) -> R {
 mod tests {
     #[test]
     fn machines_without_avx_512_get_avx2_and_not_sse2() {
-        // Does not compile without pulp's AVX2 tier, so that a machine with AVX-512 detects that as well.
+        // Does not compile without pulp's AVX2 tier, so that a machine with AVX-512 detects that as
+        // well.
         let _tier: fn(pulp::x86::V3) -> pulp::Arch = pulp::Arch::V3;
         if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma")
         {

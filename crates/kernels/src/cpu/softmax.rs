@@ -11,8 +11,8 @@ pub(crate) struct SoftmaxRow {
     max: f32,
     /// The sum of `exp(score − max)`.
     pub sum: f32,
-    /// The factor by which the last block of keys rescales the results of the blocks before it, whose
-    /// maximum was smaller.
+    /// The factor by which the last block of keys rescales the results of the blocks before it,
+    /// whose maximum was smaller.
     pub rescale: f32,
 }
 
@@ -35,8 +35,8 @@ impl SoftmaxRow {
     }
 }
 
-/// Replaces the scores of a block of keys, rows of `keys` values, by `exp(score − max)` with the largest
-/// score of the row so far, and updates the state of each row.
+/// Replaces the scores of a block of keys, rows of `keys` values, by `exp(score − max)` with the
+/// largest score of the row so far, and updates the state of each row.
 pub(super) fn exponentials(scores: &mut [f32], keys: usize, states: &mut [SoftmaxRow]) {
     vectorised(
         #[inline(always)]
@@ -69,8 +69,8 @@ pub(super) fn exponentials(scores: &mut [f32], keys: usize, states: &mut [Softma
     );
 }
 
-/// `eˣ` of `x ≤ 0`, and 0 below −60, where it vanishes beside the largest weight, 1. Masked keys get
-/// weight 0: products of tiny weights with values would be subnormal, a hundred cycles each.
+/// `eˣ` of `x ≤ 0`, and 0 below −60, where it vanishes beside the largest weight, 1. Masked keys
+/// get weight 0: products of tiny weights with values would be subnormal, a hundred cycles each.
 #[inline(always)]
 pub(super) fn exp_or_zero(x: f32, fused: bool) -> f32 {
     let weight = exp_within(if x < -60.0 { -60.0 } else { x }, fused);

@@ -39,7 +39,8 @@ pub(crate) fn join_windows(
     sum
 }
 
-/// Calls `f` with each cell of `width` channels and its source: cell `order[i]` of the same map for cell `i`.
+/// Calls `f` with each cell of `width` channels and its source: cell `order[i]` of the same map for
+/// cell `i`.
 fn for_each_cell(
     to: &mut [f32],
     (from, order): (&[f32], &[usize]),

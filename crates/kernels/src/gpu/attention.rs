@@ -49,8 +49,8 @@ impl Attention {
         (REGISTERS / self.width).clamp(1, 2)
     }
 
-    /// `inputs` are queries, keys and values, or all packed, and the bias. Of the former three `strides` each, in values:
-    /// sequence, head, position.
+    /// `inputs` are queries, keys and values, or all packed, and the bias. Of the former three
+    /// `strides` each, in values: sequence, head, position.
     fn launch(
         self,
         inputs: Vec<CubeTensor>,
@@ -73,8 +73,9 @@ pub(crate) fn fits_attention(width: usize) -> bool {
     width.is_multiple_of(4)
 }
 
-/// `softmax(scale · q kᵀ + bias) v` for `[N, heads, L, d]`; `bias [period, L, L]` by key, then query. The result is
-/// `[N, L, heads, d]` in memory, the order in which heads are merged, and has the type of `q`.
+/// `softmax(scale · q kᵀ + bias) v` for `[N, heads, L, d]`; `bias [period, L, L]` by key, then
+/// query. The result is `[N, L, heads, d]` in memory, the order in which heads are merged, and has
+/// the type of `q`.
 pub(crate) fn attention(
     q: CubeTensor,
     k: CubeTensor,

@@ -11,13 +11,15 @@ use crate::activation::Activation;
 const ROWS_MAX: usize = 8;
 /// Most columns of a block.
 const COLUMNS_MAX: usize = 4;
-/// Rows of threads of a workgroup of a large product. They read the same columns, which the first cache then holds.
+/// Rows of threads of a workgroup of a large product. They read the same columns, which the first
+/// cache then holds.
 const TEAMS: usize = 4;
-/// Workgroups of one row of threads from which on a product is large: a quarter of them still occupies a large GPU.
+/// Workgroups of one row of threads from which on a product is large: a quarter of them still
+/// occupies a large GPU.
 const LARGE: usize = 1024;
 
-/// `rows × columns` sums of products of values that all threads of a row of the workgroup share (one per row) and values of
-/// the thread's own (one per column).
+/// `rows × columns` sums of products of values that all threads of a row of the workgroup share
+/// (one per row) and values of the thread's own (one per column).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Block {
     rows: usize,
@@ -33,8 +35,8 @@ pub(super) struct Block {
     epilogue: BlockEpilogue,
 }
 
-/// The part of an [`Epilogue`](crate::Epilogue) that these kernels apply. With [`BlockEpilogue::Add`] a kernel has one more
-/// input, the residual.
+/// The part of an [`Epilogue`](crate::Epilogue) that these kernels apply. With
+/// [`BlockEpilogue::Add`] a kernel has one more input, the residual.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum BlockEpilogue {
     /// `y`.
@@ -46,7 +48,8 @@ pub(crate) enum BlockEpilogue {
 }
 
 impl Block {
-    /// The block for `height × width` results, each a sum of `depth` products, or of several runs of `depth`.
+    /// The block for `height × width` results, each a sum of `depth` products, or of several runs
+    /// of `depth`.
     pub fn new(
         [height, width, depth]: [usize; 3],
         is_half: bool,
@@ -81,7 +84,8 @@ impl Block {
         self.teams
     }
 
-    /// Whether results are in half precision: not where they are added to a residual, which stays in f32.
+    /// Whether results are in half precision: not where they are added to a residual, which stays
+    /// in f32.
     fn gives_half(self) -> bool {
         self.is_half && self.epilogue != BlockEpilogue::Add
     }
@@ -107,9 +111,10 @@ impl Block {
 
     /// The constants and flags of the templates.
     ///
-    /// `ROWS`, `COLUMNS`, `TEAMS`; `PARTS`: shared values of a read; `WIDTH`: own values of a read; `SHARED`, `OWN`,
-    /// `RESULT`: what the buffers hold; `SHARED_F32`, `SUM`: the types of a shared read and of a sum in registers. Flags:
-    /// `VECTOR` where `PARTS` is 4, `F16`, `BIAS`, `ADD`, and those of an activation.
+    /// `ROWS`, `COLUMNS`, `TEAMS`; `PARTS`: shared values of a read; `WIDTH`: own values of a read;
+    /// `SHARED`, `OWN`, `RESULT`: what the buffers hold; `SHARED_F32`, `SUM`: the types of a shared
+    /// read and of a sum in registers. Flags: `VECTOR` where `PARTS` is 4, `F16`, `BIAS`, `ADD`,
+    /// and those of an activation.
     pub fn template(self) -> Template {
         let activation = match self.epilogue {
             BlockEpilogue::Activation(activation) => Some(activation),

@@ -58,8 +58,8 @@ impl<K: Kernel> KernelSource for Source<K> {
     }
 }
 
-/// Runs a kernel over `groups` workgroups. `sizes` are the members of its uniform; one that is an `f32` there is passed as
-/// its bits.
+/// Runs a kernel over `groups` workgroups. `sizes` are the members of its uniform; one that is an
+/// `f32` there is passed as its bits.
 pub(super) fn launch(
     kernel: impl Kernel,
     groups: [usize; 3],

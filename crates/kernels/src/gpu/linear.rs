@@ -22,8 +22,9 @@ impl Kernel for Linear {
     }
 }
 
-/// See [`crate::linear`]; `residual` is present for [`BlockEpilogue::Add`]. In half precision where the weight is and the
-/// width is even; a sum with a residual is in f32. A weight whose columns are contiguous (`prepack`) is not copied.
+/// See [`crate::linear`]; `residual` is present for [`BlockEpilogue::Add`]. In half precision where
+/// the weight is and the width is even; a sum with a residual is in f32. A weight whose columns are
+/// contiguous (`prepack`) is not copied.
 pub(crate) fn linear(
     x: CubeTensor,
     weight: CubeTensor,

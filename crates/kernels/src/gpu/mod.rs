@@ -1,21 +1,23 @@
 //! The operations on a GPU: WGSL kernels, launched through Burn's own runtime.
 //!
-//! A kernel is a `.wgsl` file of this folder, expanded by [`template`] and launched by [`launch`]; its reference is the
-//! file of the same name in `reference`. WGSL rather than Burn's kernel language, so that the text a browser compiles is the
-//! text in this folder.
+//! A kernel is a `.wgsl` file of this folder, expanded by [`template`] and launched by [`launch`];
+//! its reference is the file of the same name in `reference`. WGSL rather than Burn's kernel
+//! language, so that the text a browser compiles is the text in this folder.
 //!
-//! All kernels have one form. A workgroup is a row of [`launch::LANES`] threads; neighbouring threads take neighbouring
-//! columns, so that their reads coalesce. All other operands (weights, keys, rows of the left operand) are addressed by the
-//! workgroup and the loop alone, so that one read serves all threads. A thread holds a block of results in registers
-//! ([`block`]). There are no barriers and no workgroup memory outside of the norms: nothing has to be tuned to the GPU, and
-//! a software GPU can map the threads to vector lanes. Large products put several rows of threads into a workgroup, which
-//! then find in the first cache what one of them has read.
+//! All kernels have one form. A workgroup is a row of [`launch::LANES`] threads; neighbouring
+//! threads take neighbouring columns, so that their reads coalesce. All other operands (weights,
+//! keys, rows of the left operand) are addressed by the workgroup and the loop alone, so that one
+//! read serves all threads. A thread holds a block of results in registers ([`block`]). There are
+//! no barriers and no workgroup memory outside of the norms: nothing has to be tuned to the GPU,
+//! and a software GPU can map the threads to vector lanes. Large products put several rows of
+//! threads into a workgroup, which then find in the first cache what one of them has read.
 //!
-//! With weights in half precision (f16), a product reads and writes f16, and so does a layer norm with `gamma` in f16;
-//! attention has the type of its operands. All arithmetic is in f32.
+//! With weights in half precision (f16), a product reads and writes f16, and so does a layer norm
+//! with `gamma` in f16; attention has the type of its operands. All arithmetic is in f32.
 //!
-//! All indices are clamped to their buffers, because the kernels run without the runtime's bounds checks. All buffers are
-//! bound writable, because Burn places several tensors in one buffer, which WebGPU binds either read-only or writable.
+//! All indices are clamped to their buffers, because the kernels run without the runtime's bounds
+//! checks. All buffers are bound writable, because Burn places several tensors in one buffer, which
+//! WebGPU binds either read-only or writable.
 
 mod activation;
 mod attention;

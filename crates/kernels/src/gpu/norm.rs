@@ -8,8 +8,8 @@ use super::launch::{Kernel, LANES, dims, grid, is_half, launch, output, shape, t
 use super::template::Template;
 use crate::activation::Activation;
 
-/// Threads of a row of [`layer_norm`] and [`unit`]. Rows are short: a workgroup takes several, which share the cost of its
-/// barrier.
+/// Threads of a row of [`layer_norm`] and [`unit`]. Rows are short: a workgroup takes several,
+/// which share the cost of its barrier.
 const ROW_THREADS: usize = 4;
 /// Values of a piece of a long group.
 const PIECE: usize = 4096;
@@ -96,7 +96,8 @@ pub(crate) fn unit(x: CubeTensor) -> CubeTensor {
     rows(Unit, vec![to_f32(x)], DType::F32, &[])
 }
 
-/// Runs a kernel for each row of the first operand; `sizes` are those after the number of rows and their length.
+/// Runs a kernel for each row of the first operand; `sizes` are those after the number of rows and
+/// their length.
 fn rows(
     kernel: impl Kernel,
     operands: Vec<CubeTensor>,

@@ -10,8 +10,8 @@
 //! | `#for i in COUNT`, `#endfor` | repeats the lines for `${i}` from 0 to `COUNT − 1` |
 //! | `#include NAME` | the lines of `NAME.wgsl` |
 //!
-//! Loops are unrolled here because the sums of a block must be registers: not every compiler of a browser or driver unrolls
-//! a loop over an array and keeps the array in registers.
+//! Loops are unrolled here because the sums of a block must be registers: not every compiler of a
+//! browser or driver unrolls a loop over an array and keeps the array in registers.
 
 use std::fmt::{Display, Write};
 
@@ -182,7 +182,8 @@ impl<'a> Expansion<'a> {
     }
 }
 
-/// Of the block that begins at a line: the index of its last line, and of its `#else`, or else again of its last line.
+/// Of the block that begins at a line: the index of its last line, and of its `#else`, or else
+/// again of its last line.
 fn ends(lines: &[&str], start: usize, begins: &str, end: &str) -> [usize; 2] {
     let (mut depth, mut middle) = (0, None);
     for (at, line) in lines.iter().enumerate().skip(start) {

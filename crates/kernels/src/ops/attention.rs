@@ -11,11 +11,12 @@ use crate::device::{has_kernels, is_cpu, is_gpu};
 #[cfg(feature = "gpu")]
 use crate::gpu;
 
-/// `softmax(d^-½ · q kᵀ + bias) v` for `q`, `k`, `v` `[N, heads, L, d]`, to `[N, heads, L, d]`, without a buffer of all
-/// scores.
+/// `softmax(d^-½ · q kᵀ + bias) v` for `q`, `k`, `v` `[N, heads, L, d]`, to `[N, heads, L, d]`,
+/// without a buffer of all scores.
 ///
-/// `None` where there is no kernel: a GPU under automatic differentiation, or a GPU and a `d` that is no multiple of
-/// four. The caller then uses [`crate::reference::attention`] and bounds the score buffer.
+/// `None` where there is no kernel: a GPU under automatic differentiation, or a GPU and a `d` that
+/// is no multiple of four. The caller then uses [`crate::reference::attention`] and bounds the
+/// score buffer.
 #[must_use]
 pub fn attention(
     q: &Tensor<4>,
@@ -37,11 +38,11 @@ pub fn attention(
     ))
 }
 
-/// [`attention`] of queries, keys and values packed as thirds of `qkv [N, L, 3 · heads · d]`, without bias, to
-/// `[N, heads, L, d]`.
+/// [`attention`] of queries, keys and values packed as thirds of `qkv [N, L, 3 · heads · d]`,
+/// without bias, to `[N, heads, L, d]`.
 ///
-/// `None` where no kernel reads them packed: it has one on a GPU, which binds no buffer twice and would have to copy
-/// each third first.
+/// `None` where no kernel reads them packed: it has one on a GPU, which binds no buffer twice and
+/// would have to copy each third first.
 #[must_use]
 pub fn attention_packed(qkv: &Tensor<3>, heads: usize) -> Option<Tensor<4>> {
     let width = qkv.dims()[2] / 3 / heads;

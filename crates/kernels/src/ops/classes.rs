@@ -7,8 +7,8 @@ use crate::backend::{ClassAttention, FusedOps};
 use crate::device::has_inference_kernels;
 use crate::reference;
 
-/// Means of 2 × 2 cells, with the classes of a place side by side: cells `[N · T, g², C]` of `N` pairs and `T` classes to
-/// `[N · (g/2)², T, C]`. `g` is even.
+/// Means of 2 × 2 cells, with the classes of a place side by side: cells `[N · T, g², C]` of `N`
+/// pairs and `T` classes to `[N · (g/2)², T, C]`. `g` is even.
 #[must_use]
 pub fn pool_classes(x: Tensor<3>, pairs: usize, grid: usize) -> Tensor<3> {
     if !has_inference_kernels(&x.device()) {
@@ -21,8 +21,9 @@ pub fn pool_classes(x: Tensor<3>, pairs: usize, grid: usize) -> Tensor<3> {
     ))
 }
 
-/// The inverse of [`pool_classes`] with bilinear interpolation (corners aligned), added to a residual:
-/// `x [N · (g/2)², T, C]` and `residual [N · T, g², C]` to `[N · T, g², C]` (docs/network.md, "Class attention").
+/// The inverse of [`pool_classes`] with bilinear interpolation (corners aligned), added to a
+/// residual: `x [N · (g/2)², T, C]` and `residual [N · T, g², C]` to `[N · T, g², C]`
+/// (docs/network.md, "Class attention").
 #[must_use]
 pub fn spread_classes(x: Tensor<3>, residual: Tensor<3>, grid: usize) -> Tensor<3> {
     if !has_inference_kernels(&x.device()) {
@@ -35,13 +36,15 @@ pub fn spread_classes(x: Tensor<3>, residual: Tensor<3>, grid: usize) -> Tensor<
     ))
 }
 
-/// Linear attention among the `T` classes at each of `M` places (docs/network.md, "Class attention").
+/// Linear attention among the `T` classes at each of `M` places (docs/network.md, "Class
+/// attention").
 ///
 /// With `φ(z) = elu(z) + 1`, `q = φ(q + guidance_q)` and `k = φ(k + guidance_k)`, per head:
-/// `qᵢ · Σₛ kₛ vₛᵀ / (qᵢ · Σₛ kₛ + 10⁻⁶)`. The sums go over the classes and over `pad_count` identical padding rows.
+/// `qᵢ · Σₛ kₛ vₛᵀ / (qᵢ · Σₛ kₛ + 10⁻⁶)`. The sums go over the classes and over `pad_count`
+/// identical padding rows.
 ///
-/// `q`, `k`, `v` `[M, T, C]`; guidance of `q` and of `k` `[1, T, C]`; key and value of a padding row `[1, 1, C]`; to
-/// `[M, T, C]`.
+/// `q`, `k`, `v` `[M, T, C]`; guidance of `q` and of `k` `[1, T, C]`; key and value of a padding
+/// row `[1, 1, C]`; to `[M, T, C]`.
 #[must_use]
 pub fn class_attention(
     qkv: [Tensor<3>; 3],

@@ -8,8 +8,8 @@ use crate::device::has_kernels;
 use crate::epilogue::Epilogue;
 use crate::reference;
 
-/// A convolution of stride 1 with zero padding: `x [N, C, H, W]`, weight `[O, C, k, k]` with odd `k`, bias `[O]`, to
-/// `[N, O, H, W]`.
+/// A convolution of stride 1 with zero padding: `x [N, C, H, W]`, weight `[O, C, k, k]` with odd
+/// `k`, bias `[O]`, to `[N, O, H, W]`.
 #[must_use]
 pub fn conv(
     x: Tensor<4>,
@@ -28,10 +28,12 @@ pub fn conv(
     ))
 }
 
-/// [`conv`] without bias of the map that [`upsample`](crate::upsample) makes of tokens: `x [N, h · w, C]`, upsampling
-/// weight `[C, U, 2, 2]` and bias `[U]`, convolution weight `[O, U, 3, 3]`, to `[N, O, 2h, 2w]`.
+/// [`conv`] without bias of the map that [`upsample`](crate::upsample) makes of tokens:
+/// `x [N, h · w, C]`, upsampling weight `[C, U, 2, 2]` and bias `[U]`, convolution weight
+/// `[O, U, 3, 3]`, to `[N, O, 2h, 2w]`.
 ///
-/// On the CPU the upsampled map is not computed where that saves multiplications; see `cpu/conv_upsampled.rs`.
+/// On the CPU the upsampled map is not computed where that saves multiplications; see
+/// `cpu/conv_upsampled.rs`.
 ///
 /// # Panics
 /// When a kernel has another size.

@@ -28,8 +28,8 @@ pub fn linear<const D: usize>(
     ))
 }
 
-/// `residual + W₂ f(W₁ x + b₁) + b₂` over the last axis: `x [.., in]`, `first` `[hidden, in]` and `[hidden]`, `second`
-/// `[out, hidden]` and `[out]`, `residual [.., out]`, to `[.., out]`.
+/// `residual + W₂ f(W₁ x + b₁) + b₂` over the last axis: `x [.., in]`, `first` `[hidden, in]` and
+/// `[hidden]`, `second` `[out, hidden]` and `[out]`, `residual [.., out]`, to `[.., out]`.
 ///
 /// On the CPU, without gradients, the hidden values stay in a core's cache.
 #[must_use]

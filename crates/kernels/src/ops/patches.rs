@@ -9,8 +9,8 @@ use crate::epilogue::Epilogue;
 use crate::layout::CellLayout;
 use crate::reference;
 
-/// A convolution of stride `k`: `x [N, C, k · h, k · w]`, weight `[O, C, k, k]`, bias `[O]`, to row-major tokens
-/// `[N, h · w, O]`.
+/// A convolution of stride `k`: `x [N, C, k · h, k · w]`, weight `[O, C, k, k]`, bias `[O]`, to
+/// row-major tokens `[N, h · w, O]`.
 #[must_use]
 pub fn patches(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>) -> Tensor<3> {
     if !has_kernels(&x.device()) {
@@ -45,8 +45,9 @@ pub fn patch_map(
     ))
 }
 
-/// A transposed convolution of stride `k`: row-major tokens `x [N, h · w, C]`, weight `[C, O, k, k]`, bias `[O]`, to
-/// `[N, O, k · h, k · w]`. Each token writes its own `k × k` tile of pixels.
+/// A transposed convolution of stride `k`: row-major tokens `x [N, h · w, C]`, weight
+/// `[C, O, k, k]`, bias `[O]`, to `[N, O, k · h, k · w]`. Each token writes its own `k × k` tile of
+/// pixels.
 #[must_use]
 pub fn upsample(
     x: Tensor<3>,

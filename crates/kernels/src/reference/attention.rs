@@ -6,8 +6,8 @@ use burn::tensor::ops::AttentionModuleOptions;
 
 use crate::bias::WindowBias;
 
-/// `softmax(d^-½ · q kᵀ + bias) v` for `[N, heads, L, d]`; with `is_causal`, keys after a query are masked. Burn holds
-/// all scores `[N, heads, L, L]` in a buffer: the caller bounds its size.
+/// `softmax(d^-½ · q kᵀ + bias) v` for `[N, heads, L, d]`; with `is_causal`, keys after a query are
+/// masked. Burn holds all scores `[N, heads, L, L]` in a buffer: the caller bounds its size.
 #[must_use]
 pub fn attention(
     q: Tensor<4>,

@@ -23,7 +23,8 @@ pub fn apply_epilogue<const D: usize>(y: Tensor<D>, epilogue: Epilogue) -> Tenso
     }
 }
 
-/// `residual [M, ..] + y [N, ..]`, each entry of the residual for `N / M` consecutive entries of `y`.
+/// `residual [M, ..] + y [N, ..]`, each entry of the residual for `N / M` consecutive entries of
+/// `y`.
 fn add<const D: usize>(y: Tensor<D>, residual: Tensor<D>) -> Tensor<D> {
     let (shape, m) = (y.dims(), residual.dims()[0]);
     let entry = shape[1..].iter().product();

@@ -1,5 +1,5 @@
-//! Reference implementations: each operation composed of Burn's own operations, on every device and with Burn's
-//! gradients. The tests compare the kernels with them, and training on a GPU runs them.
+//! Reference implementations: each operation composed of Burn's own operations, on every device and
+//! with Burn's gradients. The tests compare the kernels with them, and training on a GPU runs them.
 //!
 //! A file here has the name of the WGSL kernel in `gpu` that it is the reference of.
 

@@ -2,8 +2,8 @@
 
 use burn::tensor::{Tensor, TensorData};
 
-/// Bilinear interpolation along an axis with aligned corners: for each of `output` places the index of the first of its
-/// two neighbours among `input` places, and the weight of the second.
+/// Bilinear interpolation along an axis with aligned corners: for each of `output` places the index
+/// of the first of its two neighbours among `input` places, and the weight of the second.
 pub(crate) fn corners(input: usize, output: usize) -> impl Iterator<Item = (usize, f32)> {
     let ratio = (input - 1) as f64 / (output - 1).max(1) as f64;
     (0..output).map(move |place| {
