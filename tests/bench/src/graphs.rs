@@ -1,5 +1,5 @@
-//! The graphs that are timed: the default model and its towers, CLIP's ViT-B/16 at 384 px, three blocks of a ViT-B/8 with
-//! 2305 tokens, and the released variant B.
+//! The graphs that are timed: the default model and its towers, CLIP's ViT-B/16 at 384 px, three
+//! blocks of a ViT-B/8 with 2305 tokens, and the released variant B.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,8 @@ pub enum Graph {
     VitB16,
     /// Variant B without its text tower, six classes.
     BWhole,
-    /// Patch embedding and three blocks of the optical DINO tower of variant B, a ViT-B/8 with 2305 tokens.
+    /// Patch embedding and three blocks of the optical DINO tower of variant B, a ViT-B/8 with 2305
+    /// tokens.
     VitB8Blocks,
 }
 
@@ -114,8 +115,8 @@ pub struct Runner {
 }
 
 impl Runner {
-    /// Loads a safetensors file with the parameters under their checkpoint names and the inputs `optical`, `sar`
-    /// `[1, 3, S, S]` and `text [T, E]`, all in f32.
+    /// Loads a safetensors file with the parameters under their checkpoint names and the inputs
+    /// `optical`, `sar` `[1, 3, S, S]` and `text [T, E]`, all in f32.
     ///
     /// # Errors
     /// When the file is no safetensors file, or a parameter or an input is missing.

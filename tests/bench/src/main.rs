@@ -1,9 +1,10 @@
 //! Writes the weights and inputs of the graphs, and times the graphs natively.
 //!
 //! - `mmovseg-bench list` prints the graphs as JSON.
-//! - `mmovseg-bench write DIR GRAPH…` writes weights, inputs and configuration of each graph to a folder.
-//! - `mmovseg-bench run DIR GRAPH RUNS` prints the milliseconds of each run as JSON, and writes the output of the last run to
-//!   `DIR/GRAPH.ours.f32`.
+//! - `mmovseg-bench write DIR GRAPH…` writes weights, inputs and configuration of each graph to a
+//!   folder.
+//! - `mmovseg-bench run DIR GRAPH RUNS` prints the milliseconds of each run as JSON, and writes the
+//!   output of the last run to `DIR/GRAPH.ours.f32`.
 
 #[cfg(target_arch = "wasm32")]
 fn main() {}
@@ -60,8 +61,9 @@ mod native {
         }
     }
 
-    /// Writes, for each graph, a safetensors file of weights and inputs and a JSON file of the configuration. The weights
-    /// are random: times do not depend on them, and a wrong graph still gives wrong outputs.
+    /// Writes, for each graph, a safetensors file of weights and inputs and a JSON file of the
+    /// configuration. The weights are random: times do not depend on them, and a wrong graph still
+    /// gives wrong outputs.
     fn write(folder: &Path, graphs: &[Graph]) -> Result<()> {
         std::fs::create_dir_all(folder)?;
         let device = Device::flex();
@@ -109,8 +111,8 @@ mod native {
         Ok(())
     }
 
-    /// Adds a sine to parameters that are initialised to a constant (norms, biases, zero-initialised layers), so that the
-    /// order of their values matters.
+    /// Adds a sine to parameters that are initialised to a constant (norms, biases,
+    /// zero-initialised layers), so that the order of their values matters.
     fn with_variation(mut values: Vec<f32>) -> Vec<f32> {
         if values.iter().all(|v| *v == values[0]) {
             for (i, value) in values.iter_mut().enumerate() {

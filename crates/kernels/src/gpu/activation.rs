@@ -3,7 +3,7 @@
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 
-use super::launch::{Kernel, each_value, launch_each, output, shape, to_f32};
+use super::launch::{Kernel, launch_each, output, shape, to_f32};
 use super::template::Template;
 use crate::activation::Activation;
 
@@ -14,7 +14,7 @@ struct Activate(Activation);
 impl Kernel for Activate {
     fn text(self) -> String {
         let template = Template::new().activation(Some(self.0));
-        each_value(template, include_str!("activation.wgsl"))
+        template.expand(include_str!("activation.wgsl"))
     }
 }
 

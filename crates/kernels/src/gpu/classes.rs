@@ -3,7 +3,7 @@
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 
-use super::launch::{Kernel, LANES, dims, each_value, grid, launch, launch_each, output, to_f32};
+use super::launch::{Kernel, LANES, dims, grid, launch, launch_each, output, to_f32};
 use super::template::Template;
 
 /// `class_attention.wgsl`.
@@ -26,7 +26,7 @@ struct PoolClasses;
 
 impl Kernel for PoolClasses {
     fn text(self) -> String {
-        each_value(Template::new(), include_str!("pool_classes.wgsl"))
+        Template::new().expand(include_str!("pool_classes.wgsl"))
     }
 }
 
@@ -36,7 +36,7 @@ struct SpreadClasses;
 
 impl Kernel for SpreadClasses {
     fn text(self) -> String {
-        each_value(Template::new(), include_str!("spread_classes.wgsl"))
+        Template::new().expand(include_str!("spread_classes.wgsl"))
     }
 }
 

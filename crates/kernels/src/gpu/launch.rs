@@ -11,14 +11,12 @@ use burn_cubecl::ops::{numeric, reshape};
 use burn_cubecl::template::{KernelSource, SourceKernel, SourceTemplate};
 use burn_cubecl::tensor::CubeTensor;
 
-use super::template::Template;
-
 /// Threads of a row of a workgroup.
 pub(super) const LANES: usize = 32;
 /// WebGPU's limit of workgroups along one axis of a launch.
 const WORKGROUPS_MAX: usize = 65_535;
 /// Values of a thread of `each_value.wgsl`, [`LANES`] apart.
-const VALUES: usize = 4;
+pub(super) const VALUES: usize = 4;
 
 /// A kernel: everything that its text depends on. It is compiled once per device and value.
 pub(super) trait Kernel: Copy + Debug + Eq + Hash + Send + Sync + 'static {
@@ -90,11 +88,6 @@ pub(super) fn launch(
         CubeCount::Static(x, y, z),
         arguments,
     );
-}
-
-/// The text of a template that includes `each_value.wgsl`.
-pub(super) fn each_value(template: Template, text: &str) -> String {
-    template.constant("VALUES", VALUES).expand(text)
 }
 
 /// Runs a kernel with the entry point of `each_value.wgsl`; `sizes` are those after the count.

@@ -15,7 +15,7 @@
 
 use std::fmt::{Display, Write};
 
-use super::launch::LANES;
+use super::launch::{LANES, VALUES};
 use crate::activation::Activation;
 
 /// The files that a template may include.
@@ -37,13 +37,13 @@ pub(super) struct Template {
 }
 
 impl Template {
-    /// With the constant `LANES`.
+    /// With the constants `LANES` and `VALUES`.
     pub fn new() -> Self {
         let empty = Self {
             constants: Vec::new(),
             flags: Vec::new(),
         };
-        empty.constant("LANES", LANES)
+        empty.constant("LANES", LANES).constant("VALUES", VALUES)
     }
 
     /// Defines a constant.

@@ -3,7 +3,7 @@
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 
-use super::launch::{Kernel, dims, each_value, launch_each, output, to_f32};
+use super::launch::{Kernel, dims, launch_each, output, to_f32};
 use super::template::Template;
 
 /// `cut_windows.wgsl`.
@@ -12,7 +12,7 @@ struct CutWindows;
 
 impl Kernel for CutWindows {
     fn text(self) -> String {
-        each_value(Template::new(), include_str!("cut_windows.wgsl"))
+        Template::new().expand(include_str!("cut_windows.wgsl"))
     }
 }
 
@@ -22,7 +22,7 @@ struct JoinWindows;
 
 impl Kernel for JoinWindows {
     fn text(self) -> String {
-        each_value(Template::new(), include_str!("join_windows.wgsl"))
+        Template::new().expand(include_str!("join_windows.wgsl"))
     }
 }
 
