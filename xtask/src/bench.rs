@@ -1,6 +1,6 @@
-//! `cargo xtask bench`: the network's parts timed beside PyTorch and onnxruntime on the same cores,
-//! and beside onnxruntime-web on the same page and adapter. All run the same graphs with the same
-//! weights and inputs; outputs are compared before anything is timed. The page's own engine is
+//! `cargo xtask bench`: times parts of the network beside PyTorch and onnxruntime on the same
+//! cores, and beside onnxruntime-web on the same page and adapter. All run the same graphs with the
+//! same weights and inputs; outputs are compared before anything is timed. The page's own engine is
 //! timed by stage.
 
 use std::fs;
@@ -60,8 +60,8 @@ enum Place {
     Threads,
     /// In the browser, WebGPU.
     Gpu,
-    /// The same without the graphics card's part: what WebGPU is told is dropped, and outputs are
-    /// not compared.
+    /// In the browser, WebGPU's commands alone: they are recorded and dropped, and outputs are not
+    /// compared.
     Commands,
     /// The page's engine by stage, on the CPU and on a graphics card.
     Page,
@@ -69,11 +69,11 @@ enum Place {
 
 /// Rounds in which the native engines take turns: each runs in a process of its own.
 const ROUNDS: usize = 3;
-/// Outputs further apart than this share of the largest value are not of the same graph.
+/// Largest difference of two engines' outputs, as a share of the largest value.
 const APART_MOST: f64 = 1e-3;
-/// Of npm.
+/// Version of onnxruntime-web in npm.
 const ORT_WEB_VERSION: &str = "1.30.0";
-/// Of PyPI.
+/// Packages from PyPI.
 const PYTHON_PACKAGES: [&str; 5] = [
     "torch==2.3.1",
     "onnx==1.23.2",
@@ -114,7 +114,7 @@ pub fn bench(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// The graphs in all engines: prints the table and gives what each told.
+/// Runs the graphs in all engines, prints the table and returns the raw reports.
 fn beside_others(options: &Options, folder: &Path) -> Result<Vec<Value>> {
     let graphs = folder.join("graphs");
     run(cargo(&Toolchain::Active)
@@ -181,7 +181,7 @@ fn beside_others(options: &Options, folder: &Path) -> Result<Vec<Value>> {
 }
 
 impl Options {
-    /// What was asked for, or those of the bench's list that `wanted` takes.
+    /// The graphs of the command line, else those of the bench's list for which `wanted` holds.
     fn graphs(&self, known: &Value, wanted: impl Fn(&Value) -> bool) -> Vec<String> {
         if !self.graphs.is_empty() {
             return self.graphs.clone();
@@ -193,8 +193,7 @@ impl Options {
             .collect()
     }
 
-    /// What the page's engine is asked for: one thread and as many as it takes, and the graphics
-    /// card.
+    /// The jobs for the page's engine: on one thread, on as many as it uses, and on the GPU.
     fn stages(&self) -> Result<Vec<Value>> {
         let threads = threads()?;
         let mut plans = vec![("Cpu", 1)];
@@ -213,12 +212,12 @@ impl Options {
         Ok(plans.into_iter().map(job).collect())
     }
 
-    /// What the page is asked for: of all graphs the default model's, which an emulated GPU gets
-    /// through in minutes.
+    /// The jobs for the bench's page. By default the default model's graphs: an emulated GPU runs
+    /// them within minutes.
     fn jobs(&self, known: &Value, folder: &Path) -> Result<Vec<Value>> {
         let mut jobs = Vec::new();
         let threads = threads()?;
-        // A graphics card has an engine of its own, with one thread.
+        // The engine for WebGPU has one thread.
         let places = [
             (Place::Cpu, 1),
             (Place::Threads, threads),
@@ -245,7 +244,7 @@ impl Options {
         Ok(jobs)
     }
 
-    /// Each job in a browser of its own.
+    /// Runs each job in a browser of its own.
     fn in_browser(&self, site: &Path, jobs: &[Value]) -> Result<Vec<Value>> {
         let browser = setup::browser(self.browser)?;
         let mut command = cargo(&Toolchain::Active);
@@ -266,7 +265,7 @@ impl Options {
             .envs(browser.variables());
         let mut child = command.stdout(Stdio::piped()).spawn()?;
         let mut reports = Vec::new();
-        // An emulated GPU takes minutes for each: they are told as they come.
+        // An emulated GPU takes minutes for each: print them as they come.
         for line in BufReader::new(child.stdout.take().context("no output")?).lines() {
             let line = line?;
             eprintln!("{line}");
@@ -279,7 +278,7 @@ impl Options {
     }
 }
 
-/// Threads that the page takes on this machine.
+/// Number of threads that the page uses on this machine.
 fn threads() -> Result<u32> {
     let processors = std::thread::available_parallelism()?;
     Ok(mmovseg_protocol::threads(
@@ -306,7 +305,7 @@ fn native(
 ) -> Result<Value> {
     let each = options.runs.div_ceil(ROUNDS);
     let count = (options.warm_ups + each).to_string();
-    let mut told = json!({ "graph": graph });
+    let mut report = json!({ "graph": graph });
     for _ in 0..ROUNDS {
         let mine = read(
             Command::new(ours)
@@ -326,21 +325,21 @@ fn native(
         for (engine, times) in std::iter::once(("ours", &mine)).chain(engines) {
             let times = match times.as_array() {
                 Some(times) => times,
-                // Not every graph has such a tower.
+                // Not every graph has this tower.
                 None if engine == "released" => continue,
                 None => bail!("no times of {engine}"),
             };
-            let all = told[engine].as_array().cloned().unwrap_or_default();
+            let all = report[engine].as_array().cloned().unwrap_or_default();
             let counted = times.iter().skip(options.warm_ups).cloned();
-            told[engine] = all.into_iter().chain(counted).collect();
+            report[engine] = all.into_iter().chain(counted).collect();
         }
-        told["threads"] = theirs["threads"].clone();
-        told["difference"] = theirs["difference"].clone();
+        report["threads"] = theirs["threads"].clone();
+        report["difference"] = theirs["difference"].clone();
     }
-    Ok(told)
+    Ok(report)
 }
 
-/// That both engines ran the same graph.
+/// Checks that both engines computed the same outputs.
 fn same(report: &Value) -> Result<()> {
     match report["difference"].as_f64() {
         Some(apart) if apart <= APART_MOST => Ok(()),
@@ -453,7 +452,7 @@ fn tell_stages(reports: &[Value]) -> Result<()> {
                     .filter_map(|run| run.get(stage))
                     .cloned()
                     .collect();
-                // What a pass leaves out has no time.
+                // Stages that a pass leaves out have no time.
                 median(&times).map_or_else(|_| "–".into(), |ms| format!("{ms:.1}"))
             });
             let device = report["device"].as_str().unwrap_or_default();

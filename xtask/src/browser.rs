@@ -1,7 +1,7 @@
-//! Finding a browser and its driver, and what gives it a working WebGPU without a window. Chromium
-//! is the one that all tests run in: on SwiftShader, a Vulkan implementation on the CPU that it
-//! carries itself, or on the machine's own graphics card. Firefox runs them by hand, with another
-//! compiler of shaders and whatever Vulkan finds.
+//! Finding a browser and its WebDriver server, and the options that give it WebGPU without a
+//! window. All tests run in Chromium, on SwiftShader (a Vulkan implementation on the CPU that comes
+//! with Chromium) or on the machine's GPU. Firefox is run on request, with another shader compiler
+//! and the machine's Vulkan driver.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -98,10 +98,10 @@ impl Browser {
     /// The variable that tells the tests of the page which browser is meant.
     pub const VARIABLE: &str = "MMOVSEG_BROWSER";
 
-    /// The one that [`Self::VARIABLE`] names, else Chromium.
+    /// The browser that [`Self::VARIABLE`] names, else Chromium.
     ///
     /// # Errors
-    /// When it names none.
+    /// When it names no browser.
     pub fn of_environment() -> Result<Self> {
         env::var(Self::VARIABLE).map_or(Ok(Self::Chromium), |name| Self::of(&name))
     }
@@ -143,7 +143,7 @@ impl Browser {
         }
     }
 
-    /// The same of its WebDriver server.
+    /// The variable that holds the path of its WebDriver server, and the names on the `PATH`.
     fn driver_names(self) -> (&'static str, &'static [&'static str]) {
         match self {
             Self::Chromium => ("CHROMEDRIVER", &["chromedriver"]),
@@ -200,9 +200,9 @@ impl Found {
     }
 
     /// WebDriver capabilities of a headless run; Chromium's WebGPU is on `adapter`, and it logs
-    /// everything that the page writes to its console. With a folder `scratch`, what the
-    /// browser keeps and saves lies there (saved files in [`downloads`]); without one the
-    /// driver finds a place.
+    /// everything that the page writes to its console. The browser's profile and the files that it
+    /// saves (in [`downloads`]) lie in the folder `scratch`; without one the driver chooses a
+    /// place.
     #[must_use]
     pub fn capabilities(&self, adapter: Adapter, scratch: Option<&Path>) -> Value {
         match self.kind {
@@ -234,8 +234,7 @@ impl Found {
 
     fn firefox(&self, scratch: Option<&Path>) -> Value {
         let [width, height] = WINDOW_PX;
-        // On Linux WebGPU is behind the first of these, and Mesa's software driver behind the
-        // second.
+        // On Linux the first switches WebGPU on, the second allows Mesa's software driver.
         let mut preferences = json!({
             "dom.webgpu.enabled": true,
             "gfx.webgpu.ignore-blocklist": true,

@@ -1,4 +1,4 @@
-//! The checks, cheapest first, and the table at the end.
+//! `cargo xtask test` and `check`: runs lints and tests, cheapest first, and prints a summary.
 
 use std::fs;
 use std::panic::resume_unwind;
@@ -32,7 +32,7 @@ struct Step {
     took: Duration,
 }
 
-/// Steps that ran so far. A failed one does not stop the rest: one run shows everything.
+/// Steps that ran so far. The others run even if one fails, so that one run shows all failures.
 #[derive(Default)]
 struct Report {
     steps: Vec<Step>,
@@ -54,7 +54,7 @@ impl Report {
         self.step(name, || {
             let (fine, mut counts) = run_tests(&mut command()?)?;
             if !fine && counts.failed == 0 {
-                // It did not compile, or ended before its summary.
+                // The tests did not compile, or the runner ended before its summary.
                 counts.failed = 1;
             }
             Ok(counts)
@@ -164,7 +164,7 @@ pub fn test(native_only: bool) -> Result<()> {
         native(&mut report);
         return report.finish();
     };
-    // Beside one another: each leaves a core idle for much of its time.
+    // At the same time: each leaves a core idle for much of its time.
     let (page, built) = thread::scope(|scope| {
         let page = scope.spawn(|| page(&tools));
         native(&mut report);
@@ -180,7 +180,7 @@ pub fn test(native_only: bool) -> Result<()> {
     report.finish()
 }
 
-/// Lints for the browser's target and the built page, and whether there is one.
+/// Lints for the browser's target and builds the page; tells whether that succeeded.
 fn page(tools: &WebTools) -> (Report, bool) {
     let mut report = Report::default();
     if matches!(tools.toolchain, Toolchain::Active) {
@@ -219,18 +219,18 @@ pub fn test_browser(browser: Browser, build: bool) -> Result<()> {
     report.tests("page", || Ok(in_browser(&browser)));
     if browser.kind() == Browser::Firefox {
         for name in NOT_IN_FIREFOX {
-            report.skip(name, "Firefox's driver cannot play it");
+            report.skip(name, "Firefox's driver cannot run it");
         }
     }
     report.finish()
 }
 
-/// What needs neither Burn nor the browser.
+/// Lints that need neither Burn nor a browser.
 fn quick_lints(report: &mut Report) {
     report.gate("rustfmt", || {
         run(cargo(&Toolchain::Active).args(["fmt", "--all", "--check"]))
     });
-    // In the release profile, for its build scripts and macros are shared with the real build.
+    // In the release profile, whose build scripts and macros the other steps use too.
     report.gate("clippy, page and tools", || {
         run(cargo(&Toolchain::Active)
             .args(["clippy", "--release", "--all-targets"])
@@ -280,8 +280,8 @@ fn has_nextest() -> bool {
     output(cargo(&Toolchain::Active).args(["nextest", "--version"])).is_some()
 }
 
-/// Tests of the page that Firefox's driver cannot play: it gives no folder to an input, builds a
-/// paste without its files, and has no developer tools to prefer dark colours or to log a console.
+/// Tests of the page that Firefox's driver cannot run: it cannot give a folder to an input, builds
+/// a paste without files, and has no developer tools to set dark colours or to log the console.
 const NOT_IN_FIREFOX: [&str; 4] = [
     "a_package_opens_from_a_folder_or_an_address_and_is_checked",
     "files_can_be_pasted_and_dropped",
@@ -293,7 +293,7 @@ fn in_browser(browser: &Found) -> Command {
     setup::axe();
     let mut command = runner(&["-p", BROWSER_TESTS]);
     if has_nextest() {
-        // Timeouts are for two at once; which of them run alone is in the file above.
+        // Timeouts are chosen for two at once; nextest.toml lists those that run alone.
         command.args(["--test-threads", "2"]);
     } else {
         command.env("RUST_TEST_THREADS", "1");

@@ -1,8 +1,8 @@
-//! `web/page/index.html` serves Trunk and this build: lines that ask Trunk for a file are replaced
-//! here by plain links.
+//! `web/page/index.html` for a build without Trunk: elements for Trunk become plain links, and the
+//! files that they name are copied.
 //!
-//! Each such line holds one whole element with the attribute `data-trunk`, so lines are all that is
-//! looked at.
+//! Such an element has the attribute `data-trunk` and stands on a line of its own, so the file is
+//! read line by line.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! The project's helper: `cargo xtask serve`, `cargo xtask test` and the parts they are made of.
+//! `cargo xtask`: sets up, builds, serves, tests and measures.
 
 mod bench;
 mod checks;
@@ -144,7 +144,7 @@ fn serve(port: u16, no_build: bool, models: &[PathBuf]) -> Result<()> {
             folder,
         });
     }
-    // Before minutes of work: the port may be taken.
+    // The port may be taken: find out before building.
     let listener = listen(port)?;
     if no_build {
         return announce(listener, &mounts)?.wait();
@@ -167,7 +167,7 @@ fn serve(port: u16, no_build: bool, models: &[PathBuf]) -> Result<()> {
         "It computes on the CPU for now. The engine for WebGPU is being built, about {}.",
         minutes(WHOLE_BUILD_MIN)
     );
-    // The page stays there when this fails.
+    // If this fails, the page is served without it.
     match setup::web_tools().and_then(|tools| web::build(&tools, &paths::dist())) {
         Ok(()) => println!(
             "The engine for WebGPU is there: reload the page at {}",
@@ -184,7 +184,7 @@ fn serve(port: u16, no_build: bool, models: &[PathBuf]) -> Result<()> {
 /// (docs/performance.md).
 const FIRST_BUILD_MIN: f64 = 20.0;
 
-/// The same for the engine for WebGPU, and for making everything small.
+/// Minutes that the engine for WebGPU and the optimised site keep one core busy after that.
 const WHOLE_BUILD_MIN: f64 = 24.0;
 
 fn announce(listener: TcpListener, mounts: &[Mount]) -> Result<StaticServer> {

@@ -42,8 +42,8 @@ pub fn cargo(toolchain: &Toolchain) -> Command {
     command
 }
 
-/// Like [`cargo`], for wasm32, in a folder of its own: cargo locks a target folder, and the page is
-/// built beside the native checks. `RUSTFLAGS` would silently replace the flags in
+/// Like [`cargo`], for wasm32, in a target folder of its own: cargo locks a target folder, and the
+/// page is built at the same time as the native checks. `RUSTFLAGS` would silently replace the flags in
 /// `.cargo/config.toml`, and the CPU tier would lose its SIMD.
 pub fn wasm_cargo(toolchain: &Toolchain) -> Command {
     let mut command = cargo(toolchain);
@@ -57,9 +57,9 @@ fn web_target() -> PathBuf {
     paths::target().join("web")
 }
 
-/// Like [`wasm_cargo`], for programs whose threads share memory: with a standard library compiled
-/// for that, which asks the compiler for what it holds to be unstable. In one more folder, since
-/// that switch is one that build scripts of half the dependencies look at.
+/// Like [`wasm_cargo`], for programs whose threads share memory. They need a standard library
+/// compiled for that, which is an unstable option of the compiler (`RUSTC_BOOTSTRAP`). In a third
+/// target folder, since many build scripts run again when that variable changes.
 pub fn threads_cargo(toolchain: &Toolchain) -> Command {
     let features = "-Ctarget-feature=+simd128,+atomics,+bulk-memory";
     // What wasm-bindgen needs of the linker. A browser reserves addresses for the largest memory,
@@ -97,7 +97,7 @@ pub fn wasm_output() -> PathBuf {
     release_of(&web_target())
 }
 
-/// The same after one for threads.
+/// The folder of wasm files after a release build with threads.
 pub fn threads_output() -> PathBuf {
     release_of(&threads_target())
 }

@@ -14,8 +14,8 @@ use tokio::task::JoinHandle;
 use tower_http::services::ServeDir;
 use url::Url;
 
-/// What the page may do: run its own scripts and wasm, ask its own server, and nothing else. It
-/// travels in the page too, for servers that send no headers.
+/// The content security policy: own scripts and wasm, requests to the own server, nothing else. It
+/// is part of the page too, for servers that send no headers.
 pub const POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; \
     img-src 'self' blob:; connect-src 'self'; worker-src 'self'; base-uri 'self'; form-action 'none'";
 
@@ -41,7 +41,7 @@ impl Mount {
 
 /// A running server. Dropping it stops it, connections included.
 pub struct StaticServer {
-    // Both are taken by `drop` or `wait`, whichever comes.
+    // Taken by `drop` or `wait`.
     runtime: Option<Runtime>,
     serving: JoinHandle<std::io::Result<()>>,
     address: SocketAddr,
@@ -72,8 +72,7 @@ impl StaticServer {
         Self::serving(site(mounts)?.layer(map_response(add_headers)), listener)
     }
 
-    /// Serves `folder` as hosts do whose headers nobody can set: types, and nothing that isolates
-    /// the page.
+    /// Serves `folder` like a host that sends no isolation headers.
     ///
     /// # Errors
     /// When the folder is missing or no port is free.
@@ -150,7 +149,7 @@ fn site(mounts: &[Mount]) -> Result<Router> {
     Ok(site)
 }
 
-/// A path with its blanks and such as `%20`, for so it arrives.
+/// A path as it arrives in a request: blanks and the like as `%20`.
 fn as_browsers_write_it(path: &str) -> Result<String> {
     let mut address = Url::parse("http://127.0.0.1/")?;
     address.set_path(path);
@@ -240,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_compressed_twin_is_sent_to_those_who_take_it() {
+    fn a_compressed_copy_is_sent_to_clients_that_accept_it() {
         let folder = site("packed");
         fs::write(folder.join("site/engine/a b.wasm.br"), b"packed").unwrap();
         let server = StaticServer::start(&folder.join("site"), 0).unwrap();
@@ -297,7 +296,7 @@ mod tests {
     /// A pool of four threads once left a browser's fifth connection unread until one of the others
     /// ended.
     #[test]
-    fn connections_that_are_kept_open_keep_no_other_waiting() {
+    fn open_connections_do_not_block_others() {
         let folder = site("connections");
         let server = StaticServer::start(&folder.join("site"), 0).unwrap();
         let ask = || {

@@ -1,5 +1,5 @@
-//! Set-up: for each tool a check, an installation where the system allows one, and otherwise a
-//! sentence that names the tool and the way to get it.
+//! Set-up: checks for each tool, installs it where the system allows, and otherwise says how to get
+//! it.
 
 use std::env;
 use std::fs;
@@ -146,7 +146,7 @@ fn with_sources(toolchain: &Toolchain) -> Result<Toolchain> {
     })
 }
 
-/// What to do where neither rustup nor Debian gave what `rustup` with these words would.
+/// What a user can do when neither `rustup` with these arguments nor Debian's packages worked.
 fn way_out(words: &str) -> String {
     format!(
         "Run `rustup {words}` where rustup has a network, or on Debian as root `apt-get install {}`, then try again",
@@ -175,8 +175,8 @@ fn rustc(toolchain: &Toolchain) -> Command {
     }
 }
 
-/// Whether a tiny program compiles and links: more than a look at folders, since a library left
-/// by another compiler version, or a missing linker, fails only then.
+/// Whether a tiny program compiles and links. Looking for folders is not enough: a library of
+/// another compiler version, or a missing linker, fails only here.
 fn builds_wasm(toolchain: &Toolchain) -> bool {
     let mut command = rustc(toolchain);
     let Ok(folder) = scratch("probe") else {
@@ -192,8 +192,8 @@ fn builds_wasm(toolchain: &Toolchain) -> bool {
             .arg(&folder)
             .arg(&source),
     );
-    // Left-overs in the cache harm nobody.
-    let _kept = fs::remove_dir_all(folder);
+    // A folder left in the cache does no harm.
+    let _left = fs::remove_dir_all(folder);
     fine
 }
 
@@ -246,7 +246,7 @@ fn debian_wasm_std() -> Result<()> {
         }
     }
     ensure!(!files.is_empty(), "no library came out of building std");
-    // Two versions of one library side by side would be ambiguous to the compiler.
+    // Two versions of a library in one folder would be ambiguous to the compiler.
     run(as_root("rm")?.arg("-rf").arg(&library))?;
     run(as_root("mkdir")?.arg("-p").arg(&library))?;
     run(as_root("cp")?.args(&files).arg(&library))?;
@@ -351,8 +351,8 @@ pub fn trunk() -> Result<PathBuf> {
     Ok(own)
 }
 
-/// `cargo install` into the project's own tools, lightly optimised: these programs run for
-/// seconds, and would compile for minutes longer.
+/// `cargo install` into the project's own tools, with little optimisation: these programs run for
+/// seconds, and full optimisation takes minutes longer.
 fn install(package: &str, version: &str, extra: &[&str]) -> Result<()> {
     let build = paths::cache().join("tools-build");
     fs::create_dir_all(&build)?;
@@ -467,7 +467,7 @@ pub fn browser(wanted: Browser) -> Result<Found> {
 }
 
 /// A Vulkan loader and a driver for the native GPU path: Mesa's lavapipe where no GPU driver is
-/// installed. Not fatal: without Vulkan the CPU path is what is tested.
+/// installed. Not fatal: without Vulkan only the CPU is tested.
 pub fn vulkan() {
     if !cfg!(target_os = "linux") || has_vulkan() {
         return;
@@ -525,7 +525,7 @@ fn apt_install(packages: &[&str]) -> Result<()> {
             .stdout(Stdio::null()))
     };
     as_root("true").with_context(hint)?;
-    // A package list that is old or empty fails first and works after an update.
+    // With an old or empty package list this fails; try again after an update.
     if install().is_ok() {
         return Ok(());
     }

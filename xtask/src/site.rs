@@ -1,5 +1,5 @@
-//! What a finished site gets last: files that hosts read, the list of files that it keeps for
-//! offline use, and a compressed copy of each file that shrinks.
+//! The last steps of building the site: files that hosts read, the list of files that the service
+//! worker stores for offline use, and a compressed copy of each file that shrinks.
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
@@ -16,13 +16,13 @@ use flate2::write::GzEncoder;
 use xtask::paths;
 use xtask::server::headers;
 
-/// Folders whose files the engine fetches, keeps and checks itself.
+/// Folders whose files the engine downloads, caches and checks itself.
 const PACKAGES: &str = "models";
 
 /// Brotli's highest quality. It takes two minutes on the engine and saves a sixth over 9.
 const QUALITY: i32 = 11;
 
-/// What hosts use when they compress while they send.
+/// The level that hosts usually use when they compress while sending.
 const GZIP_LEVEL: u32 = 6;
 
 /// Base-two logarithm of Brotli's window: the largest that every browser takes.
@@ -65,7 +65,7 @@ pub fn keep_offline(folder: &Path) -> Result<()> {
             .strip_prefix(folder)?
             .to_string_lossy()
             .replace('\\', "/");
-        // The first two are known by other names; not every host serves the others.
+        // The first two are stored under other names; not every host serves the others.
         if ["offline.js", "index.html", "_headers", "README.md"].contains(&name.as_str()) {
             continue;
         }
@@ -95,7 +95,7 @@ pub fn compress(folder: &Path) -> Result<()> {
         matches!(ending, Some("wasm" | "js" | "css" | "html" | "svg"))
     });
     thread::scope(|scope| {
-        // The engines take all the time, and there are two.
+        // Nearly all of the time goes into the two engines.
         let copies: Vec<_> = files
             .map(|path| {
                 let cache = &cache;
@@ -103,7 +103,7 @@ pub fn compress(folder: &Path) -> Result<()> {
             })
             .collect();
         for copy in copies {
-            // A panic there is a fault of this program's.
+            // A panic in the thread is a bug: pass it on.
             copy.join().unwrap_or_else(|panic| resume_unwind(panic))?;
         }
         Ok(())

@@ -31,8 +31,9 @@ const START_JS: &str =
 /// The crate of the page.
 const PAGE: &str = "mmovseg-page";
 
-/// The crate of the engine's Worker.
+/// The crate of the engine's Worker, and the program that cargo writes for it.
 const WORKER: &str = "mmovseg-worker";
+const WORKER_PROGRAM: &str = "mmovseg_worker";
 
 /// The crate of golden tests that also run in the browser.
 pub const GOLDEN_TESTS: &str = "mmovseg-golden-tests";
@@ -94,7 +95,7 @@ pub fn golden_tests(tools: &WebTools) -> Command {
 /// Whether the engine for WebGPU has been compiled before, so that building the site takes little
 /// time.
 pub fn was_built() -> bool {
-    wasm_output().join(file_of(WORKER)).is_file()
+    wasm_output().join(file_of(WORKER_PROGRAM)).is_file()
 }
 
 /// Builds the whole site into `folder`, which is replaced when everything is built.
@@ -174,7 +175,6 @@ pub fn build_bench(tools: &WebTools, folder: &Path) -> Result<()> {
 
 /// Compiles these engines and puts them into `folder/engine`.
 fn engines(tools: &WebTools, folder: &Path, with: &[Engine], finish: bool) -> Result<()> {
-    const PROGRAM: &str = "mmovseg_worker";
     let engine = folder.join("engine");
     fs::create_dir_all(&engine)?;
     fs::write(engine.join("worker.js"), WORKER_JS)?;
@@ -182,20 +182,20 @@ fn engines(tools: &WebTools, folder: &Path, with: &[Engine], finish: bool) -> Re
     thread::scope(|scope| {
         let gpu = if with.contains(&Engine::Gpu) {
             run(&mut wasm_command(tools, "build", &[WORKER]))?;
-            let wasm = wasm_output().join(file_of(PROGRAM));
+            let wasm = wasm_output().join(file_of(WORKER_PROGRAM));
             let engine = &engine;
             Some(scope.spawn(move || {
                 let optimisation = finish.then_some(["-O2"].as_slice());
-                bind(tools, &wasm, PROGRAM, engine, optimisation)
+                bind(tools, &wasm, WORKER_PROGRAM, engine, optimisation)
             }))
         } else {
             None
         };
         if with.contains(&Engine::Cpu) {
             compile_for_threads(tools, WORKER)?;
-            add_cpu_engine(tools, PROGRAM, &engine, finish)?;
+            add_cpu_engine(tools, WORKER_PROGRAM, &engine, finish)?;
         }
-        // A panic there is a fault of this program's.
+        // A panic in the thread is a bug: pass it on.
         gpu.map_or(Ok(()), |gpu| {
             gpu.join().unwrap_or_else(|panic| resume_unwind(panic))
         })
@@ -275,7 +275,7 @@ fn bind(
     Ok(())
 }
 
-/// wasm-opt on a file in place. It takes minutes on the engine, so results are kept by content.
+/// wasm-opt on a file in place. It takes minutes on the engine, so results are cached by content.
 fn optimise(wasm_opt: &Path, wasm: &Path, optimisation: &[&str]) -> Result<()> {
     const ARGS: &[&str] = &[
         "--strip-debug",
@@ -293,23 +293,23 @@ fn optimise(wasm_opt: &Path, wasm: &Path, optimisation: &[&str]) -> Result<()> {
     let mut hasher = DefaultHasher::new();
     (&bytes, ARGS, optimisation).hash(&mut hasher);
     let folder = paths::cache().join("wasm-opt");
-    let kept = folder.join(format!("{:016x}-{}.wasm", hasher.finish(), bytes.len()));
-    if !kept.is_file() {
+    let cached = folder.join(format!("{:016x}-{}.wasm", hasher.finish(), bytes.len()));
+    if !cached.is_file() {
         eprintln!(
             "[web] wasm-opt on {} ({} MB)",
             wasm.display(),
             bytes.len() / 1_000_000
         );
         fs::create_dir_all(&folder)?;
-        let fresh = kept.with_extension(format!("{}", std::process::id()));
+        let fresh = cached.with_extension(format!("{}", std::process::id()));
         run(Command::new(wasm_opt)
             .args(optimisation)
             .args(ARGS)
             .arg(wasm)
             .arg("-o")
             .arg(&fresh))?;
-        fs::rename(fresh, &kept)?;
+        fs::rename(fresh, &cached)?;
     }
-    fs::copy(&kept, wasm)?;
+    fs::copy(&cached, wasm)?;
     Ok(())
 }
