@@ -131,6 +131,35 @@ fn same_as_native(name: &str, site: &Path, told: &Told, always_generated: bool) 
     })
 }
 
+/// `cargo xtask serve` serves the page before the engine for WebGPU is built.
+#[test]
+fn a_site_without_the_engine_for_webgpu_runs_on_the_cpu_and_says_why() -> Result<()> {
+    if model()?.is_none() {
+        return Ok(());
+    }
+    let site = Folder::new("one-engine-site");
+    copy_tree(&dist()?, &site.0)?;
+    rewrite(&site.0.join("index.html"), |html| {
+        let both = "name=\"mmovseg-engines\" content=\"cpu gpu\"";
+        assert!(html.contains(both), "{html}");
+        html.replace(both, "name=\"mmovseg-engines\" content=\"cpu\"")
+    })?;
+    for file in ["mmovseg_worker.js", "mmovseg_worker_bg.wasm"] {
+        fs::remove_file(site.0.join("engine").join(file))?;
+        fs::remove_file(site.0.join("engine").join(format!("{file}.br")))?;
+    }
+    with_page("one-engine", &site.0, async |page| {
+        page.goto("?device=gpu").await?;
+        page.wait_for("[data-testid=self-test][data-state=passed]", LONG)
+            .await?;
+        assert_eq!(page.text(&test_id("tier")).await?, "CPU");
+        let text = value(page, "document.body.textContent").await?;
+        let text = text.as_str().expect("text");
+        assert!(text.contains("is still being built"), "{text}");
+        Ok(())
+    })
+}
+
 #[test]
 fn the_cpu_tier_shares_its_work_and_labels_as_the_native_engine_does() -> Result<()> {
     let told = Told {
