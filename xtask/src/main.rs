@@ -12,6 +12,7 @@ use std::env;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
@@ -153,6 +154,7 @@ fn serve(port: u16, no_build: bool, models: &[PathBuf]) -> Result<()> {
         web::build(&setup::web_tools()?, &paths::dist())?;
         return announce(listener, &mounts)?.wait();
     }
+    let start = Instant::now();
     // The engine for the CPU has fewer dependencies and runs in every browser, so it is served
     // first.
     eprintln!(
@@ -164,13 +166,15 @@ fn serve(port: u16, no_build: bool, models: &[PathBuf]) -> Result<()> {
     web::build_first(&setup::compilers()?, &paths::dist())?;
     let server = announce(listener, &mounts)?;
     println!(
-        "It computes on the CPU for now. The engine for WebGPU is being built, about {}.",
+        "This took {:.1} minutes. The page computes on the CPU for now; the engine for WebGPU is being built, about {}.",
+        start.elapsed().as_secs_f64() / 60.0,
         minutes(WHOLE_BUILD_MIN)
     );
     // If this fails, the page is served without it.
     match setup::web_tools().and_then(|tools| web::build(&tools, &paths::dist())) {
         Ok(()) => println!(
-            "The engine for WebGPU is there: reload the page at {}",
+            "The engine for WebGPU is there after {:.1} minutes: reload the page at {}",
+            start.elapsed().as_secs_f64() / 60.0,
             server.url()
         ),
         Err(error) => eprintln!(

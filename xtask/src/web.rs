@@ -123,6 +123,7 @@ fn assemble(tools: &WebTools, folder: &Path, with: &[Engine], finish: bool) -> R
             .with_context(|| format!("cannot replace {}", staging.display()))?;
     }
     fs::create_dir_all(&staging)?;
+    say("compiling the page");
     run(&mut wasm_command(tools, "build", &[PAGE]))?;
     engines(tools, &staging, with, finish)?;
     models(&staging)?;
@@ -138,6 +139,7 @@ fn assemble(tools: &WebTools, folder: &Path, with: &[Engine], finish: bool) -> R
     site::write_hosting_files(&staging)?;
     site::keep_offline(&staging)?;
     if finish {
+        say("compressing");
         site::compress(&staging)?;
     }
     // The site may be served meanwhile.
@@ -181,6 +183,7 @@ fn engines(tools: &WebTools, folder: &Path, with: &[Engine], finish: bool) -> Re
     // wasm-opt keeps one core busy for a minute; what is left to compile takes the others.
     thread::scope(|scope| {
         let gpu = if with.contains(&Engine::Gpu) {
+            say("compiling the engine for WebGPU");
             run(&mut wasm_command(tools, "build", &[WORKER]))?;
             let wasm = wasm_output().join(file_of(WORKER_PROGRAM));
             let engine = &engine;
@@ -192,6 +195,7 @@ fn engines(tools: &WebTools, folder: &Path, with: &[Engine], finish: bool) -> Re
             None
         };
         if with.contains(&Engine::Cpu) {
+            say("compiling the engine for the CPU, with the standard library for threads");
             compile_for_threads(tools, WORKER)?;
             add_cpu_engine(tools, WORKER_PROGRAM, &engine, finish)?;
         }
@@ -237,9 +241,13 @@ fn models(folder: &Path) -> Result<()> {
         }
     }
     if !found {
-        eprintln!("[web] models/ holds no model; the page will ask for one");
+        say("models/ holds no model; the page will ask for one");
     }
     Ok(())
+}
+
+fn say(text: &str) {
+    eprintln!("[web] {text}");
 }
 
 /// The wasm file that cargo writes for a package or a program.
@@ -295,11 +303,11 @@ fn optimise(wasm_opt: &Path, wasm: &Path, optimisation: &[&str]) -> Result<()> {
     let folder = paths::cache().join("wasm-opt");
     let cached = folder.join(format!("{:016x}-{}.wasm", hasher.finish(), bytes.len()));
     if !cached.is_file() {
-        eprintln!(
-            "[web] wasm-opt on {} ({} MB)",
+        say(&format!(
+            "wasm-opt on {} ({} MB)",
             wasm.display(),
             bytes.len() / 1_000_000
-        );
+        ));
         fs::create_dir_all(&folder)?;
         let fresh = cached.with_extension(format!("{}", std::process::id()));
         run(Command::new(wasm_opt)
