@@ -43,8 +43,8 @@ pub fn cargo(toolchain: &Toolchain) -> Command {
 }
 
 /// Like [`cargo`], for wasm32, in a target folder of its own: cargo locks a target folder, and the
-/// page is built at the same time as the native checks. `RUSTFLAGS` would silently replace the flags in
-/// `.cargo/config.toml`, and the CPU tier would lose its SIMD.
+/// page is built at the same time as the native checks. `RUSTFLAGS` would silently replace the
+/// flags in `.cargo/config.toml`, and the CPU tier would lose its SIMD.
 pub fn wasm_cargo(toolchain: &Toolchain) -> Command {
     let mut command = cargo(toolchain);
     command
