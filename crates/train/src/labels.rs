@@ -134,7 +134,6 @@ pub const WORLD_COVER: [(&[u8], &[&str]); 7] = [
             "grassland",
             "herbaceous vegetation",
             "steppe",
-            "savanna",
             "rangeland",
             "grass",
             "dry grassland",

@@ -468,11 +468,9 @@ mod tests {
     /// Of every source of the data folder: tiles that are not constant, labels of their set.
     #[test]
     fn every_source_gives_samples() {
-        let data = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
-        if !data.exists() {
-            println!("skipped: there is no data folder {}", data.display());
+        let Some(data) = mmovseg_test_support::data("data") else {
             return;
-        }
+        };
         let sources = Sources::open(&data, Square::of(&ModelConfig::nano()), |_| {}).unwrap();
         for source in [
             Source::Scene,
