@@ -1,5 +1,5 @@
-// A thread of the Worker that started it (threads.js): it gets the Worker's program and memory, says that it is there
-// and works until the Worker ends. Its events reach nobody, for it never comes back to them.
+// A thread of the Worker that started it (threads.js): it gets the Worker's program and memory, reports "ready" and then
+// runs work until the Worker ends. It never returns to its event loop, so it receives no further messages.
 const words = (error) => String(error?.message ?? error);
 
 self.onmessage = async ({ data: { script, module, memory } }) => {
@@ -15,7 +15,7 @@ self.onmessage = async ({ data: { script, module, memory } }) => {
   try {
     program.help();
   } catch (error) {
-    // Past the Worker, which waits for this thread.
+    // To the page directly: the Worker is blocked while it waits for this thread.
     const crash = { msg: { Crashed: { message: words(error) } }, buffers: [] };
     new BroadcastChannel(self.name).postMessage(crash);
   }

@@ -1,9 +1,9 @@
-// Starts what wasm-bindgen wrote at the address `script`; with `threads`, shares its work among as many, of which the
-// Worker that runs this is one (src/lib.rs).
+// Loads the program that wasm-bindgen wrote at the address `script`. With `threads`, starts a thread pool of that size,
+// of which the Worker that runs this is one member (src/lib.rs).
 export const start = async (script, threads) => {
   const program = await import(script);
   const wasm = await program.default();
-  // Once, and not before each call from here (build.rs).
+  // The constructors run once here instead of before each call into the module (web/worker/build.rs).
   wasm.__wasm_call_ctors();
   if (threads) await share(program, script, threads);
   return program;

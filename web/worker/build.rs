@@ -1,6 +1,6 @@
-//! Has the linker export the module's constructors, which `worker.js` calls once. A module that says nothing of
-//! them is linked as a command: every function that it exports, and be it the one that frees a handle, first runs
-//! all of them. Burn's compiler registers some five thousand parts that way, and a launch of a kernel took milliseconds.
+//! Has the linker export the module's constructors, which `threads.js` calls once. A module that does not export them is
+//! linked as a command, in which every exported function runs all constructors first. Burn's compiler registers about
+//! five thousand parts that way, so that each call from JavaScript took milliseconds.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

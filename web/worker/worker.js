@@ -1,14 +1,14 @@
 // The engine's Worker starts here: it loads the wasm and hands over.
 //
-// A page may post requests before the wasm has arrived. Such messages are kept and handed on in order once the
-// engine listens, so that the page need not wait. One of them says on what the engine is to run.
+// A page may post requests before the wasm has arrived. Such messages are queued and passed on in order once the engine
+// listens. The request `Open` names the device, which decides the program to load.
 import { start } from "./threads.js";
 
 const crashed = (reason) => {
   const message = String(reason?.message ?? reason);
   self.postMessage({ msg: { Crashed: { message } }, buffers: [] });
 };
-// A trap inside asynchronous Rust arrives here and nowhere else: the page's `onerror` stays silent.
+// A trap inside asynchronous Rust arrives here and not at the page's `onerror`.
 self.addEventListener("unhandledrejection", (event) => crashed(event.reason));
 
 const early = [];
@@ -21,7 +21,8 @@ const plan = new Promise((planned) => {
 });
 self.addEventListener("message", keep);
 
-// On the CPU a smaller engine serves, whose threads share memory; where that cannot be had, the one for the GPU.
+// The CPU has a smaller program of its own with threads that share memory; where it does not start, the program for
+// WebGPU computes on the CPU with one thread.
 const engineFor = async ({ tier, threads }) => {
   if (tier === "Cpu") {
     try {
@@ -34,8 +35,8 @@ const engineFor = async ({ tier, threads }) => {
 };
 
 try {
-  // Held as long as this Worker lives. The page waits for the same lock: a browser that ends a Worker, for want of
-  // memory or otherwise, tells nobody.
+  // Held as long as this Worker lives. The page waits for the same lock, since no event reports that the browser has
+  // ended a Worker, for lack of memory for example.
   if (self.name && navigator.locks) {
     await new Promise((held) => {
       navigator.locks.request(self.name, () => {

@@ -92,7 +92,10 @@ pub fn compress(folder: &Path) -> Result<()> {
     fs::create_dir_all(&cache)?;
     let files = files(folder)?.into_iter().filter(|path| {
         let ending = path.extension().and_then(|text| text.to_str());
-        matches!(ending, Some("wasm" | "js" | "css" | "html" | "svg"))
+        matches!(
+            ending,
+            Some("wasm" | "js" | "json" | "css" | "html" | "svg")
+        )
     });
     thread::scope(|scope| {
         // Nearly all of the time goes into the two engines.

@@ -24,9 +24,14 @@ use crate::site;
 
 const WORKER_JS: &str = include_str!("../../web/worker/worker.js");
 
-/// Starts the page: a file of its own, since the policy allows no scripts within the page.
-const START_JS: &str =
-    "import init from \"./page.js\";\nawait init({ module_or_path: \"./page_bg.wasm\" });\n";
+/// Starts the page, once it is isolated (`web/page/isolate.js`): a file of its own, since the policy allows no scripts
+/// within the page.
+const START_JS: &str = "import { isolated } from \"./isolate.js\";
+if (await isolated()) {
+  const { default: init } = await import(\"./page.js\");
+  await init({ module_or_path: \"./page_bg.wasm\" });
+}
+";
 
 /// The crate of the page.
 const PAGE: &str = "mmovseg-page";

@@ -8,7 +8,7 @@ use burn::tensor::Device;
 use mmovseg_engine::{DeviceInfo, Event, Session, package_layout};
 use mmovseg_model::config::Architecture;
 use mmovseg_model::{MmOvSeg, ModelConfig};
-use mmovseg_raster::{PRESETS, Preset, palette_for};
+use mmovseg_raster::{PRESETS, Preset, class_colours};
 use mmovseg_text::{CLIP_BPE_GZ, CLIP_TEMPLATE, Tokenizer};
 use mmovseg_weights::{Checkpoint, HostTensor, Manifest, Placement, StoreDtype, WeightsError};
 
@@ -69,7 +69,7 @@ impl Released {
         let name = format!("{network} ({stem})");
         let mut manifest = Manifest::new(name, serde_json::to_value(config)?, dtype, CLIP_TEMPLATE);
         manifest.default_classes = benchmark(&stem).prompts();
-        manifest.palette = palette_for(&manifest.default_classes);
+        manifest.palette = class_colours(&manifest.default_classes, &[]);
         let dense = config.dense().next().map(|encoder| encoder.architecture);
         manifest.licence = match dense {
             None => "CAT-Seg (MIT), built on CLIP (MIT).".into(),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use mmovseg_raster::{
-    GeoJsonOptions, GeoRef, category_names_xml, geojson, indexed_png, label_geotiff, palette_for,
+    GeoJsonOptions, GeoRef, category_names_xml, class_colours, geojson, indexed_png, label_geotiff,
     share_geotiff,
 };
 use mmovseg_weights::Manifest;
@@ -126,14 +126,9 @@ pub fn is_tiff(path: &Path) -> bool {
     })
 }
 
-/// The package's own colours for its own classes, else a benchmark's for its list, else colours
-/// that all kinds of sight tell apart.
+/// The colour of each class: the package's own where it names the class.
 pub fn palette(manifest: &Manifest, classes: &[String]) -> Vec<[u8; 3]> {
-    if manifest.default_classes == classes && manifest.palette.len() == classes.len() {
-        manifest.palette.clone()
-    } else {
-        palette_for(classes)
-    }
+    class_colours(classes, &manifest.named_colours())
 }
 
 /// Seconds since 1970 as a date and time in UTC (RFC 3339).

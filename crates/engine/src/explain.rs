@@ -17,8 +17,8 @@ use crate::windows::Tiling;
 /// One stage of the head, as a map for each class.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StageMap {
-    /// `clip-similarity`, `dino-similarity`, `fused-volume`, `layer-1` and on, `decoder-1`,
-    /// `decoder-2`, `probability`.
+    /// `clip-similarity`, `dino-similarity`, `fused-volume`, `windows-1`, `layer-1` and so on for each layer,
+    /// `decoder-1`, `decoder-2`, `probability`.
     pub name: String,
     /// Rows and columns, which cover the scene evenly.
     pub side_px: [usize; 2],
@@ -234,14 +234,21 @@ impl Observer for Watch {
                 return;
             }
             _ => {
-                let layer = name
-                    .strip_prefix("agg")
-                    .and_then(|n| n.strip_suffix(".out"));
-                let Some(Ok(layer)) = layer.map(str::parse::<usize>) else {
+                // After window attention a layer shows "swin", after class attention "out".
+                let Some((layer, part)) = name.strip_prefix("agg").and_then(|n| n.split_once('.'))
+                else {
+                    return;
+                };
+                let stage = match part {
+                    "swin" => "windows",
+                    "out" => "layer",
+                    _ => return,
+                };
+                let Ok(layer) = layer.parse::<usize>() else {
                     return;
                 };
                 let map = volume_mean(flat, classes, h, w);
-                (format!("layer-{}", layer + 1), map)
+                (format!("{stage}-{}", layer + 1), map)
             }
         };
         self.maps.push(map);

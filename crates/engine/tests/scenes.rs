@@ -260,7 +260,9 @@ fn stages_are_explained_without_running_towers_again() {
             "clip-similarity",
             "dino-similarity",
             "fused-volume",
+            "windows-1",
             "layer-1",
+            "windows-2",
             "layer-2",
             "decoder-1",
             "decoder-2",
@@ -268,7 +270,7 @@ fn stages_are_explained_without_running_towers_again() {
         ]
     );
     let sides: Vec<_> = maps.iter().map(|map| map.side_px[0]).collect();
-    assert_eq!(sides, [24, 24, 24, 24, 24, 48, 96, 96]);
+    assert_eq!(sides, [24, 24, 24, 24, 24, 24, 24, 48, 96, 96]);
     for map in &maps {
         assert_eq!(map.values.len(), 5 * map.side_px[0] * map.side_px[1]);
         let (low, high) = map
@@ -279,13 +281,13 @@ fn stages_are_explained_without_running_towers_again() {
             });
         assert!(low < high, "{} is flat", map.name);
     }
-    let probability = &maps[7].values;
+    let probability = &maps[9].values;
     for (p, logit) in probability.iter().zip(&result.logits) {
         assert!((p - 1.0 / (1.0 + (-logit).exp())).abs() < 1e-5);
     }
     assert!(maps[0].values.iter().all(|v| v.abs() <= 1.0 + 1e-5));
     // The last stage before the logits must go along with them.
-    let (decoded, logits) = (&maps[6].values, &result.logits);
+    let (decoded, logits) = (&maps[8].values, &result.logits);
     let mean = |v: &[f32]| v.iter().sum::<f32>() / v.len() as f32;
     let (md, ml) = (mean(decoded), mean(logits));
     let product = |a: &[f32], ma: f32, b: &[f32], mb: f32| -> f32 {

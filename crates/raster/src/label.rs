@@ -1,28 +1,6 @@
-//! Class colours, and label maps read from files.
+//! Label maps read from files.
 
 use crate::{RasterError, Samples, decode};
-
-/// Okabe and Ito's colours for all kinds of colour vision ("Color Universal Design", 2008), without
-/// black, followed by Paul Tol's "muted" scheme: distinct under deuteranopia and protanopia.
-/// Ordered so that the first classes of a land-cover list differ most.
-const COLOURS: [[u8; 3]; 16] = [
-    [0, 114, 178],
-    [0, 158, 115],
-    [213, 94, 0],
-    [240, 228, 66],
-    [204, 121, 167],
-    [86, 180, 233],
-    [230, 159, 0],
-    [136, 34, 85],
-    [221, 221, 221],
-    [51, 34, 136],
-    [153, 153, 51],
-    [136, 204, 238],
-    [17, 119, 51],
-    [204, 102, 119],
-    [68, 170, 153],
-    [170, 68, 153],
-];
 
 /// Label of pixels without data: no class has this number.
 pub const NO_DATA_LABEL: u8 = 255;
@@ -36,22 +14,6 @@ pub struct Labels {
     pub height_px: usize,
     /// `[height_px, width_px]`: position in the class list; 255 means "ignored" where the file's owner says so.
     pub data: Vec<u8>,
-}
-
-/// `n` colours to draw classes with: the first 16 are told apart by all kinds of colour vision; from
-/// there on the same hues return lighter and darker, since no more hues can be told apart.
-#[must_use]
-pub fn default_palette(n: usize) -> Vec<[u8; 3]> {
-    (0..n)
-        .map(|i| {
-            let colour = COLOURS[i % COLOURS.len()];
-            let round = i / COLOURS.len();
-            // Odd rounds mix with white, even ones with black, each time further.
-            let share = (40 + 25 * (round as u32 / 2)).min(85) * u32::from(round > 0);
-            let towards = if round % 2 == 1 { 255 } else { 0 };
-            colour.map(|c| ((u32::from(c) * (100 - share) + towards * share) / 100) as u8)
-        })
-        .collect()
 }
 
 /// Reads a label map: a palette PNG (indices, not colours) or any other single-band 8- or 16-bit file

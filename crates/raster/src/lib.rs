@@ -5,6 +5,7 @@
 //! [`label_geotiff`] and [`geojson`] for the result. No file system, no threads, no clock: the same code runs in a browser.
 
 mod cloud;
+mod colours;
 mod control_points;
 mod crs;
 mod decode;
@@ -27,6 +28,7 @@ mod tile;
 mod validity;
 
 pub use cloud::{CLOUD_COLOUR, Cloud, add_cloud};
+pub use colours::{class_colours, default_palette};
 pub use decode::{ByteSource, RasterFile, decode};
 pub use error::RasterError;
 pub use export::{
@@ -35,12 +37,12 @@ pub use export::{
 };
 pub use georef::{ControlPoint, GeoKeys, GeoRef};
 pub use image::Rgb8;
-pub use label::{Labels, NO_DATA_LABEL, default_palette, read_label_png};
+pub use label::{Labels, NO_DATA_LABEL, read_label_png};
 pub use normalise::{RgbRadiometry, SarRadiometry, robust_rgb, robust_sar};
 pub use optical::{OpticalOptions, OpticalRule, Stretch, optical_to_rgb};
 pub use pair::{TilePair, open_pair};
 pub use pair_file::PairFile;
-pub use presets::{PRESETS, Preset, PresetClass, palette_for};
+pub use presets::{PRESETS, Preset, PresetClass};
 pub use raster::{BandColour, BandInfo, MAX_DECODED_BYTES, MAX_SIDE_PX, Raster, Samples};
 pub use resize::{ModelTiles, Preprocess, fit, fit_optical, fit_sar, resize_bilinear};
 pub use sar::{SarOptions, SarRule, SarScale, sar_to_rgb};

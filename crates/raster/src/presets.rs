@@ -2,8 +2,6 @@
 //! (docs/network.md §12.1), with the spelling it was trained on, the colours of their data sets, and which
 //! classes training saw.
 
-use crate::default_palette;
-
 /// One class of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PresetClass {
@@ -152,26 +150,17 @@ impl Preset {
     }
 }
 
-/// Colours to draw a class list with: the benchmark's own when it is one's, else
-/// [`default_palette`].
-#[must_use]
-pub fn palette_for(classes: &[impl AsRef<str>]) -> Vec<[u8; 3]> {
-    Preset::of(classes)
-        .and_then(|preset| preset.classes.iter().map(|c| c.colour).collect())
-        .unwrap_or_else(|| default_palette(classes.len()))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{PRESETS, Preset, palette_for};
-    use crate::default_palette;
+    use super::{PRESETS, Preset};
+    use crate::class_colours;
 
     #[test]
     fn every_list_is_found_by_its_prompts_and_has_distinct_colours() {
         for preset in PRESETS {
             assert_eq!(Preset::of(&preset.prompts()), Some(preset));
             assert_eq!(Preset::by_id(preset.id), Some(preset));
-            let colours = palette_for(&preset.prompts());
+            let colours = class_colours(&preset.prompts(), &[]);
             let distinct: std::collections::BTreeSet<_> = colours.iter().collect();
             assert_eq!(distinct.len(), preset.classes.len(), "{}", preset.id);
             // A benchmark says of every class whether it was seen; a plain list of none.
@@ -185,8 +174,8 @@ mod tests {
         let [mut sk, ch] =
             ["ddsk", "ddch"].map(|id| Preset::by_id(id).map(Preset::prompts).unwrap_or_default());
         assert_ne!(sk, ch);
+        assert_eq!(class_colours(&ch, &[])[2], [0, 255, 0]);
         sk.push("airport".into());
-        assert_eq!(palette_for(&sk), default_palette(6));
-        assert_eq!(palette_for(&ch)[2], [0, 255, 0]);
+        assert_eq!(Preset::of(&sk), None);
     }
 }

@@ -162,6 +162,13 @@ impl Manifest {
         }
     }
 
+    /// The default classes with their colours; empty when the package names no colours.
+    #[must_use]
+    pub fn named_colours(&self) -> Vec<(String, [u8; 3])> {
+        let names = self.default_classes.iter().cloned();
+        names.zip(self.palette.iter().copied()).collect()
+    }
+
     /// How matrices and those of the text tower are stored.
     #[must_use]
     pub fn dtypes(&self) -> Dtypes {

@@ -1,5 +1,5 @@
-//! Asking the browser for its GPU before an engine is started: on the CPU it is another program that serves, and the
-//! GPU's runtime, which cannot be started twice, panics on an adapter without timestamps.
+//! Asks the browser for its GPU before an engine is started: the CPU has a program of its own, and the GPU runtime, which
+//! cannot be started twice, panics on an adapter without timestamps.
 
 use js_sys::{Promise, Reflect};
 use leptos::prelude::{document, window};

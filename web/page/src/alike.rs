@@ -1,27 +1,23 @@
-//! How alike all patches are to the pinned one, within the optical tile and across to SAR.
+//! Similarity of all patches to the pinned one, within the optical tile and across to SAR.
 
 use leptos::prelude::*;
 
-use crate::disclosure::Disclosure;
-use crate::panes::Frame;
+use crate::frame::Frame;
 use crate::stages::{HeatCanvas, scale};
 use crate::state::{Alike as Found, State};
 
 /// Two heat maps around the pinned place.
 #[component]
 pub fn Alike(state: State) -> impl IntoView {
-    let teach = state.teach;
     view! {
-        <Disclosure id="alike" title="Find patches that look alike" open=teach.alike_open>
-            <p>
-                "How alike DINO finds every patch to the optical patch you pin: on the optical tile, and across "
-                "sensors on SAR. A model that fuses well finds the same ground on both."
-            </p>
-            {move || match teach.alike.get() {
-                Some(found) => maps(state, &found).into_any(),
-                None => view! { <p class="fine">"Click a place on any picture."</p> }.into_any(),
-            }}
-        </Disclosure>
+        <p class="fine">
+            "Cosine of DINO's feature of the optical patch that you pin with the features of all patches, on the optical tile "
+            "and across sensors on SAR. A model that fuses well finds the same ground on both."
+        </p>
+        {move || match state.panels.alike.get() {
+            Some(found) => maps(state, &found).into_any(),
+            None => view! { <p class="fine">"Click a place on any picture."</p> }.into_any(),
+        }}
     }
 }
 

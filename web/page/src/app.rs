@@ -1,27 +1,20 @@
-//! The layout: head, inputs, pictures, legend.
+//! The layout: head, pictures, the controls that change them, panels.
 
 use leptos::ev;
 use leptos::prelude::*;
 use mmovseg_protocol::DeviceChoice;
 
-use crate::alike::Alike;
 use crate::chips::Chips;
-use crate::compare::Compare;
-use crate::conditions::Conditions;
+use crate::controls::Controls;
 use crate::dropped::{dropped, pasted};
-use crate::exports::{Batch, Exports};
-use crate::inputs::TileInputs;
-use crate::legend::Legend;
 use crate::link::CopyLink;
-use crate::notices::{Alert, Badges, Notes, RunBar};
-use crate::package::Model;
-use crate::panes::Panes;
-use crate::probe_panel::Probe;
-use crate::stages::Stages;
-use crate::state::{Package, State};
-use crate::tour::Tour;
-use crate::vocabulary::Vocabulary;
-use crate::{actions, client, link, offline};
+use crate::panel_tabs::PanelTabs;
+use crate::panes::{Panes, doubt_of};
+use crate::state::{Package, Source, State};
+use crate::status::{Alert, Badges, StatusBar};
+use crate::tour::{StartTour, Tour};
+use crate::view_bar::ViewBar;
+use crate::{actions, client, engine, events, first_scene, link, offline};
 
 /// The whole page.
 #[component]
@@ -29,17 +22,29 @@ pub fn App() -> impl IntoView {
     let device = client::query("device").unwrap_or_default();
     let package = Package::Url(model_url());
     let state = State::new(DeviceChoice::from_query(&device), package);
-    client::start(state);
+    engine::listen(state, events::take);
     link::restore(state);
+    engine::start(state);
+    first_scene::show(state);
     actions::follow(state);
     actions::accompany(state);
     link::follow(state);
     offline::keep();
+    let doubt = doubt_of(state);
     let paste = window_event_listener(ev::paste, move |event| pasted(state, &event));
     on_cleanup(move || paste.remove());
     view! {
         <div
             class="page"
+            data-testid="page"
+            data-busy=move || state.is_busy().to_string()
+            data-reading=move || state.reading.get().to_string()
+            data-current=move || state.is_current().to_string()
+            data-origin=move || match state.source.get() {
+                Some(Source::Scene { seed }) => format!("scene {seed}"),
+                Some(Source::Files { .. }) => "files".to_owned(),
+                None => "none".to_owned(),
+            }
             on:dragover=move |event| event.prevent_default()
             on:drop=move |event| {
                 event.prevent_default();
@@ -47,40 +52,25 @@ pub fn App() -> impl IntoView {
             }
         >
             <header class="top">
-                <div>
-                    <h1>"mmovseg"</h1>
-                    <p class="lead">
-                        "Optical and radar tiles of the same ground, segmented by the words you type. "
-                        "Everything runs in your browser."
-                    </p>
+                <h1>"mmovseg"</h1>
+                <p class="lead">
+                    "Optical and radar tiles, segmented by the words you type. Everything runs in your browser."
+                </p>
+                <div class="top-actions">
+                    <StartTour state />
+                    <CopyLink state />
+                    <Badges state />
                 </div>
-                <Badges state />
             </header>
             <main>
-                <div class="inputs">
-                    <TileInputs state />
-                    <Chips state />
-                    <Conditions state />
-                    <Model state />
-                    <Batch state />
-                </div>
-                <div class="results">
-                    <Tour state />
-                    <RunBar state />
-                    <Alert state />
-                    <Panes state />
-                    <Notes state />
-                    <div class="pair">
-                        <Legend state />
-                        <Probe state />
-                    </div>
-                    <Exports state />
-                    <Compare state />
-                    <Stages state />
-                    <Alike state />
-                    <Vocabulary state />
-                    <p><CopyLink state /></p>
-                </div>
+                <StatusBar state />
+                <Alert state />
+                <Tour state />
+                <Panes state doubt />
+                <Chips state />
+                <Controls state />
+                <ViewBar state doubt />
+                <PanelTabs state />
             </main>
         </div>
     }

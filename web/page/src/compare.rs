@@ -2,41 +2,25 @@
 
 use leptos::html::Canvas;
 use leptos::prelude::*;
-use mmovseg_raster::palette_for;
 
-use crate::actions;
 use crate::canvas::draw_rgba;
+use crate::frame::Frame;
 use crate::paint::{self, MaskStyle};
-use crate::panes::Frame;
 use crate::state::{Outcome, State};
 use crate::words;
 
-/// A switch, and three masks while it is on.
+/// Three masks, kept up to date while this is open.
 #[component]
 pub fn Compare(state: State) -> impl IntoView {
-    let toggle = move |event| {
-        if event_target_checked(&event) {
-            actions::compare(state);
-        } else {
-            state.comparing.set(false);
-            state.compared.set(None);
-        }
-    };
     view! {
-        <section class="card" aria-labelledby="compare-title">
-            <h2 id="compare-title">"Compare the sensors"</h2>
-            <p class="fine">
-                "The same classes seen by both sensors, by the optical tile alone and by SAR alone. "
-                "Pull a cloud over the tile and watch which mask holds."
-            </p>
-            <label class="check">
-                <input type="checkbox" data-testid="compare"
-                    disabled=move || state.tiles.with(Option::is_none)
-                    prop:checked=move || state.comparing.get() on:change=toggle />
-                <span>"Show all three"</span>
-            </label>
-            {move || state.compared.get().map(|outcomes| side_by_side(state, &outcomes))}
-        </section>
+        <p class="fine">
+            "The same classes from both sensors, from the optical tile alone and from SAR alone. "
+            "Lay a cloud over the tile to see which mask changes."
+        </p>
+        {move || match state.compared.get() {
+            Some(outcomes) => side_by_side(state, &outcomes).into_any(),
+            None => view! { <p class="fine">"Computing…"</p> }.into_any(),
+        }}
     }
 }
 
@@ -103,14 +87,9 @@ fn Mask(state: State, outcome: Outcome) -> impl IntoView {
         let Some(canvas) = canvas.get() else {
             return;
         };
-        let names: Vec<String> = outcome
-            .report
-            .classes
-            .iter()
-            .map(|c| c.name.clone())
-            .collect();
+        let names = outcome.names();
         let style = MaskStyle {
-            colours: palette_for(&names),
+            colours: state.colours(&names),
             shown: names.iter().map(|name| state.is_shown(name)).collect(),
             hatched: state.look.hatched.get(),
         };

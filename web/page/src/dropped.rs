@@ -10,8 +10,8 @@ use web_sys::{
 
 use crate::exports::offer;
 use crate::files::all;
-use crate::inputs::take_files;
 use crate::package::{MANIFEST, open_files};
+use crate::pair::take_files;
 use crate::state::State;
 
 /// Files were dropped anywhere on the page.

@@ -8,8 +8,9 @@ use mmovseg_protocol::{Activity, Event, Segmented, Step, Tiles};
 use wasm_bindgen::prelude::*;
 use web_sys::{Blob, BlobPropertyBag, HtmlAnchorElement, ImageData, Url};
 
-use crate::actions::{is_newest, stopped};
-use crate::client::{crashed, describe, succeeded};
+use crate::actions::{compare, has_run, is_newest, run_now, stopped};
+use crate::client::describe;
+use crate::engine::{crashed, succeeded};
 use crate::state::{Alike, Engine, Explanation, Maps, Outcome, State, Vocabulary};
 use crate::words;
 
@@ -22,7 +23,12 @@ pub fn take(state: State, event: Event, buffers: &Array) {
 
 fn try_take(state: State, event: Event, buffers: &Array) -> Result<(), JsValue> {
     match event {
-        Event::Opened(opened) => state.engine.set(Engine::Ready(opened)),
+        Event::Opened(opened) => {
+            let named = opened.named_colours.clone();
+            state.take_package_classes(&opened.default_classes, named);
+            state.engine.set(Engine::Ready(opened));
+            run_now(state);
+        }
         Event::SelfTest(test) => {
             state.progress.set(None);
             if !test.passed {
@@ -31,10 +37,14 @@ fn try_take(state: State, event: Event, buffers: &Array) -> Result<(), JsValue> 
                     test.detail.clone(),
                     "Results on this device may be wrong; add ?device=cpu to the page's address to use the CPU.",
                 );
-            } else if !state.running.get_untracked() {
-                state.status.set("The model is ready.".into());
             }
+            state.window_ms.update_value(|ms| {
+                ms.get_or_insert(test.ms);
+            });
             state.self_test.set(Some(test));
+            if !has_run(state) && !state.running.get_untracked() {
+                run_now(state);
+            }
         }
         Event::Tiles(tiles) => {
             let rgb = picture(buffers, 0, &tiles)?;
@@ -47,15 +57,11 @@ fn try_take(state: State, event: Event, buffers: &Array) -> Result<(), JsValue> 
                 tiles.width_px, tiles.height_px
             ));
             state.tiles.set(Some(tiles));
+            run_now(state);
         }
         Event::Optical => {
             if let Some(tiles) = state.tiles.get_untracked() {
                 state.rgb.set(Some(picture(buffers, 0, &tiles)?));
-                if !state.live.get_untracked() {
-                    state
-                        .status
-                        .set("The optical tile changed; press Run for a mask.".into());
-                }
             }
         }
         Event::Progress(progress) => {
@@ -88,7 +94,7 @@ fn try_take(state: State, event: Event, buffers: &Array) -> Result<(), JsValue> 
             let classes = found.classes;
             state.progress.set(None);
             state
-                .teach
+                .panels
                 .explained
                 .set(Some(Explanation { classes, stages }));
         }
@@ -102,12 +108,12 @@ fn try_take(state: State, event: Event, buffers: &Array) -> Result<(), JsValue> 
             };
             let maps = [map(0, "optical")?, map(1, "sar")?];
             state.progress.set(None);
-            state.teach.alike.set(Some(Alike { at: found.at, maps }));
+            state.panels.alike.set(Some(Alike { at: found.at, maps }));
         }
         Event::Vocabulary { classes, cosines } => {
             state.progress.set(None);
             state
-                .teach
+                .panels
                 .vocabulary
                 .set(Some(Vocabulary { classes, cosines }));
         }
@@ -115,6 +121,7 @@ fn try_take(state: State, event: Event, buffers: &Array) -> Result<(), JsValue> 
             save(&buffers.get(0), &name, &mime)?;
             if mime == "application/zip" {
                 state.running.set(false);
+                state.in_batch.set_value(false);
                 state.progress.set(None);
             }
             let notes = notes.iter().map(|note| format!(" {note}"));
@@ -170,17 +177,33 @@ fn save(buffer: &JsValue, name: &str, mime: &str) -> Result<(), JsValue> {
 fn finished(state: State, report: Segmented, buffers: &Array) -> Result<(), JsValue> {
     succeeded();
     state.status.set(words::finished(&report));
+    measure(state, &report);
     state.outcome.set(Some(Outcome {
         report,
         labels: bytes(buffers, 0)?,
         logits: numbers(buffers, 1)?,
+        stored: false,
     }));
-    state.live.set(true);
-    if !state.comparing.get_untracked() {
+    state.progress.set(None);
+    if untrack(|| state.is_comparing()) {
+        compare(state);
+    } else {
         state.running.set(false);
     }
-    state.progress.set(None);
     Ok(())
+}
+
+/// Time of a window on this device, from a run that computed all of them.
+fn measure(state: State, report: &Segmented) {
+    let ran = |names: &[&str]| {
+        let mut timings = report.timings.iter();
+        timings.any(|timing| names.contains(&timing.stage.as_str()))
+    };
+    if ran(&["clip", "windows"]) {
+        let ms: f64 = report.timings.iter().map(|timing| timing.ms).sum();
+        let windows = f64::from(report.windows.max(1));
+        state.window_ms.set_value(Some(ms / windows));
+    }
 }
 
 fn compared(state: State, reports: Vec<Segmented>, buffers: &Array) -> Result<(), JsValue> {
@@ -190,10 +213,11 @@ fn compared(state: State, reports: Vec<Segmented>, buffers: &Array) -> Result<()
             report,
             labels: bytes(buffers, index)?,
             logits: Arc::default(),
+            stored: false,
         });
     }
-    // Switched off while it was on its way.
-    if state.comparing.get_untracked() {
+    // Closed while it was on its way.
+    if untrack(|| state.is_comparing()) {
         state.compared.set(Some(outcomes));
     }
     state.running.set(false);
@@ -225,15 +249,16 @@ fn failed(state: State, during: Activity, message: String) {
         Activity::Export => state.report(
             "The file could not be written",
             message,
-            "Try another format, or run again.",
+            "Try another format.",
         ),
         Activity::Segment => {
             state.running.set(false);
+            state.in_batch.set_value(false);
             state.progress.set(None);
             state.report(
                 "The run stopped",
                 message,
-                "Change the inputs and press Run again.",
+                "Change the tiles, the classes or the sensors.",
             );
         }
     }

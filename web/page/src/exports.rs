@@ -4,8 +4,7 @@ use leptos::prelude::*;
 use mmovseg_protocol::Format;
 
 use crate::actions;
-use crate::files::{all, pairs};
-use crate::inputs::input_of;
+use crate::files::{all, input_of, pairs};
 use crate::state::State;
 
 const FORMATS: &[(&str, &str, Format)] = &[
@@ -20,22 +19,19 @@ const FORMATS: &[(&str, &str, Format)] = &[
 #[component]
 pub fn Exports(state: State) -> impl IntoView {
     view! {
-        <section class="card" aria-labelledby="export-title" hidden=move || state.outcome.with(Option::is_none)>
-            <h2 id="export-title">"Save the result"</h2>
-            <p class="fine">"In full size, with the tile's place on the ground where it has one."</p>
-            <div class="presets">
+        <p class="fine">"In full size, with the tile's geo-reference where it has one."</p>
+            <div class="row">
                 {FORMATS
                     .iter()
                     .map(|&(key, name, format)| {
                         view! {
-                            <button type="button" class="quiet" data-testid=format!("export-{key}")
-                                disabled=move || state.running.get()
+                            <button type="button" data-testid=format!("export-{key}")
+                                disabled=move || state.running.get() || !state.outcome.with(|o| o.as_ref().is_some_and(|o| !o.stored))
                                 on:click=move |_| actions::export(state, format)>{name}</button>
                         }
                     })
                     .collect_view()}
             </div>
-        </section>
     }
 }
 
@@ -61,9 +57,6 @@ pub fn Batch(state: State) -> impl IntoView {
     };
     let empty = move || state.batch.with(Vec::is_empty);
     view! {
-        <details class="card" data-testid="batch">
-            <summary><h2>"Several pairs"</h2></summary>
-            <div class="inside">
                 <p class="fine">
                     "Choose the files of many pairs at once. Two files belong together when their names differ only in "
                     "the words for the sensor, as in a_rgb.tif and a_sar.tif. The results come as one zip."
@@ -76,8 +69,6 @@ pub fn Batch(state: State) -> impl IntoView {
                 <ul class="timings">{found}</ul>
                 <button type="button" data-testid="batch-run" disabled=move || empty() || state.running.get()
                     on:click=move |_| actions::run_batch(state)>"Segment all"</button>
-            </div>
-        </details>
     }
 }
 

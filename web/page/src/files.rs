@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use web_sys::{File, FileList};
+use leptos::ev;
+use wasm_bindgen::JsCast as _;
+use web_sys::{File, FileList, HtmlInputElement};
 
 /// Words in file names that tell SAR.
 const SAR_WORDS: &[&str] = &[
@@ -11,6 +13,11 @@ const SAR_WORDS: &[&str] = &[
 
 /// Words in file names that tell optical.
 const OPTICAL_WORDS: &[&str] = &["rgb", "opt", "optical", "s2", "s2a", "s2b", "s2c", "tci"];
+
+/// The file input that an event comes from.
+pub fn input_of(event: &ev::Event) -> Option<HtmlInputElement> {
+    event.target()?.dyn_into().ok()
+}
 
 /// The files of a list.
 pub fn all(list: Option<FileList>) -> Vec<File> {

@@ -1,4 +1,4 @@
-//! Mouse, pen, finger, wheel and keys on a pane, as changes of the shared look.
+//! Mouse, pen, finger, wheel and keys on a frame, as changes of the shared window and cursor.
 
 use std::cell::RefCell;
 
@@ -18,9 +18,9 @@ const CLICK_PX: f64 = 4.0;
 /// Part of the frame that an arrow key moves.
 const ARROW: f64 = 0.1;
 
-/// Fingers and buttons that are down, with their places in CSS pixels.
+/// Pointers that are down, with their positions in CSS pixels.
 #[derive(Default)]
-struct Hands {
+struct Pointers {
     down: Vec<(i32, [f64; 2])>,
     /// Where the first went down.
     start: [f64; 2],
@@ -29,7 +29,7 @@ struct Hands {
 }
 
 thread_local! {
-    static HANDS: RefCell<Hands> = RefCell::default();
+    static POINTERS: RefCell<Pointers> = RefCell::default();
 }
 
 /// Position in the frame, 0 to 1, and the frame's size in CSS pixels.
@@ -73,11 +73,11 @@ pub fn press(event: &PointerEvent) {
         let _captured = frame.set_pointer_capture(event.pointer_id());
     }
     let at = [f64::from(event.client_x()), f64::from(event.client_y())];
-    HANDS.with_borrow_mut(|hands| {
-        hands.down.retain(|(id, _)| *id != event.pointer_id());
-        hands.down.push((event.pointer_id(), at));
-        hands.dragged = hands.down.len() > 1;
-        hands.start = at;
+    POINTERS.with_borrow_mut(|pointers| {
+        pointers.down.retain(|(id, _)| *id != event.pointer_id());
+        pointers.down.push((event.pointer_id(), at));
+        pointers.dragged = pointers.down.len() > 1;
+        pointers.start = at;
     });
 }
 
@@ -88,17 +88,17 @@ pub fn motion(state: State, event: &PointerEvent) {
     };
     let now = [f64::from(event.client_x()), f64::from(event.client_y())];
     let look = state.look;
-    let hovering = HANDS.with_borrow_mut(|hands| {
-        let Some(index) = hands
+    let hovering = POINTERS.with_borrow_mut(|pointers| {
+        let Some(index) = pointers
             .down
             .iter()
             .position(|(id, _)| *id == event.pointer_id())
         else {
             return true;
         };
-        let before = hands.down[index].1;
-        hands.down[index].1 = now;
-        if let [(_, a), (_, b)] = hands.down[..] {
+        let before = pointers.down[index].1;
+        pointers.down[index].1 = now;
+        if let [(_, a), (_, b)] = pointers.down[..] {
             let other = if index == 0 { b } else { a };
             let factor = distance(now, other) / distance(before, other).max(1.0);
             let middle = [0, 1].map(|i| at[i] + (other[i] - now[i]) / (2.0 * size[i]));
@@ -107,12 +107,12 @@ pub fn motion(state: State, event: &PointerEvent) {
                 .update(|view| *view = view.dragged(moved).zoomed(factor, middle));
             return false;
         }
-        hands.dragged |= distance(hands.start, now) > CLICK_PX;
-        if hands.dragged {
+        pointers.dragged |= distance(pointers.start, now) > CLICK_PX;
+        if pointers.dragged {
             let moved = [0, 1].map(|i| (now[i] - before[i]) / size[i]);
             look.view.update(|view| *view = view.dragged(moved));
         }
-        !hands.dragged
+        !pointers.dragged
     });
     if hovering && !look.pinned.get_untracked() {
         look.cursor.set(pixel(state, at));
@@ -126,10 +126,10 @@ fn distance(a: [f64; 2], b: [f64; 2]) -> f64 {
 /// A finger or button goes up: without a drag it pins the pixel, or frees it. Gives the pixel that
 /// was clicked.
 pub fn release(state: State, event: &PointerEvent) -> Option<[u32; 2]> {
-    let clicked = HANDS.with_borrow_mut(|hands| {
-        let before = hands.down.len();
-        hands.down.retain(|(id, _)| *id != event.pointer_id());
-        before == 1 && hands.down.is_empty() && !hands.dragged
+    let clicked = POINTERS.with_borrow_mut(|pointers| {
+        let before = pointers.down.len();
+        pointers.down.retain(|(id, _)| *id != event.pointer_id());
+        before == 1 && pointers.down.is_empty() && !pointers.dragged
     });
     let at = place(event)?.0;
     if !clicked {
@@ -145,7 +145,7 @@ pub fn release(state: State, event: &PointerEvent) -> Option<[u32; 2]> {
 
 /// The browser took the pointer away.
 pub fn lose(event: &PointerEvent) {
-    HANDS.with_borrow_mut(|hands| hands.down.retain(|(id, _)| *id != event.pointer_id()));
+    POINTERS.with_borrow_mut(|pointers| pointers.down.retain(|(id, _)| *id != event.pointer_id()));
 }
 
 /// The pointer left the pane.

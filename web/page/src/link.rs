@@ -12,8 +12,9 @@ use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::UrlSearchParams;
 
 use crate::client::query;
-use crate::inputs::open_scene;
-use crate::state::{Source, State};
+use crate::icons::{Icon, icon};
+use crate::state::{FIRST_SEED, Source, State};
+use crate::tour;
 use crate::view::View;
 use crate::words::{MODALITIES, modality_key};
 
@@ -44,8 +45,19 @@ pub fn restore(state: State) {
     if let Some(cloud) = query("cloud").as_deref().and_then(cloud) {
         state.cloud.set(cloud);
     }
-    if let Some(seed) = query("scene").and_then(|seed| seed.parse().ok()) {
-        open_scene(state, seed);
+    let seed = query("scene").and_then(|seed| seed.parse().ok());
+    state.source.set(Some(Source::Scene {
+        seed: seed.unwrap_or(FIRST_SEED),
+    }));
+    if let Some(pixel) = query("pixel").as_deref().and_then(pixel) {
+        state.look.cursor.set(Some(pixel));
+        state.look.pinned.set(true);
+    }
+    if let Some(word) = query("word") {
+        state.panels.class.set(Some(word));
+    }
+    if let Some(step) = query("tour").as_deref().and_then(tour::from_address) {
+        state.tour.set(Some(step));
     }
     if let Some(view) = query("view").as_deref().and_then(view) {
         state.look.view.set(view);
@@ -60,6 +72,10 @@ pub fn follow(state: State) {
         state.cloud.track();
         state.look.view.track();
         state.source.track();
+        state.tour.track();
+        state.look.pinned.track();
+        state.look.cursor.track();
+        state.panels.class.track();
         if before.is_some() {
             SOON.set(Some(Timeout::new(REST_MS, move || {
                 // A page without a history, as in some frames, keeps its address.
@@ -93,6 +109,25 @@ fn write(state: State) -> Result<(), JsValue> {
         Some(Source::Scene { seed }) => params.set("scene", &seed.to_string()),
         _ => params.delete("scene"),
     }
+    // For teachers: the step, the pixel and the word.
+    match state.tour.get_untracked() {
+        Some(step) => {
+            params.set("tour", &(step + 1).to_string());
+            match state.panels.class.get_untracked() {
+                Some(word) => params.set("word", &word),
+                None => params.delete("word"),
+            }
+        }
+        None => {
+            params.delete("tour");
+            params.delete("word");
+        }
+    }
+    let pinned = state.look.pinned.get_untracked();
+    match state.look.cursor.get_untracked().filter(|_| pinned) {
+        Some([x, y]) => params.set("pixel", &format!("{x},{y}")),
+        None => params.delete("pixel"),
+    }
     let seen = state.look.view.get_untracked();
     if seen == View::WHOLE {
         params.delete("view");
@@ -124,7 +159,7 @@ pub fn CopyLink(state: State) -> impl IntoView {
             });
         });
     };
-    view! { <button type="button" class="quiet" data-testid="copy-link" on:click=copy>"Copy link"</button> }
+    view! { <button type="button" class="quiet" data-testid="copy-link" title="Copy a link to this view" on:click=copy>{icon(Icon::Link)}"Link"</button> }
 }
 
 /// Names separated by commas, without empty ones and doubles.
@@ -132,6 +167,12 @@ fn classes(text: &str) -> Vec<String> {
     let mut names = crate::words::new_classes(text, &[]);
     names.truncate(MAX_CLASSES);
     names
+}
+
+/// Column and row.
+fn pixel(text: &str) -> Option<[u32; 2]> {
+    let (x, y) = text.split_once(',')?;
+    Some([x.parse().ok()?, y.parse().ok()?])
 }
 
 /// Opacity, cover, seed.

@@ -1,8 +1,9 @@
 //! The page: what the user sees and enters. It computes nothing; the engine lives in a Worker.
 //!
-//! `state` holds everything that is shown. `client` keeps a Worker alive, `actions` are the requests to
-//! it and `events` its answers. What can be computed without a browser is in `view`, `paint`, `probe` and
-//! `words`; the rest are the parts of the screen, which `app` lays out.
+//! Imports go one way, in this order: `state` holds everything that is shown; `client` speaks to a Worker; `engine`
+//! starts and replaces it; `actions` are what the user does, as requests; `events` are the engine's answers, moved into
+//! the state; the rest are the parts of the screen, which `app` lays out. What needs no browser is in `view`, `paint`,
+//! `probe`, `doubt`, `estimate` and `words`.
 
 mod actions;
 mod adapter;
@@ -12,29 +13,35 @@ mod canvas;
 mod chips;
 mod client;
 mod compare;
-mod conditions;
-mod disclosure;
+mod controls;
+mod doubt;
 mod dropped;
+mod engine;
+mod estimate;
 mod events;
 mod exports;
 mod files;
+mod first_scene;
+mod frame;
 mod gestures;
-mod inputs;
+mod icons;
 mod kept;
-mod legend;
 mod link;
-mod notices;
 mod offline;
 mod package;
 mod paint;
+mod pair;
+mod panel_tabs;
 mod panes;
+mod pointer_probe;
 mod probe;
-mod probe_panel;
 mod reading;
 mod stages;
 mod state;
+mod status;
 mod tour;
 mod view;
+mod view_bar;
 mod vocabulary;
 mod words;
 

@@ -4,8 +4,7 @@ use leptos::html::Input;
 use leptos::prelude::*;
 use web_sys::File;
 
-use crate::files::all;
-use crate::inputs::input_of;
+use crate::files::{all, input_of};
 use crate::kept::Kept;
 use crate::state::{Engine, Package, State};
 use crate::{actions, client};
@@ -60,9 +59,7 @@ pub fn Model(state: State) -> impl IntoView {
         Engine::Starting | Engine::Stopped => None,
     };
     view! {
-        <details class="card" data-testid="model">
-            <summary><h2>"Model: " <span data-testid="model-name">{name}</span></h2></summary>
-            <div class="inside">
+        <p>"Model: " <b data-testid="model-name">{name}</b></p>
                 {about}
                 <Kept state />
                 <form
@@ -83,8 +80,6 @@ pub fn Model(state: State) -> impl IntoView {
                     <input type="file" multiple=true prop:webkitdirectory=true data-testid="model-folder" on:change=take />
                 </label>
                 <p class="fine">"Or drop the folder, or its files, on the page. Every file is checked against its hash."</p>
-            </div>
-        </details>
     }
 }
 

@@ -13,11 +13,53 @@ pub struct MaskStyle {
     pub colours: Vec<[u8; 3]>,
     /// Whether each class is drawn; a hidden one is transparent.
     pub shown: Vec<bool>,
-    /// Whether each class also has a pattern, for eyes that tell no colours.
+    /// Whether each class also has a pattern, which needs no colour vision.
     pub hatched: bool,
 }
 
-/// A mask of labels `[h, w]`. Labels without a class are transparent.
+/// Colour of pixels that are "none of these".
+const NONE_COLOUR: [u8; 4] = [40, 40, 40, 255];
+
+/// A mask of labels `[h, w]`, in which pixels that are "none of these" (`is_none` of column and row) are a grey grid.
+#[must_use]
+pub fn mask_or_none(
+    labels: &[u8],
+    width_px: usize,
+    style: &MaskStyle,
+    is_none: impl Fn(usize, usize) -> bool,
+) -> Vec<u8> {
+    let mut out = mask(labels, width_px, style);
+    let width_px = width_px.max(1);
+    for (index, pixel) in out.chunks_exact_mut(4).enumerate() {
+        let (x, y) = (index % width_px, index / width_px);
+        if is_none(x, y) {
+            let on_line = (x + y).is_multiple_of(4);
+            pixel.copy_from_slice(&if on_line {
+                [200, 200, 200, 255]
+            } else {
+                NONE_COLOUR
+            });
+        }
+    }
+    out
+}
+
+/// A picture of where two masks differ: opaque magenta there, transparent elsewhere.
+#[must_use]
+pub fn differing(a: &[u8], b: &[u8]) -> Vec<u8> {
+    a.iter()
+        .zip(b)
+        .flat_map(|(a, b)| if a == b { [0; 4] } else { [230, 0, 150, 255] })
+        .collect()
+}
+
+/// Label of pixels where no used sensor has data.
+const NO_DATA: u8 = 255;
+
+/// Distance of the lines that cover pixels without data, in pixels.
+const NO_DATA_LINE_PX: usize = 8;
+
+/// A mask of labels `[h, w]`. Labels without a class are transparent; pixels without data have grey diagonal lines.
 #[must_use]
 pub fn mask(labels: &[u8], width_px: usize, style: &MaskStyle) -> Vec<u8> {
     let width_px = width_px.max(1);
@@ -29,7 +71,15 @@ pub fn mask(labels: &[u8], width_px: usize, style: &MaskStyle) -> Vec<u8> {
             .get(class)
             .filter(|_| style.shown.get(class) == Some(&true));
         let Some(&colour) = colour else {
-            out.extend([0; 4]);
+            let (x, y) = (index % width_px, index / width_px);
+            let is_line = label == NO_DATA
+                && class >= style.colours.len()
+                && (x + y) % NO_DATA_LINE_PX == NO_DATA_LINE_PX - 1;
+            out.extend(if is_line {
+                [128, 128, 128, 255]
+            } else {
+                [0; 4]
+            });
             continue;
         };
         let on = style.hatched && is_hatched(class, index % width_px, index / width_px);
@@ -63,8 +113,8 @@ fn hatch(colour: [u8; 3]) -> [u8; 3] {
     })
 }
 
-/// A heat map of `values`, `low` dark blue to `high` pale yellow, even in lightness so that it reads
-/// in grey too.
+/// A heat map of `values`, `low` dark blue to `high` pale yellow, with evenly rising lightness, so that it also works
+/// in grey.
 #[must_use]
 pub fn heat(values: &[f32], low: f32, high: f32) -> Vec<u8> {
     let span = (high - low).max(f32::EPSILON);
@@ -130,6 +180,13 @@ mod tests {
     }
 
     #[test]
+    fn pixels_without_data_are_hatched() {
+        let rgba = mask(&[255; 64], 8, &style([true, true], false));
+        let lines = rgba.chunks_exact(4).filter(|pixel| pixel[3] == 255).count();
+        assert_eq!(lines, 8);
+    }
+
+    #[test]
     fn hatching_gives_classes_of_one_colour_different_patterns() {
         let labels = |class: u8| vec![class; 144];
         let colours = vec![[90, 90, 90]; 7];
@@ -152,6 +209,15 @@ mod tests {
         let steps: Vec<u32> = (0..=20).map(|i| light(i as f32 / 20.0)).collect();
         assert!(steps.windows(2).all(|pair| pair[0] < pair[1]), "{steps:?}");
         assert_eq!(heat_colour(f32::NAN), heat_colour(-3.0));
+    }
+
+    #[test]
+    fn none_of_these_covers_the_class_and_differences_are_opaque() {
+        let rgba = mask_or_none(&[0, 0], 2, &style([true, true], false), |x, _| x == 1);
+        assert_eq!(rgba[..4], [10, 20, 30, 255]);
+        assert_ne!(rgba[4..], [10, 20, 30, 255]);
+        assert_eq!(differing(&[0, 1], &[0, 0])[..4], [0; 4]);
+        assert_eq!(differing(&[0, 1], &[0, 0])[7], 255);
     }
 
     #[test]

@@ -1,42 +1,55 @@
 //! The three linked pictures: optical, SAR, and the mask over either, with one cursor and one window.
 
+use std::sync::Arc;
+
 use leptos::html::Canvas;
 use leptos::prelude::*;
 use web_sys::ImageData;
 
 use crate::canvas::{draw, draw_rgba};
-use crate::gestures;
+use crate::doubt::{self, Doubt};
+use crate::frame::Frame;
 use crate::paint::{self, MaskStyle};
-use crate::state::{Base, State};
+use crate::pointer_probe::PinnedInWords;
+use crate::state::{Base, Engine, Overlay, State};
 use crate::view::View;
 use crate::words;
-use mmovseg_protocol::Tiles;
-use mmovseg_raster::palette_for;
 
 const KEYS: &str = "Plus and minus enlarge, arrows move, 0 shows all. \
     Shift with arrows moves the probe by a pixel, Enter pins it, Escape frees it.";
 
-/// Pixels across a frame that are still drawn sharp; frames are about that many of the screen's pixels wide.
-const SHARP_UP_TO_PX: f64 = 512.0;
-
-/// Toolbar and pictures.
+/// The pictures; on a narrow screen one is swiped to the next.
 #[component]
-pub fn Panes(state: State) -> impl IntoView {
-    let title = move || match state.outcome.get() {
-        Some(outcome) => format!("Mask: {}", words::modality(outcome.report.modality)),
-        None => "Mask".to_owned(),
+pub fn Panes(state: State, doubt: Memo<Option<Arc<Doubt>>>) -> impl IntoView {
+    let title = move || match state.look.overlay.get() {
+        Overlay::Classes => match state.outcome.get() {
+            Some(outcome) => format!("Mask: {}", words::modality(outcome.report.modality)),
+            None => "Mask".to_owned(),
+        },
+        other => words::overlay(other).to_owned(),
+    };
+    let stored = move || {
+        state
+            .outcome
+            .with(|outcome| outcome.as_ref().is_some_and(|o| o.stored))
+    };
+    let unchecked = move || {
+        state
+            .outcome
+            .with(|outcome| outcome.as_ref().is_some_and(|o| !o.stored))
+            && !state.is_tested()
     };
     view! {
         <section class="viewer" aria-label="Pictures">
-            <Toolbar state />
             <p class="sr-only" id="keys">{KEYS}</p>
+            <PinnedInWords state />
             <div class="panes">
                 <figure class="pane">
                     <figcaption>"Optical"</figcaption>
                     <Frame state label="Optical picture" id="rgb-frame">
                         <Picture id="rgb-canvas" label="Optical" picture=state.rgb.into() view=state.look.view />
                         <Hint shown=Signal::derive_local(move || state.rgb.with(Option::is_none))
-                            text="No optical tile yet" />
+                            text="Loading…" />
                     </Frame>
                 </figure>
                 <figure class="pane">
@@ -44,13 +57,23 @@ pub fn Panes(state: State) -> impl IntoView {
                     <Frame state label="SAR picture" id="sar-frame">
                         <Picture id="sar-canvas" label="SAR" picture=state.sar.into() view=state.look.view />
                         <Hint shown=Signal::derive_local(move || state.sar.with(Option::is_none))
-                            text="No SAR tile yet" />
+                            text="Loading…" />
                     </Frame>
                 </figure>
                 <figure class="pane">
-                    <figcaption>{title}</figcaption>
+                    <figcaption>
+                        <span data-testid="mask-title">{title}</span>
+                        {move || stored().then(|| view! {
+                            <span class="tag" data-testid="stored" title="Computed when this page was built; the model is still loading">
+                                "stored result"
+                            </span>
+                        })}
+                        {move || unchecked().then(|| view! {
+                            <span class="tag" title="The self-test has not ended">"not yet checked"</span>
+                        })}
+                    </figcaption>
                     <Frame state label="Mask" id="mask-frame">
-                        <MaskLayers state />
+                        <MaskLayers state doubt />
                     </Frame>
                 </figure>
             </div>
@@ -58,136 +81,26 @@ pub fn Panes(state: State) -> impl IntoView {
     }
 }
 
-#[component]
-fn Toolbar(state: State) -> impl IntoView {
-    let look = state.look;
-    let percent = move |event: leptos::ev::Event, signal: RwSignal<u32>| {
-        if let Ok(value) = event_target_value(&event).parse::<u32>() {
-            signal.set(value.min(100));
-        }
-    };
-    let zoomed = move || format!("{:.0} %", look.view.get().zoom * 100.0);
-    view! {
-        <div class="row toolbar" role="group" aria-label="View">
-            <div class="joined">
-                <button type="button" class="icon" aria-label="Smaller" data-testid="zoom-out"
-                    on:click=move |_| gestures::zoom(state, 1.0 / gestures::STEP)>"−"</button>
-                <button type="button" class="quiet" data-testid="zoom-reset"
-                    aria-label=move || format!("{}: show the whole tile", zoomed())
-                    on:click=move |_| look.view.set(View::WHOLE)>{zoomed}</button>
-                <button type="button" class="icon" aria-label="Larger" data-testid="zoom-in"
-                    on:click=move |_| gestures::zoom(state, gestures::STEP)>"+"</button>
-            </div>
-            <fieldset class="segments small" data-testid="base">
-                <legend class="sr-only">"Under the mask"</legend>
-                {[(Base::Optical, "optical", "Over optical"), (Base::Sar, "sar", "Over SAR")]
-                    .map(|(base, value, name)| {
-                        view! {
-                            <label>
-                                <input type="radio" name="base" value=value
-                                    prop:checked=move || look.base.get() == base
-                                    on:change=move |_| look.base.set(base) />
-                                <span>{name}</span>
-                            </label>
-                        }
-                    })
-                    .collect_view()}
-            </fieldset>
-            <label class="slider">
-                <span>"Opacity"</span>
-                <input type="range" min="0" max="100" step="5" data-testid="opacity"
-                    prop:value=move || look.opacity.get().to_string()
-                    aria-valuetext=move || format!("{} percent", look.opacity.get())
-                    on:input=move |event| percent(event, look.opacity) />
-            </label>
-            <label class="slider">
-                <span>"Divider"</span>
-                <input type="range" min="0" max="100" step="1" data-testid="swipe"
-                    prop:value=move || look.swipe.get().to_string()
-                    aria-valuetext=move || format!("mask begins at {} percent", look.swipe.get())
-                    on:input=move |event| percent(event, look.swipe) />
-            </label>
-            <label class="check">
-                <input type="checkbox" data-testid="hatched"
-                    prop:checked=move || look.hatched.get()
-                    on:change=move |event| look.hatched.set(event_target_checked(&event)) />
-                <span>"Patterns"</span>
-            </label>
-        </div>
-    }
-}
-
-/// A window onto the tile that takes gestures and shows the cursor.
-#[component]
-pub fn Frame(
-    state: State,
-    /// Name for screen readers.
-    label: &'static str,
-    /// Its `data-testid`.
-    id: &'static str,
-    /// What it shows.
-    children: Children,
-) -> impl IntoView {
-    let look = state.look;
-    let aspect = move || {
-        state.tiles.with(|tiles| {
-            tiles.as_ref().map_or_else(
-                || "1".to_owned(),
-                |tiles| {
-                    let ratio =
-                        f64::from(tiles.shown_width_px) / f64::from(tiles.shown_height_px.max(1));
-                    format!("{ratio:.5}")
-                },
-            )
-        })
-    };
-    let near = move || look.view.get().zoom > 1.0;
-    // Where a pixel of the picture is smaller than one of the screen, sharp pixels would be a choice of some.
-    let far = move || {
-        let shown_px = |tiles: &Tiles| f64::from(tiles.shown_width_px.max(tiles.shown_height_px));
-        let side_px = state
-            .tiles
-            .with(|tiles| tiles.as_ref().map_or(0.0, shown_px));
-        side_px / look.view.get().zoom > SHARP_UP_TO_PX
-    };
-    let crosshair = move || {
-        let pixel = look.cursor.get()?;
-        let at = look.view.get().to_frame(gestures::centre(state, pixel)?);
-        at.iter()
-            .all(|v| (0.0..=1.0).contains(v))
-            .then(|| at.map(|v| format!("{:.3}%", v * 100.0)))
-    };
-    view! {
-        <div
-            class="frame"
-            class:near=near
-            class:far=far
-            class:pinned=look.pinned
-            data-testid=id
-            role="application"
-            tabindex="0"
-            aria-label=label
-            aria-describedby="keys"
-            style:--aspect=aspect
-            on:pointerdown=move |event| gestures::press(&event)
-            on:pointermove=move |event| gestures::motion(state, &event)
-            on:pointerup=move |event| {
-                gestures::release(state, &event);
+/// The maps of how sure the model is, computed when something shows them.
+pub fn doubt_of(state: State) -> Memo<Option<Arc<Doubt>>> {
+    let is_needed = Memo::new(move |_| {
+        matches!(state.look.overlay.get(), Overlay::Entropy | Overlay::Margin)
+            || state.look.none_below.get() > 0
+    });
+    Memo::new_with_compare(
+        move |_| {
+            if !is_needed.get() {
+                return None;
             }
-            on:pointercancel=move |event| gestures::lose(&event)
-            on:pointerleave=move |_| gestures::leave(look)
-            on:wheel=move |event| gestures::wheel(look, &event)
-            on:keydown=move |event| gestures::key(state, &event)
-        >
-            {children()}
-            {move || {
-                crosshair()
-                    .map(|[left, top]| {
-                        view! { <span class="cursor" aria-hidden="true" style:left=left style:top=top></span> }
-                    })
-            }}
-        </div>
-    }
+            let outcome = state.outcome.get()?;
+            doubt::maps(&outcome.report, &outcome.logits).map(Arc::new)
+        },
+        |before, now| match (before, now) {
+            (Some(Some(a)), Some(Some(b))) => !Arc::ptr_eq(a, b),
+            (Some(None), Some(None)) => false,
+            _ => true,
+        },
+    )
 }
 
 /// What stands where a picture will be.
@@ -236,9 +149,9 @@ pub fn Picture(
     }
 }
 
-/// The mask over its base, cut at the divider.
+/// The mask, or a map of how sure it is, over its base, cut at the divider.
 #[component]
-fn MaskLayers(state: State) -> impl IntoView {
+fn MaskLayers(state: State, doubt: Memo<Option<Arc<Doubt>>>) -> impl IntoView {
     let look = state.look;
     let base = Signal::derive_local(move || {
         state.outcome.with(Option::is_some).then_some(())?;
@@ -252,31 +165,58 @@ fn MaskLayers(state: State) -> impl IntoView {
         let (Some(canvas), Some(outcome)) = (canvas.get(), state.outcome.get()) else {
             return;
         };
-        let names: Vec<String> = outcome
-            .report
-            .classes
-            .iter()
-            .map(|c| c.name.clone())
-            .collect();
+        let names = outcome.names();
         let style = MaskStyle {
-            colours: palette_for(&names),
+            colours: state.colours(&names),
             shown: names.iter().map(|name| state.is_shown(name)).collect(),
             hatched: look.hatched.get(),
         };
         let (w, h) = (outcome.report.width_px, outcome.report.height_px);
-        draw_rgba(
-            &canvas,
-            &paint::mask(&outcome.labels, w as usize, &style),
-            w,
-            h,
-        );
+        let threshold = look.none_below.get() as f32 / 100.0;
+        let is_none = |doubt: &Doubt, x, y| threshold > 0.0 && doubt.is_below(threshold, x, y);
+        match (look.overlay.get(), doubt.get()) {
+            (Overlay::Entropy, Some(doubt)) => {
+                let rgba = paint::heat(&doubt.entropy, 0.0, 1.0);
+                draw_rgba(&canvas, &rgba, doubt.columns as u32, doubt.rows as u32);
+            }
+            (Overlay::Margin, Some(doubt)) => {
+                let rgba = paint::heat(&doubt.margin, 0.0, 1.0);
+                draw_rgba(&canvas, &rgba, doubt.columns as u32, doubt.rows as u32);
+            }
+            (Overlay::Sensors, _) => {
+                let rgba = state.compared.with(|compared| {
+                    let compared = compared.as_ref()?;
+                    Some(paint::differing(
+                        &compared.get(1)?.labels,
+                        &compared.get(2)?.labels,
+                    ))
+                });
+                let rgba = rgba.unwrap_or_else(|| vec![0; outcome.labels.len() * 4]);
+                draw_rgba(&canvas, &rgba, w, h);
+            }
+            (_, doubt) => {
+                let rgba = paint::mask_or_none(&outcome.labels, w as usize, &style, |x, y| {
+                    doubt.as_ref().is_some_and(|doubt| is_none(doubt, x, y))
+                });
+                draw_rgba(&canvas, &rgba, w, h);
+            }
+        }
     });
     let empty = Signal::derive_local(move || state.outcome.with(Option::is_none));
+    let is_computed = move || {
+        state
+            .outcome
+            .with(|outcome| outcome.as_ref().is_some_and(|outcome| !outcome.stored))
+    };
     let hint = Signal::derive(move || {
-        if state.running.get() {
-            "Working…"
+        if state.waiting.get().is_some() {
+            "Not computed yet"
+        } else if state.running.get() {
+            "Computing…"
+        } else if state.engine.get() == Engine::Starting {
+            "Loading the model…"
         } else {
-            "Press Run to see the mask"
+            "No mask yet"
         }
     });
     view! {
@@ -287,7 +227,7 @@ fn MaskLayers(state: State) -> impl IntoView {
                 data-testid="mask-canvas"
                 role="img"
                 aria-label="Mask"
-                data-ready=move || (!empty.get()).to_string()
+                data-ready=move || is_computed().to_string()
                 hidden=move || empty.get()
                 width="1"
                 height="1"

@@ -30,7 +30,7 @@ pub fn read(report: &Segmented, logits: &[f32], x_px: u32, y_px: u32) -> Option<
     let probability: Vec<f32> = logits
         .chunks_exact(rows * columns)
         .map(|plane| {
-            let at = |x: usize, y: usize| 1.0 / (1.0 + (-plane[y * columns + x]).exp());
+            let at = |x: usize, y: usize| sigmoid(plane[y * columns + x]);
             let upper = at(x0, y0) * (1.0 - fx) + at(x1, y0) * fx;
             let lower = at(x0, y1) * (1.0 - fx) + at(x1, y1) * fx;
             upper * (1.0 - fy) + lower * fy
@@ -56,15 +56,25 @@ pub fn read(report: &Segmented, logits: &[f32], x_px: u32, y_px: u32) -> Option<
     })
 }
 
-/// Lower cell, upper cell, weight of the upper.
-fn axis(cells: usize, size_px: u32, at_px: u32) -> (usize, usize, f32) {
+/// The logistic function.
+#[must_use]
+pub fn sigmoid(logit: f32) -> f32 {
+    1.0 / (1.0 + (-logit).exp())
+}
+
+/// Lower cell, upper cell, weight of the upper: half-pixel bilinear sampling of `cells` values at pixel `at_px` of
+/// `size_px`.
+#[must_use]
+pub fn axis(cells: usize, size_px: u32, at_px: u32) -> (usize, usize, f32) {
     let ratio = cells as f32 / size_px.max(1) as f32;
     let source = ((at_px as f32 + 0.5) * ratio - 0.5).max(0.0);
     let low = (source as usize).min(cells - 1);
     (low, (low + 1).min(cells - 1), source - low as f32)
 }
 
-fn entropy(values: &[f32]) -> f32 {
+/// Entropy of values brought to a sum of 1, as a part of the highest possible.
+#[must_use]
+pub fn entropy(values: &[f32]) -> f32 {
     let sum: f32 = values.iter().sum();
     if values.len() < 2 || sum <= 0.0 {
         return 0.0;

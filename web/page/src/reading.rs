@@ -1,4 +1,5 @@
-//! How the samples of files become pictures: bands, stretch, SAR scale. The pictures follow at once.
+//! What was decided on reading the files (bands, stretch, SAR scale, resampling), with a control for each decision. The
+//! pictures and the mask follow each change.
 
 use leptos::prelude::*;
 use mmovseg_protocol::{Reading, SarScale, Stretch};
@@ -19,9 +20,9 @@ const SCALES: &[(&str, &str, SarScale)] = &[
     ("as-is", "As it is", SarScale::AsIs),
 ];
 
-/// The form; only for files.
+/// What was decided on reading, and a control for each decision; only for files.
 #[component]
-pub fn ReadingOptions(state: State) -> impl IntoView {
+pub fn ReadingList(state: State) -> impl IntoView {
     let is_file = move || {
         state
             .source
@@ -91,9 +92,9 @@ pub fn ReadingOptions(state: State) -> impl IntoView {
         })
         .collect_view();
     view! {
-        <details data-testid="reading" hidden=move || !is_file()>
-            <summary>"How the files are read"</summary>
-            <div class="inside">
+        <p class="fine" hidden=is_file>"A generated scene needs no decisions. Open two files to see theirs."</p>
+        <Notes state />
+            <div class="inside" hidden=move || !is_file()>
                 <div class="thirds" role="group" aria-label="Bands for red, green and blue">{bands}</div>
                 <label class="field">
                     <span>"Optical stretch"</span>
@@ -150,7 +151,25 @@ pub fn ReadingOptions(state: State) -> impl IntoView {
                     </label>
                 </div>
             </div>
-        </details>
+    }
+}
+
+/// The sentences that reading gave.
+#[component]
+fn Notes(state: State) -> impl IntoView {
+    move || {
+        let notes = state
+            .tiles
+            .get()
+            .map(|tiles| tiles.notes)
+            .unwrap_or_default();
+        (!notes.is_empty()).then(|| {
+            view! {
+                <ul class="notes" data-testid="notes">
+                    {notes.into_iter().map(|note| view! { <li>{note}</li> }).collect_view()}
+                </ul>
+            }
+        })
     }
 }
 

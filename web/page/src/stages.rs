@@ -4,32 +4,28 @@ use leptos::html::Canvas;
 use leptos::prelude::*;
 
 use crate::canvas::draw_rgba;
-use crate::disclosure::Disclosure;
+use crate::frame::Frame;
 use crate::paint::{heat, heat_colour, range};
-use crate::panes::Frame;
 use crate::state::{Explanation, Maps, State};
 use crate::words::stage_map;
 
 /// The stepper.
 #[component]
 pub fn Stages(state: State) -> impl IntoView {
-    let teach = state.teach;
-    view! {
-        <Disclosure id="stages" title="Look inside the model" open=teach.stages_open>
-            {move || match teach.explained.get() {
-                Some(explanation) => stepper(state, explanation).into_any(),
-                None => {
-                    view! { <p class="fine">"Here the stages of a run appear, from words and features to the mask. Press Run first."</p> }
-                        .into_any()
-                }
-            }}
-        </Disclosure>
+    move || {
+        match state.panels.explained.get() {
+        Some(explanation) => stepper(state, explanation).into_any(),
+        None => {
+            view! { <p class="fine">"The stages of a run, from class names and features to the mask, appear here."</p> }
+                .into_any()
+        }
+    }
     }
 }
 
 /// Index of the class whose maps are shown.
 fn class_index(state: State, classes: &[String]) -> usize {
-    if let Some(chosen) = state.teach.class.get() {
+    if let Some(chosen) = state.panels.class.get() {
         return classes.iter().position(|name| *name == chosen).unwrap_or(0);
     }
     let under = state.look.cursor.get().and_then(|[x, y]| {
@@ -46,13 +42,13 @@ fn class_index(state: State, classes: &[String]) -> usize {
 }
 
 fn stepper(state: State, explanation: Explanation) -> impl IntoView {
-    let teach = state.teach;
+    let panels = state.panels;
     let count = explanation.stages.len();
     let classes = explanation.classes.clone();
     let stages = StoredValue::new_local(explanation.stages);
     let names = StoredValue::new(classes.clone());
     let class = Memo::new(move |_| names.with_value(|names| class_index(state, names)));
-    let current = move || teach.stage.get().min(count.saturating_sub(1));
+    let current = move || panels.stage.get().min(count.saturating_sub(1));
     let map = move || stages.with_value(|stages| stages.get(current()).cloned());
     let words = move || map().map(|map| stage_map(&map.name)).unwrap_or_default();
     let options = classes
@@ -60,7 +56,7 @@ fn stepper(state: State, explanation: Explanation) -> impl IntoView {
         .map(|name| {
             let chosen = name.clone();
             view! {
-                <option value=name.clone() selected=move || teach.class.get().as_ref() == Some(&chosen)>
+                <option value=name.clone() selected=move || panels.class.get().as_ref() == Some(&chosen)>
                     {name.clone()}
                 </option>
             }
@@ -68,7 +64,7 @@ fn stepper(state: State, explanation: Explanation) -> impl IntoView {
         .collect_view();
     let choose = move |event| {
         let value = event_target_value(&event);
-        teach.class.set((!value.is_empty()).then_some(value));
+        panels.class.set((!value.is_empty()).then_some(value));
     };
     let class_name =
         move || names.with_value(|names| names.get(class.get()).cloned().unwrap_or_default());
@@ -85,7 +81,7 @@ fn stepper(state: State, explanation: Explanation) -> impl IntoView {
                             data-testid="stage"
                             data-stage=key
                             aria-pressed=move || (current() == index).to_string()
-                            on:click=move |_| teach.stage.set(index)
+                            on:click=move |_| panels.stage.set(index)
                         >
                             <HeatCanvas map=Signal::stored_local(Some(map)) class />
                             <span>{format!("{}. {title}", index + 1)}</span>
@@ -96,7 +92,7 @@ fn stepper(state: State, explanation: Explanation) -> impl IntoView {
         })
         .collect_view();
     let step = move |by: isize| {
-        teach.stage.set(
+        panels.stage.set(
             current()
                 .saturating_add_signed(by)
                 .min(count.saturating_sub(1)),
@@ -112,7 +108,7 @@ fn stepper(state: State, explanation: Explanation) -> impl IntoView {
             <label class="slider grow">
                 <span>"Class"</span>
                 <select data-testid="stage-class" on:change=choose>
-                    <option value="" selected=move || teach.class.get().is_none()>"Under the pointer"</option>
+                    <option value="" selected=move || panels.class.get().is_none()>"Under the pointer"</option>
                     {options}
                 </select>
             </label>

@@ -1,5 +1,4 @@
-//! Everything that the page shows or the user entered, as signals: the one place of truth. It outlives
-//! every Worker.
+//! Everything that the page shows or the user entered, as signals. It outlives every Worker.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,13 +7,16 @@ use leptos::prelude::*;
 use mmovseg_protocol::{
     Cloud, DeviceChoice, Modality, Opened, Progress, Reading, Segmented, SelfTest, Tiles,
 };
-use mmovseg_raster::PRESETS;
+use mmovseg_raster::{PRESETS, class_colours};
 use web_sys::{File, ImageData};
 
 use crate::view::View;
 
-/// Side of a generated scene; one pixel is 10 m.
+/// Side of a generated scene in pixels; one pixel is 10 m.
 pub const SCENE_SIDE_PX: u32 = 256;
+
+/// The scene that a page opens with. Its tiles, mask and stages are stored with the page (`first_scene`).
+pub const FIRST_SEED: u32 = 11;
 
 /// Where the current pair comes from, so that a fresh Worker can be given it again.
 #[derive(Clone)]
@@ -53,6 +55,20 @@ pub enum Engine {
     Stopped,
 }
 
+/// Why a run that could begin waits for the user's word.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Waiting {
+    /// The user stopped it.
+    Stopped,
+    /// The engine failed during it.
+    Failed,
+    /// It would take long.
+    Long {
+        /// Expected seconds.
+        seconds: f64,
+    },
+}
+
 /// Something that went wrong, for the alert region.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -73,6 +89,17 @@ pub struct Outcome {
     pub labels: Arc<Vec<u8>>,
     /// `[classes, rows, columns]`; empty when the run kept none.
     pub logits: Arc<Vec<f32>>,
+    /// Whether this is the result that is stored with the page, not one of this visit.
+    pub stored: bool,
+}
+
+impl Outcome {
+    /// Class names in the order of the labels.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        let classes = self.report.classes.iter();
+        classes.map(|class| class.name.clone()).collect()
+    }
 }
 
 /// A map of numbers for each class, `[classes, rows, columns]`, over the whole tile.
@@ -95,7 +122,7 @@ pub struct Explanation {
     pub stages: Vec<Maps>,
 }
 
-/// How alike all patches are to a chosen one.
+/// Similarity of all patches to a chosen one.
 #[derive(Clone)]
 pub struct Alike {
     /// The chosen place, 0 to 1 from the top left.
@@ -113,42 +140,60 @@ pub struct Vocabulary {
     pub cosines: Vec<f32>,
 }
 
-/// The views that explain the model. Each is kept up to date while it is open.
+/// The panels below the pictures, of which one at most is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Panel {
+    /// The three choices of sensors side by side.
+    Compare,
+    /// Stages of the network as heat maps.
+    Stages,
+    /// Patches similar to the pinned one.
+    Alike,
+    /// Cosines between class names.
+    Words,
+    /// Files of the result.
+    Save,
+    /// Decisions on reading the files.
+    Reading,
+    /// Several pairs in one go.
+    Batch,
+    /// The model in use.
+    Model,
+}
+
+/// What the panels show. Each is kept up to date while it is open.
 #[derive(Clone, Copy)]
-pub struct Teach {
-    /// Whether the stages are open.
-    pub stages_open: RwSignal<bool>,
+pub struct Panels {
+    /// The open one.
+    pub open: RwSignal<Option<Panel>>,
     /// The stages of the last run.
     pub explained: RwSignal<Option<Explanation>, LocalStorage>,
-    /// Which one is shown large.
+    /// Which stage is shown large.
     pub stage: RwSignal<usize>,
     /// Whose map; `None` is the class under the cursor.
     pub class: RwSignal<Option<String>>,
-    /// Whether patch similarity is open.
-    pub alike_open: RwSignal<bool>,
     /// Similarity to the pinned patch.
     pub alike: RwSignal<Option<Alike>, LocalStorage>,
-    /// Whether the table of words is open.
-    pub words_open: RwSignal<bool>,
-    /// The table.
+    /// Cosines between the class names.
     pub vocabulary: RwSignal<Option<Vocabulary>>,
-    /// Step of the guided tour that is on, from 0.
-    pub tour: RwSignal<Option<usize>>,
 }
 
-impl Teach {
+impl Panels {
     fn new() -> Self {
         Self {
-            stages_open: RwSignal::new(false),
+            open: RwSignal::new(None),
             explained: RwSignal::new_local(None),
             stage: RwSignal::new(0),
             class: RwSignal::new(None),
-            alike_open: RwSignal::new(false),
             alike: RwSignal::new_local(None),
-            words_open: RwSignal::new(false),
             vocabulary: RwSignal::new(None),
-            tour: RwSignal::new(None),
         }
+    }
+
+    /// Whether a panel is the open one.
+    #[must_use]
+    pub fn is_open(&self, panel: Panel) -> bool {
+        self.open.get() == Some(panel)
     }
 
     /// Forgets what belongs to one tile.
@@ -167,6 +212,19 @@ pub enum Base {
     Sar,
 }
 
+/// What the third picture shows over its base.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overlay {
+    /// The class of each pixel.
+    Classes,
+    /// Entropy of the class probabilities.
+    Entropy,
+    /// Highest probability less the second highest.
+    Margin,
+    /// Where the masks of the optical tile alone and of SAR alone differ.
+    Sensors,
+}
+
 /// How pictures are looked at.
 #[derive(Clone, Copy)]
 pub struct Look {
@@ -176,8 +234,14 @@ pub struct Look {
     pub cursor: RwSignal<Option<[u32; 2]>>,
     /// Whether the cursor stays when the pointer moves on.
     pub pinned: RwSignal<bool>,
+    /// The frame (by its `data-testid`) beside whose cursor the numbers are shown.
+    pub probed: RwSignal<&'static str>,
     /// What lies under the mask.
     pub base: RwSignal<Base>,
+    /// What lies over it.
+    pub overlay: RwSignal<Overlay>,
+    /// Pixels whose highest probability is below this are "none of these", percent.
+    pub none_below: RwSignal<u32>,
     /// Opacity of the mask, percent.
     pub opacity: RwSignal<u32>,
     /// Where the mask begins, percent of the pane from the left.
@@ -194,7 +258,10 @@ impl Look {
             view: RwSignal::new(View::WHOLE),
             cursor: RwSignal::new(None),
             pinned: RwSignal::new(false),
+            probed: RwSignal::new("mask-frame"),
             base: RwSignal::new(Base::Optical),
+            overlay: RwSignal::new(Overlay::Classes),
+            none_below: RwSignal::new(0),
             opacity: RwSignal::new(100),
             swipe: RwSignal::new(0),
             hatched: RwSignal::new(false),
@@ -215,6 +282,10 @@ impl Look {
 pub struct State {
     /// Class names, in the order of the labels.
     pub classes: RwSignal<Vec<String>>,
+    /// The class list that was set for lack of one of the user's, which a package's own list replaces.
+    pub suggested: StoredValue<Vec<String>>,
+    /// Class names to which the package gives a colour.
+    pub named_colours: RwSignal<Vec<(String, [u8; 3])>>,
     /// Sensors to use.
     pub modality: RwSignal<Modality>,
     /// Cloud over the optical tile.
@@ -239,10 +310,6 @@ pub struct State {
     pub outcome: RwSignal<Option<Outcome>, LocalStorage>,
     /// One with each choice of sensors.
     pub compared: RwSignal<Option<Vec<Outcome>>, LocalStorage>,
-    /// Whether the comparison is kept up to date.
-    pub comparing: RwSignal<bool>,
-    /// Whether a changed input runs again by itself: after the first mask.
-    pub live: RwSignal<bool>,
     /// Where the model comes from.
     pub package: RwSignal<Package, LocalStorage>,
     /// How far the engine is.
@@ -255,6 +322,14 @@ pub struct State {
     pub progress_since_ms: StoredValue<f64>,
     /// Whether a run was asked for and has not ended.
     pub running: RwSignal<bool>,
+    /// Whether that is a batch, which no change of an input restarts.
+    pub in_batch: StoredValue<bool>,
+    /// Why the next run waits for the user's word.
+    pub waiting: RwSignal<Option<Waiting>>,
+    /// Whether the user agreed to long runs on the present pair.
+    pub long_allowed: StoredValue<bool>,
+    /// Measured time of one window of the model on this device, in milliseconds.
+    pub window_ms: StoredValue<Option<f64>>,
     /// One sentence on what just happened, read out by screen readers.
     pub status: RwSignal<String>,
     /// What went wrong last.
@@ -263,8 +338,10 @@ pub struct State {
     pub wanted_device: DeviceChoice,
     /// How pictures are looked at.
     pub look: Look,
-    /// What explains the model.
-    pub teach: Teach,
+    /// The panels below the pictures.
+    pub panels: Panels,
+    /// The step of the tour that is on, from 0.
+    pub tour: RwSignal<Option<usize>>,
     /// Pairs of files to segment in one go: name, optical, SAR.
     pub batch: RwSignal<Vec<(String, File, File)>, LocalStorage>,
 }
@@ -275,6 +352,8 @@ impl State {
     pub fn new(wanted_device: DeviceChoice, package: Package) -> Self {
         Self {
             classes: RwSignal::new(PRESETS[0].prompts()),
+            suggested: StoredValue::new(PRESETS[0].prompts()),
+            named_colours: RwSignal::new(Vec::new()),
             modality: RwSignal::new(Modality::Fused),
             cloud: RwSignal::new(Cloud::NONE),
             read_as: RwSignal::new(Reading::default()),
@@ -287,30 +366,80 @@ impl State {
             sar: RwSignal::new_local(None),
             outcome: RwSignal::new_local(None),
             compared: RwSignal::new_local(None),
-            comparing: RwSignal::new(false),
-            live: RwSignal::new(false),
             package: RwSignal::new_local(package),
             engine: RwSignal::new(Engine::Starting),
             self_test: RwSignal::new(None),
             progress: RwSignal::new(None),
             progress_since_ms: StoredValue::new(0.0),
             running: RwSignal::new(false),
-            status: RwSignal::new("Choose two tiles, or make a new scene.".into()),
+            in_batch: StoredValue::new(false),
+            waiting: RwSignal::new(None),
+            long_allowed: StoredValue::new(false),
+            window_ms: StoredValue::new(None),
+            status: RwSignal::new("Loading the model…".into()),
             problem: RwSignal::new(None),
             wanted_device,
             look: Look::new(),
-            teach: Teach::new(),
+            panels: Panels::new(),
+            tour: RwSignal::new(None),
             batch: RwSignal::new_local(Vec::new()),
         }
     }
 
-    /// Whether Run can be pressed.
+    /// Whether something runs or loads, which Stop ends.
     #[must_use]
-    pub fn can_run(&self) -> bool {
-        self.tiles.with(Option::is_some)
+    pub fn is_busy(&self) -> bool {
+        self.running.get() || self.engine.get() == Engine::Starting
+    }
+
+    /// Whether the three choices of sensors are to be compared with every run.
+    #[must_use]
+    pub fn is_comparing(&self) -> bool {
+        self.panels.is_open(Panel::Compare) || self.look.overlay.get() == Overlay::Sensors
+    }
+
+    /// Whether the mask that is shown was computed on this visit for the present class names and sensors.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        let classes = self.classes.get();
+        let modality = self.modality.get();
+        !self.running.get()
             && !self.reading.get()
-            && !self.running.get()
-            && !self.classes.with(Vec::is_empty)
+            && self.outcome.with(|outcome| {
+                outcome.as_ref().is_some_and(|outcome| {
+                    !outcome.stored
+                        && outcome.names() == classes
+                        && outcome.report.modality == modality
+                })
+            })
+    }
+
+    /// Whether the model agrees with its package on this device; before that its results are unchecked.
+    #[must_use]
+    pub fn is_tested(&self) -> bool {
+        self.self_test
+            .with(|test| test.as_ref().is_some_and(|test| test.passed))
+    }
+
+    /// The colour of each class of a list.
+    #[must_use]
+    pub fn colours(&self, classes: &[String]) -> Vec<[u8; 3]> {
+        self.named_colours
+            .with(|named| class_colours(classes, named))
+    }
+
+    /// Takes over what a package says of its classes: their colours, and the names unless the user chose their own.
+    pub fn take_package_classes(&self, names: &[String], named_colours: Vec<(String, [u8; 3])>) {
+        self.named_colours.set(named_colours);
+        let untouched = self
+            .classes
+            .with_untracked(|classes| self.suggested.with_value(|suggested| classes == suggested));
+        if untouched && !names.is_empty() {
+            self.suggested.set_value(names.to_vec());
+            if self.classes.with_untracked(|classes| classes != names) {
+                self.classes.set(names.to_vec());
+            }
+        }
     }
 
     /// Whether a class is drawn.

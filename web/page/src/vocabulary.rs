@@ -1,26 +1,22 @@
-//! How close the class names are to one another, as the model reads them.
+//! Cosines between the embeddings of the class names.
 
 use leptos::prelude::*;
 
-use crate::disclosure::Disclosure;
 use crate::paint::heat_colour;
 use crate::state::{State, Vocabulary as Table};
 
 /// The table of cosines.
 #[component]
 pub fn Vocabulary(state: State) -> impl IntoView {
-    let teach = state.teach;
     view! {
-        <Disclosure id="words" title="Compare the words" open=teach.words_open>
-            <p>
-                "How close the model's text tower finds the class names: 1.00 is the same meaning. "
-                "Names that are close are easily mixed up on the ground."
-            </p>
-            {move || match teach.vocabulary.get() {
-                Some(table) => cosines(&table).into_any(),
-                None => view! { <p class="fine">"Waiting for the model…"</p> }.into_any(),
-            }}
-        </Disclosure>
+        <p class="fine">
+            "Cosine of the class names' embeddings from the model's text tower: 1.00 is the same meaning. "
+            "Names that are close are easily confused in the mask."
+        </p>
+        {move || match state.panels.vocabulary.get() {
+            Some(table) => cosines(&table).into_any(),
+            None => view! { <p class="fine">"Waiting for the model…"</p> }.into_any(),
+        }}
     }
 }
 

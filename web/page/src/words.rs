@@ -3,6 +3,8 @@
 use mmovseg_protocol::{Modality, Progress, Segmented, Step, Tier};
 use mmovseg_raster::Preset;
 
+use crate::state::Overlay;
+
 /// A class as people read it: a benchmark's spelling for the model beside its plain name, and
 /// whether the benchmark's training left it out.
 pub fn class_notes(classes: &[String], index: usize) -> Vec<&'static str> {
@@ -33,6 +35,11 @@ pub const CLOUDS: &[(&str, &str, f32, f32)] = &[
     ("thick", "Thick", 1.0, 0.9),
 ];
 
+/// A colour in CSS.
+pub fn css_colour([r, g, b]: [u8; 3]) -> String {
+    format!("rgb({r} {g} {b})")
+}
+
 /// A tier's name.
 pub fn tier(tier: Tier) -> &'static str {
     match tier {
@@ -41,6 +48,22 @@ pub fn tier(tier: Tier) -> &'static str {
         Tier::Cpu => "CPU",
     }
 }
+
+/// What the third picture shows: its name.
+pub fn overlay(overlay: Overlay) -> &'static str {
+    OVERLAYS
+        .iter()
+        .find(|(.., o)| *o == overlay)
+        .map_or("", |(_, name, _)| name)
+}
+
+/// What the third picture may show: value in the page's controls, name, choice.
+pub const OVERLAYS: &[(&str, &str, Overlay)] = &[
+    ("classes", "Classes", Overlay::Classes),
+    ("entropy", "Entropy", Overlay::Entropy),
+    ("margin", "Margin", Overlay::Margin),
+    ("sensors", "Sensors disagree", Overlay::Sensors),
+];
 
 /// A modality's name.
 pub fn modality(wanted: Modality) -> &'static str {
@@ -62,13 +85,13 @@ pub fn modality_key(wanted: Modality) -> &'static str {
 pub fn stage(name: &str) -> &str {
     match name {
         "preprocess" => "Preparing the tiles",
-        "text" => "Reading the class names",
-        "clip" => "Looking at the optical tile (CLIP)",
-        "dino-optical" => "Looking at the optical tile (DINO)",
-        "dino-sar" => "Looking at the SAR tile (DINO)",
-        "head" => "Matching words and pixels",
+        "text" => "Encoding the class names",
+        "clip" => "Encoding the optical tile (CLIP)",
+        "dino-optical" => "Encoding the optical tile (DINO)",
+        "dino-sar" => "Encoding the SAR tile (DINO)",
+        "head" => "Matching class names and pixels",
         "labels" => "Drawing the mask",
-        "windows" => "Looking at the scene window by window",
+        "windows" => "Segmenting the scene window by window",
         "compare" => "Comparing the sensors",
         other => other,
     }
@@ -80,31 +103,38 @@ pub fn stage_map(name: &str) -> (String, String) {
     let (title, sentence) = match name {
         "clip-similarity" => (
             "CLIP and words",
-            "How well each place of the optical tile fits the word, by CLIP's features alone: right about the kind, loose about the place.",
+            "Cosine of the class name's embedding with CLIP's feature of each patch of the optical tile.",
         ),
         "dino-similarity" => (
             "DINO and words",
-            "The same with DINO's features of the chosen sensors, which know textures and edges better than words.",
+            "The same cosine with DINO's features of the chosen sensors, which show texture and edges in more detail.",
         ),
         "fused-volume" => (
-            "Fused volume",
-            "Both similarities joined into one volume: the network's first belief in the class.",
+            "Fused cost volume",
+            "Both cosine maps joined by 7 × 7 convolutions into one cost volume per class; the mean over its channels is shown.",
         ),
         "probability" => (
             "Probability",
-            "The probability of the class at each place; the mask takes the class with the highest.",
+            "Probability of the class at each place; a pixel gets the class with the highest.",
         ),
         _ => match (numbered("layer-"), numbered("decoder-")) {
+            _ if numbered("windows-").is_some() => {
+                return (
+                    format!("Windows {}", numbered("windows-").unwrap_or_default()),
+                    "Attention within windows of neighbouring patches, each class by itself."
+                        .into(),
+                );
+            }
             (Some(n), _) => {
                 return (
                     format!("Aggregator layer {n}"),
-                    "Neighbouring places and rival classes exchange what they know, so that belief spreads over the ground and doubles are settled.".into(),
+                    "Attention across the classes of each patch, after that within windows.".into(),
                 );
             }
             (_, Some(n)) => {
                 return (
                     format!("Decoder stage {n}"),
-                    "The map doubles in size, and the fine features of the tiles sharpen its edges.".into(),
+                    "Doubles the resolution with the towers' finer features as guidance, which sharpens edges.".into(),
                 );
             }
             _ => (name, "A stage of the model's head."),
@@ -123,9 +153,9 @@ pub fn finished(report: &Segmented) -> String {
     let saved = if ran(&["clip", "dino-optical", "dino-sar"]) {
         ""
     } else if ran(&["text"]) {
-        " Only the new words and the matching ran; the tiles were known."
+        " Only the new class names and the head ran; the tiles were encoded before."
     } else {
-        " Only the matching ran; tiles and words were known."
+        " Only the head ran; tiles and class names were encoded before."
     };
     let largest = report
         .classes
@@ -173,12 +203,10 @@ fn left(done: u64, total: u64, elapsed_ms: f64) -> String {
         return String::new();
     }
     let left_s = (total - done) as f64 * elapsed_ms / done as f64 / 1000.0;
-    let about = match left_s {
-        ..1.0 => return String::new(),
-        ..90.0 => format!("{left_s:.0} s"),
-        ..5400.0 => format!("{:.0} min", left_s / 60.0),
-        _ => format!("{:.1} h", left_s / 3600.0),
-    };
+    if left_s < 1.0 {
+        return String::new();
+    }
+    let about = seconds(left_s);
     format!(", about {about} left")
 }
 
@@ -188,6 +216,15 @@ pub fn bytes(count: u64) -> String {
         0..1_000 => format!("{count} B"),
         1_000..1_000_000 => format!("{:.0} kB", count as f64 / 1e3),
         _ => format!("{:.1} MB", count as f64 / 1e6),
+    }
+}
+
+/// A number of seconds, roughly.
+pub fn seconds(seconds: f64) -> String {
+    match seconds {
+        ..90.0 => format!("{seconds:.0} s"),
+        ..5400.0 => format!("{:.0} min", seconds / 60.0),
+        _ => format!("{:.1} h", seconds / 3600.0),
     }
 }
 
@@ -252,8 +289,8 @@ mod tests {
         };
         let full = finished(&report(&["clip", "dino-sar", "text", "head"]));
         assert_eq!(full, "Done in 2.40 s. Largest class: water, 25.0 %.");
-        assert!(finished(&report(&["text", "head"])).contains("Only the new words"));
-        assert!(finished(&report(&["head"])).contains("Only the matching"));
+        assert!(finished(&report(&["text", "head"])).contains("Only the new class names"));
+        assert!(finished(&report(&["head"])).contains("Only the head ran"));
     }
 
     #[test]
@@ -307,7 +344,7 @@ mod tests {
             total: 9,
         };
         let (text, _) = progress(&second, 100.0);
-        assert_eq!(text, "Looking at the optical tile (CLIP): 2 of 9");
+        assert_eq!(text, "Encoding the optical tile (CLIP): 2 of 9");
     }
 
     #[test]

@@ -65,6 +65,12 @@ pub struct Opened {
     pub note: Option<String>,
     /// The model's name from its package.
     pub model: String,
+    /// Side of the square that the model sees at once, in pixels.
+    pub input_px: u32,
+    /// The class names that the package suggests; may be empty.
+    pub default_classes: Vec<String>,
+    /// Class names to which the package gives a colour (sRGB).
+    pub named_colours: Vec<(String, [u8; 3])>,
     /// Largest size the engine's memory reached while it loaded, in bytes.
     pub memory_bytes: u64,
     /// Largest shard of the package, in bytes.
@@ -80,6 +86,8 @@ pub struct SelfTest {
     pub passed: bool,
     /// A sentence with the measured difference, or why there was no test.
     pub detail: String,
+    /// How long it took: one pass of the whole model, in milliseconds.
+    pub ms: f64,
 }
 
 /// An open pair.

@@ -49,7 +49,7 @@ pub enum Request {
     /// Show what each stage of the model makes of a run. Answered by
     /// [`Event::Explained`](crate::Event::Explained).
     Explain(Run),
-    /// How alike every patch is to the optical one at a place. Answered by
+    /// Cosine of every patch's feature with that of the optical patch at a place. Answered by
     /// [`Event::Similar`](crate::Event::Similar).
     Similar {
         /// Number of the request.
@@ -57,7 +57,7 @@ pub enum Request {
         /// Position in the tile, each 0 to 1 from the top left.
         at: [f64; 2],
     },
-    /// How close the class names are to one another. Answered by
+    /// Cosines between the embeddings of the class names. Answered by
     /// [`Event::Vocabulary`](crate::Event::Vocabulary).
     Vocabulary {
         /// The names.
@@ -101,7 +101,7 @@ pub struct Run {
     pub classes: Vec<String>,
     /// Sensors to use.
     pub modality: Modality,
-    /// Look at a large scene window by window.
+    /// Cut a large scene into windows.
     pub windows: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Which tier serves, for what the user wishes and what the browser has.
+//! Which tier is used, from the user's choice and what the browser offers.
 
 use serde::{Deserialize, Serialize};
 
@@ -37,15 +37,15 @@ pub struct Plan {
     pub note: Option<String>,
 }
 
-/// Processors up to which each gets a thread. Of more, half do: the others are often halves of the same cores, or small
-/// cores for whose share the large ones would wait.
+/// Processors up to which each gets a thread. Of more, half do: the others are often hyperthreads of the same cores, or
+/// efficiency cores that the fast ones would wait for.
 const EACH_UP_TO: u32 = 4;
 
 /// The most threads that share the CPU's work in a browser: each is a Worker.
 const MAX_THREADS: u32 = 8;
 
-/// Threads that may share the CPU's work: one unless the page is isolated from other origins, for else they may not
-/// share memory.
+/// Threads for the CPU tier: one unless the page is isolated from other origins, because only then threads may share
+/// memory.
 #[must_use]
 pub fn threads(is_isolated: bool, processors: u32) -> u32 {
     if !is_isolated {
@@ -55,7 +55,7 @@ pub fn threads(is_isolated: bool, processors: u32) -> u32 {
     processors.clamp(1, half).min(MAX_THREADS)
 }
 
-/// The tier for a wish and an adapter, with [`threads`] where that is the CPU.
+/// The tier for a choice and an adapter, with [`threads`] where that is the CPU.
 #[must_use]
 pub fn plan(choice: DeviceChoice, probe: &Probe, threads: u32) -> Plan {
     let cpu = |note: Option<&str>| Plan {
@@ -93,7 +93,7 @@ pub fn plan(choice: DeviceChoice, probe: &Probe, threads: u32) -> Plan {
             tier: Tier::SoftwareGpu,
             threads: 1,
             adapter,
-            note: Some("This GPU is emulated on the CPU: right, but slow.".into()),
+            note: Some("This GPU is emulated on the CPU: correct, but slow.".into()),
         },
         Probe::Adapter { .. } => Plan {
             tier: Tier::Gpu,

@@ -1,9 +1,9 @@
 //! Several threads in a browser: Workers of the engine's own Worker, which share its memory and wait for work.
 //!
-//! Of use only in a build for memory that threads share (`xtask/src/run.rs`). There `threads.js` starts `helper.js`
-//! as often as it is told and calls [`share_work`] once all of them are on their way to [`help`]. The Worker takes part
-//! itself, so `n` threads are `n - 1` helpers. A thread that fails speaks to the page over a channel of the Worker's
-//! own name: the Worker waits for it meanwhile and could pass nothing on.
+//! Only for builds with shared memory (`xtask/src/run.rs`). There `threads.js` starts `n - 1` Workers with `helper.js`,
+//! each of which calls [`help`], and then calls [`share_work`]; the engine's Worker is the `n`-th member of the pool. A
+//! thread that fails reports to the page over a broadcast channel with the Worker's name, because the Worker itself is
+//! blocked meanwhile.
 
 use std::cell::OnceCell;
 use std::collections::VecDeque;
@@ -16,11 +16,11 @@ use web_sys::{BroadcastChannel, DedicatedWorkerGlobalScope};
 
 /// Threads of the pool that no helper runs yet.
 static WAITING: Mutex<VecDeque<ThreadBuilder>> = Mutex::new(VecDeque::new());
-/// Tells helpers of them.
+/// Signalled when a thread is added.
 static ARRIVED: Condvar = Condvar::new();
 
 thread_local! {
-    /// To the page, in a helper.
+    /// The channel to the page, in a helper.
     static PAGE: OnceCell<BroadcastChannel> = const { OnceCell::new() };
 }
 

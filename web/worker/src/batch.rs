@@ -11,8 +11,9 @@ use zip::{CompressionMethod, ZipWriter};
 use crate::export;
 use crate::link::{breathe, part, post_with};
 use crate::pair::read_pair;
-use crate::room::{Batch, failed, progress, while_wanted, with};
-use crate::run::{Last, describe, request};
+use crate::report::{failed, progress};
+use crate::run::{describe, request};
+use crate::state::{Batch, LastRun, while_wanted, with};
 
 /// What each pair gives.
 const FORMATS: [Format; 5] = [
@@ -26,7 +27,7 @@ const FORMATS: [Format; 5] = [
 /// Segments every pair and sends one archive. A pair that cannot be used is named in it and passed
 /// over. False when the device is not to be used again.
 pub async fn batch(session: &mut Session, batch: Batch) -> bool {
-    let about = with(|room| room.about.clone());
+    let about = with(|state| state.about.clone());
     let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
     let mut notes = Vec::new();
     let total = batch.pairs.len();
@@ -75,7 +76,7 @@ pub async fn batch(session: &mut Session, batch: Batch) -> bool {
     true
 }
 
-async fn one(session: &mut Session, batch: &Batch, index: usize) -> Result<Last, String> {
+async fn one(session: &mut Session, batch: &Batch, index: usize) -> Result<LastRun, String> {
     let [_, rgb, sar] = &batch.pairs[index];
     let at = 2 * index as u32;
     let files = [batch.files.get(at), batch.files.get(at + 1)];
@@ -87,7 +88,7 @@ async fn one(session: &mut Session, batch: &Batch, index: usize) -> Result<Last,
         .await
         .map_err(|error| error.to_string())?;
     let told = describe(&found, &tiles, &batch.run, batch.run.modality);
-    Ok(Last {
+    Ok(LastRun {
         found,
         told,
         tiles: Rc::new(tiles),

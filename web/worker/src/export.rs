@@ -3,20 +3,20 @@
 use mmovseg_engine::{Segmentation, Session};
 use mmovseg_protocol::{Activity, Event, Format, Modality, Tier};
 use mmovseg_raster::{
-    GeoJsonOptions, GeoRef, colour_png, geojson, indexed_png, label_geotiff, palette_for,
+    GeoJsonOptions, GeoRef, class_colours, colour_png, geojson, indexed_png, label_geotiff,
 };
 use serde_json::{Value, json};
 
 use crate::link::{part, post_with};
-use crate::room::{failed, with};
-use crate::run::Last;
+use crate::report::failed;
+use crate::state::{LastRun, with};
 
 /// How far polygon outlines may move to become simpler, in pixels.
 const SIMPLIFY_PX: f64 = 1.0;
 
 /// Gives the last run as a file.
 pub fn last(format: Format) {
-    let (last, about) = with(|room| (room.last.clone(), room.about.clone()));
+    let (last, about) = with(|state| (state.last.clone(), state.about.clone()));
     let Some(last) = last else {
         return failed(
             Activity::Export,
@@ -41,7 +41,7 @@ pub fn last(format: Format) {
 /// # Errors
 /// A sentence, when labels and palette do not make such a file.
 pub fn file(
-    last: &Last,
+    last: &LastRun,
     about: &Value,
     format: Format,
 ) -> Result<(&'static str, &'static str, Vec<u8>), String> {
@@ -53,7 +53,7 @@ pub fn file(
         ..
     } = &last.found;
     let (w, h) = (*width_px, *height_px);
-    let palette = palette_for(classes);
+    let palette = with(|state| class_colours(classes, &state.named_colours));
     let place = last.tiles.shown.georef.as_ref();
     let words = |error: mmovseg_raster::RasterError| error.to_string();
     Ok(match format {
@@ -136,7 +136,7 @@ pub fn about(session: &Session, tier: Tier, device: &str) -> Value {
 }
 
 /// Model, hashes, settings and numbers of a run.
-fn report(last: &Last, about: &Value) -> Value {
+fn report(last: &LastRun, about: &Value) -> Value {
     let tiles = &last.tiles;
     let modality = match last.told.modality {
         Modality::Fused => "fused",

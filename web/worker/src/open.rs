@@ -8,7 +8,8 @@ use mmovseg_protocol::{Activity, Event, Opened, Plan, SelfTest, Step, Tier};
 
 use crate::export;
 use crate::link::post;
-use crate::room::{failed, gpu_failed, progress, relay, with, work};
+use crate::report::{failed, gpu_failed, progress, relay};
+use crate::state::with;
 
 /// Size of the engine's memory, in bytes. It never shrinks, so this is the largest it ever was.
 fn memory_bytes() -> u64 {
@@ -16,7 +17,18 @@ fn memory_bytes() -> u64 {
     core::arch::wasm32::memory_size::<0>() as u64 * PAGE_BYTES
 }
 
-/// Opens the planned device, loads the package, tests it and begins with the jobs that wait.
+/// Side of the square that the model sees, as its configuration in the manifest says.
+fn input_px(architecture: &serde_json::Value) -> u32 {
+    let side = architecture["input_px"].as_u64().unwrap_or(0);
+    u32::try_from(side).unwrap_or(u32::MAX)
+}
+
+/// The browser's clock, in milliseconds.
+fn now_ms() -> f64 {
+    js_sys::Date::now()
+}
+
+/// Opens the planned device, loads the package and tests it.
 pub async fn open(plan: Plan, source: impl PackageSource) {
     progress(Step::Device, 0, 1);
     let wanted = match plan.tier {
@@ -74,20 +86,31 @@ pub async fn open(plan: Plan, source: impl PackageSource) {
     let device = session.device_info().label();
     let memory_bytes = memory_bytes();
     let manifest = session.manifest();
-    with(|room| room.about = export::about(&session, tier, &device));
+    let named_colours = manifest.named_colours();
+    with(|state| {
+        state.about = export::about(&session, tier, &device);
+        state.named_colours.clone_from(&named_colours);
+    });
     post(&Event::Opened(Opened {
         tier,
         device,
         note,
         model: manifest.name.clone(),
+        input_px: input_px(&manifest.architecture),
+        default_classes: manifest.default_classes.clone(),
+        named_colours,
         memory_bytes,
         memory_before_bytes: before.unwrap_or(memory_bytes),
         largest_shard_bytes: manifest.shards.iter().map(|s| s.bytes).max().unwrap_or(0),
     }));
 
     progress(Step::SelfTest, 0, 1);
-    let report = match session.self_test().await {
+    let start = now_ms();
+    let tested = session.self_test().await;
+    let ms = now_ms() - start;
+    let report = match tested {
         Ok(report) => SelfTest {
+            ms,
             passed: report.passed,
             detail: format!(
                 "largest difference {:.1e}, allowed {:.1e}",
@@ -95,6 +118,7 @@ pub async fn open(plan: Plan, source: impl PackageSource) {
             ),
         },
         Err(error) => SelfTest {
+            ms,
             passed: false,
             detail: error.to_string(),
         },
@@ -104,6 +128,5 @@ pub async fn open(plan: Plan, source: impl PackageSource) {
     }
     post(&Event::SelfTest(report));
     progress(Step::SelfTest, 1, 1);
-    with(|room| room.session = Some(session));
-    work().await;
+    with(|state| state.session = Some(session));
 }

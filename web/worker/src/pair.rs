@@ -2,25 +2,24 @@
 
 use std::rc::Rc;
 
-use js_sys::{Array, Uint8Array};
+use js_sys::Array;
 use mmovseg_protocol::{Activity, Cloud, Event, Reading};
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::JsFuture;
-use web_sys::Blob;
 
+use crate::js::{explain, read_file};
 use crate::link::{post_with, rgba};
-use crate::room::{failed, with};
-use crate::source::explain;
+use crate::report::failed;
+use crate::state::with;
 use crate::tiles::OpenTiles;
 
 /// Reads two files and shows them.
 pub async fn files(names: [String; 2], buffers: Array, reading: Reading, cloud: Cloud) {
-    let ticket = with(|room| {
-        room.tiles_asked += 1;
-        room.tiles_asked
+    let ticket = with(|state| {
+        state.tiles_asked += 1;
+        state.tiles_asked
     });
     let read = read_pair(&names, [buffers.get(0), buffers.get(1)], &reading, cloud).await;
-    if with(|room| room.tiles_asked) != ticket {
+    if with(|state| state.tiles_asked) != ticket {
         return;
     }
     match read {
@@ -47,16 +46,9 @@ pub async fn read_pair(
     OpenTiles::from_files(rgb, sar, reading, cloud).map_err(|error| error.to_string())
 }
 
-/// The bytes of a `File`.
-pub async fn read_file(value: &JsValue) -> Result<Vec<u8>, JsValue> {
-    let blob: Blob = value.clone().dyn_into()?;
-    let buffer = JsFuture::from(blob.array_buffer()).await?;
-    Ok(Uint8Array::new(&buffer).to_vec())
-}
-
 /// Generates a scene and shows it.
 pub fn scene(seed: u32, size_px: u32, cloud: Cloud) {
-    with(|room| room.tiles_asked += 1);
+    with(|state| state.tiles_asked += 1);
     show(OpenTiles::from_scene(seed, size_px, cloud));
 }
 
@@ -64,17 +56,17 @@ fn show(tiles: OpenTiles) {
     let step = tiles.step_px();
     let pictures = vec![rgba(&tiles.shown.rgb, step), rgba(&tiles.shown.sar, step)];
     let event = Event::Tiles(tiles.describe());
-    with(|room| {
-        room.tiles = Some(Rc::new(tiles));
-        room.last = None;
+    with(|state| {
+        state.tiles = Some(Rc::new(tiles));
+        state.last = None;
     });
     post_with(&event, pictures);
 }
 
 /// Replaces the cloud and shows the optical picture under it.
 pub fn set_cloud(cloud: Cloud) {
-    let picture = with(|room| {
-        let tiles = Rc::make_mut(room.tiles.as_mut()?);
+    let picture = with(|state| {
+        let tiles = Rc::make_mut(state.tiles.as_mut()?);
         tiles.set_cloud(cloud);
         Some(rgba(&tiles.shown.rgb, tiles.step_px()))
     });

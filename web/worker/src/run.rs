@@ -9,27 +9,16 @@ use mmovseg_engine::{
 use mmovseg_protocol::{Activity, ClassResult, Event, Modality, Run, Segmented, StageTiming, Step};
 
 use crate::link::{numbers, post_with, thinned};
-use crate::room::{Job, failed, progress, relay, while_wanted, with};
+use crate::report::{failed, progress, relay};
+use crate::state::{Job, LastRun, WorkerState, while_wanted, with};
 use crate::tiles::{OpenTiles, side};
-
-/// A finished run, kept for exports.
-pub struct Last {
-    /// What was found.
-    pub found: Segmentation,
-    /// What the page was told.
-    pub told: Segmented,
-    /// On which tiles.
-    pub tiles: Rc<OpenTiles>,
-}
 
 /// One run; a newer one makes it pointless. False when the device is not to be used again.
 pub async fn segment(session: &mut Session, tiles: &Rc<OpenTiles>, run: Run) -> bool {
     let request = request(&run, run.modality);
     let mut on = relay;
     let work = session.segment(&tiles.shown, &request, &mut on);
-    let newer =
-        |room: &crate::room::Room| room.jobs.iter().any(|job| matches!(job, Job::Segment(_)));
-    let Some(result) = while_wanted(work, newer).await else {
+    let Some(result) = while_wanted(work, has_newer_run).await else {
         return true;
     };
     match result {
@@ -41,12 +30,12 @@ pub async fn segment(session: &mut Session, tiles: &Rc<OpenTiles>, run: Run) -> 
                 numbers(&found.logits),
             ];
             let event = Event::Segmented(told.clone());
-            let last = Last {
+            let last = LastRun {
                 found,
                 told,
                 tiles: Rc::clone(tiles),
             };
-            with(|room| room.last = Some(Rc::new(last)));
+            with(|state| state.last = Some(Rc::new(last)));
             post_with(&event, parts);
             true
         }
@@ -54,7 +43,12 @@ pub async fn segment(session: &mut Session, tiles: &Rc<OpenTiles>, run: Run) -> 
     }
 }
 
-/// A run for each choice of sensors. False when the device is not to be used again.
+/// Whether another run waits, which makes the one that is going on pointless.
+fn has_newer_run(state: &WorkerState) -> bool {
+    state.jobs.iter().any(|job| matches!(job, Job::Segment(_)))
+}
+
+/// A run for each choice of sensors; a newer run makes it pointless. False when the device is not to be used again.
 pub async fn compare(session: &mut Session, tiles: &Rc<OpenTiles>, run: Run) -> bool {
     let (mut told, mut parts) = (Vec::new(), Vec::new());
     for (index, modality) in Modality::ALL.into_iter().enumerate() {
@@ -62,7 +56,7 @@ pub async fn compare(session: &mut Session, tiles: &Rc<OpenTiles>, run: Run) -> 
         let request = request(&run, modality);
         let mut silent = |_| {};
         let work = session.segment(&tiles.shown, &request, &mut silent);
-        match while_wanted(work, |_| false).await {
+        match while_wanted(work, has_newer_run).await {
             None => return true,
             Some(Err(error)) => return refused(&error),
             Some(Ok(found)) => {

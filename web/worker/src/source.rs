@@ -12,6 +12,8 @@ use web_sys::{
     AbortSignal, Cache, Headers, ReadableStreamDefaultReader, RequestInit, Response, ResponseInit,
 };
 
+use crate::js::{explain, read_file};
+
 /// How long the server may be silent where a kept copy can serve, in milliseconds.
 const PATIENCE_MS: u32 = 5000;
 
@@ -170,7 +172,7 @@ impl PackageSource for FileSource {
                 "it is not among the chosen files; choose the whole folder".into(),
             ));
         };
-        let bytes = crate::pair::read_file(blob)
+        let bytes = read_file(blob)
             .await
             .map_err(|error| failed(explain(&error)))?;
         on_bytes(bytes.len() as u64);
@@ -181,12 +183,4 @@ impl PackageSource for FileSource {
         // The user's file itself is what is damaged.
         false
     }
-}
-
-/// A JavaScript error in words.
-pub fn explain(error: &JsValue) -> String {
-    error
-        .as_string()
-        .or_else(|| Some(error.dyn_ref::<js_sys::Error>()?.message().into()))
-        .unwrap_or_else(|| format!("{error:?}"))
 }

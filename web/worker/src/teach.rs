@@ -7,8 +7,9 @@ use mmovseg_engine::{EngineError, Session};
 use mmovseg_protocol::{Event, Explained, Modality, Run, Similar};
 
 use crate::link::{numbers, post, post_with};
-use crate::room::{relay, while_wanted};
+use crate::report::relay;
 use crate::run::{refused, request};
+use crate::state::while_wanted;
 use crate::tiles::{OpenTiles, side};
 
 /// Every stage of a run as maps. False when the device is not to be used again.

@@ -1,8 +1,8 @@
-//! Failures that would otherwise stay silent.
+//! Errors that the GPU layer only logs, and panics.
 //!
-//! In a browser the GPU layer only logs a kernel that was refused; its output then holds whatever was
-//! there before, and the picture is wrong without an error. So an error in its log counts as a failed
-//! device: the page is told and starts a fresh Worker. A panic is reported before the trap that follows.
+//! In a browser the GPU layer only logs a kernel that was refused; its output buffer then keeps its old content, and
+//! the mask is wrong without an error. So an error in that log counts as a failed device: the page is told and starts
+//! a fresh Worker. A panic is reported before the trap that follows.
 
 use std::sync::Mutex;
 
@@ -13,7 +13,7 @@ use crate::link::post;
 
 struct Watch;
 
-/// What the GPU layer says, once, when the browser has taken the device away.
+/// Part of the message that the GPU layer logs, once, when the device is lost.
 const DEVICE_LOST: &str = "device was lost";
 
 /// The first error that the GPU layer logged since the last [`take_gpu_error`].
@@ -54,7 +54,7 @@ impl Log for Watch {
         if record.level() == Level::Error && mmovseg_engine::is_gpu_layer(record.target()) {
             // The page shows it, so the console gets it as a warning only.
             web_sys::console::warn_1(&text.as_str().into());
-            // What waits for a lost device waits for ever: nobody would come to ask for this.
+            // What waits for a lost device never returns, so nothing would call `take_gpu_error`.
             if text.contains(DEVICE_LOST) {
                 return post(&Event::Crashed { message: text });
             }

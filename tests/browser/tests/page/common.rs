@@ -94,12 +94,32 @@ pub async fn canvas(page: &Page, id: &str) -> Result<(usize, Vec<[u8; 3]>)> {
     Ok((width, pixels))
 }
 
+/// What the page says of itself.
+pub const PAGE: &str = "document.querySelector('[data-testid=page]').dataset";
+
 pub async fn upload_pair(page: &Page, files: &[PathBuf; 2]) -> Result<()> {
     page.upload(&test_id("rgb-file"), &[&files[0]]).await?;
     page.upload(&test_id("sar-file"), &[&files[1]]).await?;
-    page.wait_for("[data-testid=sar-canvas][data-ready=true]", SOON)
-        .await?;
-    Ok(())
+    page.wait_until(
+        &format!("{PAGE}.origin === 'files' && {PAGE}.reading === 'false'"),
+        SOON,
+    )
+    .await
+}
+
+/// Opens a panel, unless it is open.
+pub async fn open_tab(page: &Page, key: &str) -> Result<()> {
+    page.wait_for(&test_id(&format!("tab-{key}")), SOON).await?;
+    if page.test_id(key).await.is_err() {
+        page.click(&test_id(&format!("tab-{key}"))).await?;
+    }
+    page.wait_for(&test_id(key), SOON).await.map(drop)
+}
+
+/// Waits until nothing runs or loads.
+pub async fn idle(page: &Page) -> Result<()> {
+    page.wait_until(&format!("{PAGE}.busy === 'false'"), LONG)
+        .await
 }
 
 /// Replaces the class list by typing.
@@ -115,13 +135,13 @@ pub async fn type_classes(page: &Page, names: &str) -> Result<()> {
         .await
 }
 
+/// Waits for the mask of the present tiles, class names and sensors; says yes where the page asks first.
 pub async fn run_to_mask(page: &Page) -> Result<()> {
-    page.wait_for("[data-testid=run]:not([disabled])", SOON)
-        .await?;
-    page.click(&test_id("run")).await?;
     page.wait_until(
-        "document.querySelector('[data-testid=legend]') \
-         || (document.querySelector('[data-testid=error]')?.textContent ?? '')",
+        &format!(
+            "(document.querySelector('[data-testid=compute]')?.click(), {PAGE}.current === 'true') \
+             || (document.querySelector('[data-testid=error]')?.textContent ?? '')"
+        ),
         LONG,
     )
     .await?;
@@ -144,6 +164,15 @@ pub fn model() -> Result<Option<PathBuf>> {
     }
     mmovseg_test_support::skip("the built page has no models/nano");
     Ok(None)
+}
+
+/// The class names to which the default package gives a colour.
+pub fn package_colours() -> Result<Vec<(String, [u8; 3])>> {
+    let manifest: Value =
+        serde_json::from_slice(&fs::read(dist()?.join("models/nano/model.json"))?)?;
+    let names: Vec<String> = serde_json::from_value(manifest["default_classes"].clone())?;
+    let colours: Vec<[u8; 3]> = serde_json::from_value(manifest["palette"].clone())?;
+    Ok(names.into_iter().zip(colours).collect())
 }
 
 /// A number that a script gives.

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 use mmovseg_browser_tests::{Page, dist, test_id, with_page};
-use mmovseg_raster::{default_palette, read_label_png};
+use mmovseg_raster::{class_colours, read_label_png};
 use serde_json::json;
 use xtask::HEAVY;
 use xtask::paths::{self, copy_tree};
@@ -83,7 +83,8 @@ async fn compare_with_native(
     type_classes(page, CLASSES).await?;
     run_to_mask(page).await?;
     let (width, pixels) = canvas(page, "mask-canvas").await?;
-    let palette = default_palette(CLASSES.split(',').count());
+    let names: Vec<&str> = CLASSES.split(',').map(str::trim).collect();
+    let palette = class_colours(&names, &package_colours()?);
     let labels: Vec<u8> = pixels
         .iter()
         .map(|pixel| {
@@ -205,11 +206,9 @@ fn a_generated_scene_is_shown_scored_clouded_and_survives_a_cancelled_run() -> R
         page.goto("?device=cpu&scene=7").await?;
         page.wait_for("[data-testid=rgb-canvas][data-ready=true]", SOON)
             .await?;
-        // Pressed before the model is there: the run waits for it, and Cancel ends the wait.
-        page.click(&test_id("run")).await?;
-        page.wait_for("[data-testid=cancel]:not([disabled])", SOON)
-            .await?;
-        page.click(&test_id("cancel")).await?;
+        // Stopped before the model is there, and gone on with.
+        page.click(&test_id("stop")).await?;
+        page.wait_for(&test_id("compute"), SOON).await?;
         run_to_mask(page).await?;
         let scores = "document.querySelectorAll('[data-testid=iou]').length";
         page.wait_until(&format!("{scores} === 7"), SOON).await?;
@@ -267,9 +266,7 @@ fn a_missing_model_and_a_broken_file_are_explained_and_the_page_goes_on() -> Res
             .await?;
         page.upload(&test_id("rgb-file"), &[&good[0]]).await?;
         page.wait_until(&format!("{ERROR} === ''"), SOON).await?;
-        page.wait_for("[data-testid=run]:not([disabled])", SOON)
-            .await?;
-        Ok(())
+        status(page, "Tiles ready", SOON).await
     })
 }
 
@@ -290,6 +287,7 @@ fn model_files_are_kept_mended_when_damaged_and_cleared() -> Result<()> {
     with_page("page-kept", &dist()?, async |page| {
         page.goto("?device=cpu").await?;
         page.wait_for(ready, LONG).await?;
+        open_tab(page, "model").await?;
         page.wait_for(&test_id("kept"), SOON).await?;
         let told = "return document.querySelector('[data-testid=kept]').dataset.bytes;";
         let told = page.execute(told, vec![]).await?;
@@ -324,7 +322,7 @@ fn model_files_are_kept_mended_when_damaged_and_cleared() -> Result<()> {
             .await?;
         assert_eq!(after, json!({ "last": before["last"], "mark": "kept" }));
 
-        page.click("[data-testid=model] summary").await?;
+        open_tab(page, "model").await?;
         page.click(&test_id("kept-clear")).await?;
         page.wait_until("!document.querySelector('[data-testid=kept]')", SOON)
             .await?;
@@ -336,13 +334,54 @@ fn model_files_are_kept_mended_when_damaged_and_cleared() -> Result<()> {
     })
 }
 
+/// The page once ignored what a package says of its classes: it started with a list of its own, and the same class had
+/// one colour on the command line and another on the page.
+#[test]
+fn the_page_starts_with_the_packages_classes_and_colours() -> Result<()> {
+    if model()?.is_none() {
+        return Ok(());
+    }
+    let site = Folder::new("page-package-classes-site");
+    copy_tree(&dist()?, &site.0)?;
+    let file = site.0.join("models/nano/model.json");
+    let mut manifest: serde_json::Value = serde_json::from_slice(&fs::read(&file)?)?;
+    manifest["default_classes"] = json!(["lake", "woods"]);
+    manifest["palette"] = json!([[1, 2, 3], [200, 20, 100]]);
+    fs::write(&file, serde_json::to_vec(&manifest)?)?;
+    let chips = "Array.from(document.querySelectorAll('[data-testid=class-chip]'), (chip) =>\
+        [chip.dataset.class, chip.querySelector('.swatch').style.backgroundColor])";
+    with_page("page-package-classes", &site.0, async |page| {
+        ready_scene(page, "scene=7").await?;
+        assert_eq!(
+            value(page, chips).await?,
+            json!([["lake", "rgb(1, 2, 3)"], ["woods", "rgb(200, 20, 100)"]])
+        );
+        run_to_mask(page).await?;
+        let (_, pixels) = canvas(page, "mask-canvas").await?;
+        assert!(
+            pixels
+                .iter()
+                .all(|p| [[1, 2, 3], [200, 20, 100]].contains(p))
+        );
+
+        // A class that the package does not know gets another colour, and the known ones keep theirs.
+        page.type_text(&test_id("class-input"), "dunes\u{e007}")
+            .await?;
+        page.wait_until(&format!("{chips}.length === 3"), SOON)
+            .await?;
+        let after = value(page, chips).await?;
+        assert_eq!(after[0][1], json!("rgb(1, 2, 3)"));
+        assert_ne!(after[2][1], after[0][1]);
+        Ok(())
+    })
+}
+
 #[test]
 fn a_benchmarks_list_shows_its_own_colours_and_plain_names() -> Result<()> {
     with_page("page-preset", &dist()?, async |page| {
         page.goto("?device=cpu&model=absent").await?;
-        page.wait_for("[data-testid=preset][data-preset=pie]", SOON)
-            .await?;
-        page.click("[data-testid=preset][data-preset=pie]").await?;
+        page.wait_for(&test_id("presets"), SOON).await?;
+        set(page, "presets", "pie").await?;
         let chips = page
             .execute(
                 "return Array.from(document.querySelectorAll('[data-testid=class-chip]'), (chip) => [\

@@ -170,7 +170,7 @@ fn the_mask_lies_over_either_picture_and_legend_and_probe_agree_with_it() -> Res
                  const mask = document.querySelector('[data-testid=mask-canvas]');\
                  const pixels = mask.getContext('2d');\
                  const names = {};\
-                 for (const row of document.querySelectorAll('[data-testid=legend] tbody tr'))\
+                 for (const row of document.querySelectorAll('[data-testid=class-chip]'))\
                    names[row.dataset.colour] = row.dataset.class;\
                  const box = frame.getBoundingClientRect();\
                  const found = [];\
@@ -208,14 +208,14 @@ fn the_mask_lies_over_either_picture_and_legend_and_probe_agree_with_it() -> Res
         }
 
         // A class that is switched off is transparent, one shown alone leaves only itself.
-        page.click("[data-testid=legend] tbody tr:nth-child(7) [data-testid=solo]")
+        page.click("[data-testid=legend] li:nth-child(7) [data-testid=solo]")
             .await?;
         let drawn = "(() => { const c = document.querySelector('[data-testid=mask-canvas]');\
              const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data; let n = 0;\
              for (let i = 3; i < d.length; i += 4) n += d[i] > 0; return n / (d.length / 4); })()";
         let share = number(
             page,
-            "parseFloat(document.querySelector('[data-testid=legend] tbody tr:nth-child(7) .bar span').style.inlineSize) / 100",
+            "Number(document.querySelector('[data-testid=legend] li:nth-child(7)').dataset.share)",
         )
         .await?;
         let alone = number(page, drawn).await?;
@@ -223,13 +223,13 @@ fn the_mask_lies_over_either_picture_and_legend_and_probe_agree_with_it() -> Res
             (alone - share).abs() < 2e-3,
             "{alone} of the mask is drawn, {share} is the share"
         );
-        page.click("[data-testid=legend] tbody tr:nth-child(7) [data-testid=solo]")
+        page.click("[data-testid=legend] li:nth-child(7) [data-testid=solo]")
             .await?;
-        page.click("[data-testid=legend] tbody tr:nth-child(7) [data-testid=toggle]")
+        page.click("[data-testid=legend] li:nth-child(7) [data-testid=toggle]")
             .await?;
         let others = number(page, drawn).await?;
         assert!((others + share - 1.0).abs() < 2e-3);
-        page.click("[data-testid=legend] tbody tr:nth-child(7) [data-testid=toggle]")
+        page.click("[data-testid=legend] li:nth-child(7) [data-testid=toggle]")
             .await?;
 
         // Patterns change the drawing and nothing else.

@@ -6,6 +6,7 @@ mod common;
 mod engine;
 mod everyone;
 mod failing;
+mod first;
 mod keep;
 mod light;
 mod live;

@@ -1,16 +1,17 @@
-//! What the page says about itself: device, self-test, progress, status, and what went wrong.
+//! What the page says about itself: device, self-test, what runs, what waits for the user, what went wrong.
 
 use leptos::prelude::*;
 
-use crate::state::{Engine, State};
+use crate::icons::{Icon, icon};
+use crate::state::{Engine, State, Waiting};
 use crate::words;
-use crate::{actions, client};
+use crate::{actions, engine};
 
-/// Device and self-test, in the page's head.
+/// Device and self-test, in the page's head; the details open on a click.
 #[component]
 pub fn Badges(state: State) -> impl IntoView {
     let tier = move || match state.engine.get() {
-        Engine::Starting => "Starting…".to_owned(),
+        Engine::Starting => "Loading…".to_owned(),
         Engine::Ready(opened) => words::tier(opened.tier).to_owned(),
         Engine::Stopped => "Stopped".to_owned(),
     };
@@ -19,9 +20,13 @@ pub fn Badges(state: State) -> impl IntoView {
         Engine::Ready(opened) => format!("{:?}", opened.tier).to_lowercase(),
         Engine::Stopped => "stopped".to_owned(),
     };
-    let about = move || match state.engine.get() {
-        Engine::Ready(opened) => format!("{}, model {}", opened.device, opened.model),
+    let device = move || match state.engine.get() {
+        Engine::Ready(opened) => opened.device,
         Engine::Starting | Engine::Stopped => String::new(),
+    };
+    let note = move || match state.engine.get() {
+        Engine::Ready(opened) => opened.note,
+        Engine::Starting | Engine::Stopped => None,
     };
     let tested = move || {
         state.self_test.with(|test| match test {
@@ -31,81 +36,53 @@ pub fn Badges(state: State) -> impl IntoView {
         })
     };
     view! {
-        <dl class="badges">
-            <div>
-                <dt>"Runs on"</dt>
-                <dd>
-                    <strong class="badge" data-testid="tier" data-tier=kind>{tier}</strong>
-                    " "
-                    <span class="fine" data-testid="device">{about}</span>
-                </dd>
-            </div>
-            <div>
-                <dt class="sr-only">"Self-test"</dt>
-                <dd class="fine" data-testid="self-test" data-state=move || tested().0>
-                    {move || tested().1}
-                </dd>
-            </div>
-        </dl>
+        <div class="badges">
+            <span class="badge" data-state=move || tested().0>
+                <span class="sr-only">"Runs on "</span>
+                <strong data-testid="tier" data-tier=kind>{tier}</strong>
+                " "
+                <span data-testid="device">{device}</span>
+            </span>
+            <span class="fine badge-test" data-testid="self-test" data-state=move || tested().0>
+                {move || tested().1}
+            </span>
+            {move || note().map(|note| view! { <span class="fine badge-note" data-testid="device-note">{note}</span> })}
+        </div>
     }
 }
 
-/// Why the tier is what it is, and what was changed while reading the tiles.
+/// The status line with the progress of what runs, Stop, and the question before a long run.
 #[component]
-pub fn Notes(state: State) -> impl IntoView {
-    let notes = move || {
-        let mut notes = Vec::new();
-        if let Engine::Ready(opened) = state.engine.get() {
-            notes.extend(opened.note);
-        }
-        notes.extend(
-            state
-                .tiles
-                .get()
-                .map(|tiles| tiles.notes)
-                .unwrap_or_default(),
-        );
-        (!notes.is_empty()).then(|| {
-            view! {
-                <ul class="notes" data-testid="notes">
-                    {notes.into_iter().map(|note| view! { <li>{note}</li> }).collect_view()}
-                </ul>
-            }
-        })
-    };
-    view! { {notes} }
-}
-
-/// Run, Cancel, progress and the status line.
-#[component]
-pub fn RunBar(state: State) -> impl IntoView {
+pub fn StatusBar(state: State) -> impl IntoView {
     let shown = move || {
         let progress = state.progress.get()?;
         let elapsed_ms = js_sys::Date::now() - state.progress_since_ms.get_value();
         Some(words::progress(&progress, elapsed_ms))
     };
+    let question = move || {
+        let waiting = state.waiting.get().filter(|_| !state.is_busy())?;
+        let label = match waiting {
+            Waiting::Long { seconds } => format!("Compute (about {})", words::seconds(seconds)),
+            Waiting::Stopped | Waiting::Failed => "Compute".to_owned(),
+        };
+        let why = match waiting {
+            Waiting::Long { seconds } => format!(
+                "This scene will take about {} on this device.",
+                words::seconds(seconds)
+            ),
+            Waiting::Stopped | Waiting::Failed => String::new(),
+        };
+        Some(view! {
+            <span data-testid="question">{why}</span>
+            <button type="button" class="primary" data-testid="compute" on:click=move |_| actions::go_on(state)>
+                {icon(Icon::Play)}
+                {label}
+            </button>
+        })
+    };
     view! {
-        <section class="card run" aria-label="Run">
-            <div class="row">
-                <button
-                    type="button"
-                    class="primary"
-                    data-testid="run"
-                    disabled=move || !state.can_run()
-                    on:click=move |_| actions::run(state)
-                >
-                    "Run"
-                </button>
-                <button
-                    type="button"
-                    data-testid="cancel"
-                    disabled=move || !state.running.get() && state.engine.get() != Engine::Starting
-                    on:click=move |_| actions::cancel(state)
-                >
-                    "Cancel"
-                </button>
-                <p class="status" role="status" data-testid="status" aria-live="polite">{state.status}</p>
-            </div>
+        <section class="status-bar" aria-label="Status">
+            <p class="status" role="status" data-testid="status" aria-live="polite">{state.status}</p>
             <div class="progress" data-testid="progress">
                 {move || {
                     shown()
@@ -124,12 +101,25 @@ pub fn RunBar(state: State) -> impl IntoView {
                         })
                 }}
             </div>
+            {question}
+            {move || {
+                state
+                    .is_busy()
+                    .then(|| {
+                        view! {
+                            <button type="button" data-testid="stop" on:click=move |_| actions::stop(state)>
+                                {icon(Icon::Square)}
+                                "Stop"
+                            </button>
+                        }
+                    })
+            }}
         </section>
     }
 }
 
-/// What went wrong, where, and what to do. The region exists before the words do, so that a screen
-/// reader notices them.
+/// What went wrong, where, and what to do. The region exists before the words do, so that a screen reader notices
+/// them.
 #[component]
 pub fn Alert(state: State) -> impl IntoView {
     view! {
@@ -153,7 +143,8 @@ pub fn Alert(state: State) -> impl IntoView {
                                             data-testid="retry"
                                             on:click=move |_| {
                                                 state.problem.set(None);
-                                                client::start(state);
+                                                state.waiting.set(None);
+                                                engine::start(state);
                                             }
                                         >
                                             "Try again"
