@@ -26,8 +26,8 @@ pub struct Args {
     /// Numbers of classes, each a case of its own [default: as many as the model starts with]
     #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = up_to(MAX_CLASSES as u64))]
     classes: Vec<usize>,
-    /// Sides of the scene, each a case of its own; large ones are cut into windows, as `segment` does
-    /// [default: 384, as a whole]
+    /// Sides of the scene, each a case of its own; large ones are cut into windows, as `segment`
+    /// does [default: 384, as a whole]
     #[arg(long, value_name = "PX,…", value_delimiter = ',', value_parser = up_to(SIDE_MAX_PX))]
     side_px: Vec<usize>,
     /// Where to write the times

@@ -1,4 +1,5 @@
-//! A checkpoint as the authors released it: recognised by its tensors, described as a package is, and loaded.
+//! A checkpoint as the authors released it: recognised by its tensors, described as a package is,
+//! and loaded.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -135,7 +136,8 @@ fn network_name(config: &ModelConfig) -> String {
     }
 }
 
-/// The list of the benchmark that a released file is named after (docs/network.md §13), or PIE-RGB-SAR's.
+/// The list of the benchmark that a released file is named after (docs/network.md §13), or
+/// PIE-RGB-SAR's.
 fn benchmark(stem: &str) -> &'static Preset {
     let stem = stem.to_lowercase();
     PRESETS

@@ -60,17 +60,17 @@ enum Command {
     Trace(trace::Args),
 }
 
-/// Tensors of megabytes come and go at each operation; the system's allocator gives each back to the
-/// kernel, which clears its pages anew: a fifth of a training step.
+/// Tensors of megabytes come and go at each operation; the system's allocator gives each back to
+/// the kernel, which clears its pages anew: a fifth of a training step.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     failure::guard(|| {
         let cli = Cli::try_parse().or_else(failure::usage)?;
-        // A pass is hundreds of short operations: the thread that asks for them takes part, since to wake
-        // others each time and sleep meanwhile costs a tenth of nano's. Training waits for threads of its own,
-        // which need the cores meanwhile.
+        // A pass is hundreds of short operations: the thread that asks for them takes part, since
+        // to wake others each time and sleep meanwhile costs a tenth of nano's. Training waits for
+        // threads of its own, which need the cores meanwhile.
         if !matches!(cli.command, Command::Train(_)) {
             rayon::ThreadPoolBuilder::new()
                 .use_current_thread()

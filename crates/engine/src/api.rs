@@ -11,8 +11,8 @@ use crate::windows::Tiling;
 
 pub use mmovseg_model::Sensor;
 
-/// The steps of a run, in order. Events and reports spell them as one word each, an encoder's step as
-/// the encoder's name.
+/// The steps of a run, in order. Events and reports spell them as one word each, an encoder's step
+/// as the encoder's name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub enum Stage {
@@ -87,8 +87,8 @@ pub enum Event {
         /// Steps in all.
         total: usize,
     },
-    /// Half precision did not pass the self-test: progress starts over, and the package is read again in
-    /// single precision.
+    /// Half precision did not pass the self-test: progress starts over, and the package is read
+    /// again in single precision.
     HalfPrecisionLeft {
         /// What the self-test said.
         reason: String,

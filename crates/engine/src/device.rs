@@ -62,8 +62,8 @@ impl DeviceInfo {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PrecisionChoice {
-    /// Half precision on a hardware GPU that has it, for towers large enough to gain by it, and only if the package's
-    /// self-test passes so; else single precision.
+    /// Half precision on a hardware GPU that has it, for towers large enough to gain by it, and
+    /// only if the package's self-test passes so; else single precision.
     #[default]
     Auto,
     /// Single precision.
@@ -83,8 +83,8 @@ pub fn half_precision(device: &Device, info: &DeviceInfo) -> Result<Precision, E
     Ok(Precision::F16)
 }
 
-/// The graphics API. On Linux it is Vulkan alone: where Vulkan offers no hardware GPU, wgpu would try
-/// OpenGL next, whose libraries look for a display server and print errors where there is none.
+/// The graphics API. On Linux it is Vulkan alone: where Vulkan offers no hardware GPU, wgpu would
+/// try OpenGL next, whose libraries look for a display server and print errors where there is none.
 #[cfg(feature = "gpu")]
 const GRAPHICS_API: WgpuBackend = if cfg!(target_os = "linux") {
     WgpuBackend::Vulkan
@@ -182,8 +182,8 @@ async fn gpu() -> Result<(Device, DeviceInfo), EngineError> {
     Ok(opened)
 }
 
-/// Whether a log target is the GPU layer's, whose errors mean wrong results: in a browser a refused kernel is
-/// only logged.
+/// Whether a log target is the GPU layer's, whose errors mean wrong results: in a browser a refused
+/// kernel is only logged.
 #[must_use]
 pub fn is_gpu_layer(target: &str) -> bool {
     ["wgpu", "cubecl", "burn_cubecl", "burn_wgpu", "naga"]

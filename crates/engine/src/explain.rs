@@ -1,5 +1,5 @@
-//! Views into the network: heat maps by stage and class, similar patches across sensors, and cosines of
-//! class names.
+//! Views into the network: heat maps by stage and class, similar patches across sensors, and
+//! cosines of class names.
 
 use burn::tensor::Tensor;
 use burn::tensor::activation::sigmoid;
@@ -104,9 +104,9 @@ impl Session {
         Ok(stages)
     }
 
-    /// Cosines of the embedding (a DINO's where the model has one) of the optical patch under `at` (column and row as shares of
-    /// the scene, 0 to 1) with those of all optical and all SAR patches. Looks at the scene as a
-    /// whole; the request's classes and modality play no part.
+    /// Cosines of the embedding (a DINO's where the model has one) of the optical patch under `at`
+    /// (column and row as shares of the scene, 0 to 1) with those of all optical and all SAR
+    /// patches. Looks at the scene as a whole; the request's classes and modality play no part.
     ///
     /// # Errors
     /// When the pair cannot be used, the run is cancelled or the device fails.

@@ -1,4 +1,5 @@
-//! From logits on the model's grid to one class index a pixel of the optical tile (docs/network.md §12).
+//! From logits on the model's grid to one class index a pixel of the optical tile (docs/network.md
+//! §12).
 
 use mmovseg_kernels::{Activation, activate_slice, threads};
 use mmovseg_raster::NO_DATA_LABEL;
@@ -36,7 +37,7 @@ pub fn labels(
 /// Values to compare above which the cores share them.
 const SHARED: usize = 1 << 16;
 
-/// `f` of strips of rows, one after the other in the result; a strip for each core where it `is_much`.
+/// `f` of strips of rows, one after the other; a strip for each core where it `is_much`.
 fn in_strips<R: Sync>(
     rows: &[R],
     is_much: bool,
@@ -75,8 +76,8 @@ pub(crate) fn shares(labels: &[u8], classes: usize) -> Vec<f64> {
 /// Labels one row of pixels at a time, from the two rows of probabilities that enclose it.
 pub(crate) struct Upsampler {
     columns: Vec<(usize, usize, f32)>,
-    /// The two rows, of all classes and as wide as the pixels, and which they are: the rows of pixels between them
-    /// share them.
+    /// The two rows, of all classes and as wide as the pixels, and which they are: the rows of
+    /// pixels between them share them.
     enclosing: [Option<(usize, Vec<f32>)>; 2],
     best: Vec<f32>,
     /// As wide as a probability, so that both go through registers together.
@@ -96,8 +97,9 @@ impl Upsampler {
         }
     }
 
-    /// The labels of a row of pixels between the rows `low` and `high` of probabilities, with `weight` on `high`;
-    /// `values` gives a row of a class, always the same for the same two numbers.
+    /// The labels of a row of pixels between the rows `low` and `high` of probabilities, with
+    /// `weight` on `high`; `values` gives a row of a class, always the same for the same two
+    /// numbers.
     pub fn row<'a>(
         &mut self,
         classes: usize,

@@ -6,11 +6,13 @@ use mmovseg_weights::{Bits, Placement};
 
 /// Shards and bits of each parameter, for `mmovseg_weights::write_package`.
 ///
-/// The released files of a variant differ only in what training touched: the head, the projections and
-/// the q and v matrices of CLIP. Frozen towers have shards of their own, so that packages share them.
+/// The released files of a variant differ only in what training touched: the head, the projections
+/// and the q and v matrices of CLIP. Frozen towers have shards of their own, so that packages share
+/// them.
 pub fn package_layout(config: &ModelConfig) -> impl Fn(&str) -> Placement + use<> {
     let table = ParameterTable::new(config);
-    // The order of shards in every package: DINOs, CLIP visual, CLIP text, what is fine-tuned, the rest.
+    // The order of shards in every package: DINOs, CLIP visual, CLIP text, what is fine-tuned, the
+    // rest.
     let mut towers: Vec<Part> = config
         .dense()
         .chain(config.clip())

@@ -1,9 +1,9 @@
-//! The session behind command line, Worker and evaluation: load a package, encode a tile pair, segment
-//! it, run the self-test.
+//! The session behind command line, Worker and evaluation: load a package, encode a tile pair,
+//! segment it, run the self-test.
 //!
 //! Shells (command line, Worker, training's evaluation) see tiles, class names, labels and events;
-//! the model sees normalised pixels and tokens; this crate stands between them. Everything that
-//! may wait is `async`, since a browser's GPU answers only asynchronously; native shells block on it.
+//! the model sees normalised pixels and tokens; this crate stands between them. Everything that may
+//! wait is `async`, since a browser's GPU answers only asynchronously; native shells block on it.
 
 mod api;
 mod cache;

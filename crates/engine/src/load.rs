@@ -19,12 +19,12 @@ use crate::session::Session;
 impl Session {
     /// Reads a package: manifest, tokenizer, then shard by shard, each checked against its hash,
     /// dequantised, moved to the device and dropped. A file that arrives damaged is read once more
-    /// where that may help. Half precision that was not asked for by name has to pass the self-test; where it does not,
-    /// the package is read again, in single precision.
+    /// where that may help. Half precision that was not asked for by name has to pass the
+    /// self-test; where it does not, the package is read again, in single precision.
     ///
     /// # Errors
-    /// When a file is missing or damaged, the tensors are not those of the architecture, or the device has no
-    /// half precision and was asked for it.
+    /// When a file is missing or damaged, the tensors are not those of the architecture, or the
+    /// device has no half precision and was asked for it.
     pub async fn load<S: PackageSource>(
         source: &S,
         device: (Device, DeviceInfo),

@@ -13,8 +13,8 @@ pub trait PackageSource {
         on_bytes: &mut dyn FnMut(u64),
     ) -> impl Future<Output = Result<Vec<u8>, EngineError>>;
 
-    /// Called when a file arrived damaged: drops any stored copy and says whether reading it again may
-    /// help.
+    /// Called when a file arrived damaged: drops any stored copy and says whether reading it again
+    /// may help.
     fn discard(&self, file: &str) -> impl Future<Output = bool>;
 }
 

@@ -9,8 +9,8 @@ use crate::error::EngineError;
 use crate::package::PackageSource;
 use crate::session::Session;
 
-/// Width of the towers from which on half precision is worth its rounding: below, a graphics card waits for launches and
-/// not for memory (docs/performance.md).
+/// Width of the towers from which on half precision is worth its rounding: below, a graphics card
+/// waits for launches and not for memory (docs/performance.md).
 const HALF_FROM_WIDTH: usize = 512;
 impl Session {
     /// Goes back to single precision where the self-test does not pass in half precision.

@@ -25,9 +25,9 @@ impl Session {
     /// taken from the cache, up to 256 MiB of them; stages that did not run are absent from the
     /// timings. A run that is cancelled, fails or is dropped leaves what its stages have finished.
     ///
-    /// A scene in windows reports its progress as [`Stage::Windows`] alone. Memory beyond the pair and
-    /// the cache: the labels, `T` planes of a band of rows one window high, and the logits. Of the
-    /// windows whose features have no room in the cache, all stages run in every run.
+    /// A scene in windows reports its progress as [`Stage::Windows`] alone. Memory beyond the pair
+    /// and the cache: the labels, `T` planes of a band of rows one window high, and the logits. Of
+    /// the windows whose features have no room in the cache, all stages run in every run.
     ///
     /// # Errors
     /// When the request cannot be met, the run is cancelled, or the device fails or gives numbers

@@ -1,4 +1,5 @@
-//! One scene of a run: how it is cut into windows, and the pixels of each as the encoders read them.
+//! One scene of a run: how it is cut into windows, and the pixels of each as the encoders read
+//! them.
 
 use mmovseg_model::config::Radiometry;
 use mmovseg_model::{Modality, ModelConfig, Sensor};

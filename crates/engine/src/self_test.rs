@@ -119,7 +119,8 @@ impl Session {
                     let encoder: Vec<Encoder> =
                         encoders.iter().filter(|e| e.id == *id).cloned().collect();
                     let inputs = session.inputs(&scene, 0, &encoder, on, clock)?;
-                    // All stays in the cache for the run below, which needs the head's weights alone.
+                    // All stays in the cache for the run below, which needs the head's weights
+                    // alone.
                     session
                         .encode((&scene, 0), &encoder, inputs, on, trace, clock)
                         .await?;

@@ -199,7 +199,8 @@ impl Session {
         Tensor::from_data(TensorData::new(rows.concat(), shape), &self.device)
     }
 
-    /// What the encoders read in a window, by keys. Pixels are prepared where their hash is not known.
+    /// What the encoders read in a window, by keys. Pixels are prepared where their hash is not
+    /// known.
     pub(crate) fn inputs(
         &mut self,
         scene: &Scene<'_>,
@@ -478,10 +479,10 @@ impl Observer for Relay<'_, '_> {
     }
 }
 
-/// Maps token ids into a token table of `vocab` rows that is smaller than the tokenizer's, as those of
-/// test checkpoints are: the end mark becomes the last row (the tower finds it as the largest id),
-/// the start mark the row before it, any other id its remainder by `vocab − 2`. A table that holds
-/// every id leaves them as they are.
+/// Maps token ids into a token table of `vocab` rows that is smaller than the tokenizer's, as those
+/// of test checkpoints are: the end mark becomes the last row (the tower finds it as the largest
+/// id), the start mark the row before it, any other id its remainder by `vocab − 2`. A table that
+/// holds every id leaves them as they are.
 pub(crate) fn fit_ids(ids: &mut [u32], end_id: u32, vocab: usize) {
     let Ok(rows) = u32::try_from(vocab) else {
         return;

@@ -1,9 +1,9 @@
 //! Scenes larger than the model's square: which windows are cut from them, and how the windows'
 //! probabilities become one label map.
 //!
-//! Everything is laid out in *cells*, the pixels of the model's output (4g a side). Windows start at
-//! whole cells, so that the cells of all windows fall onto one grid of the scene; they are blended
-//! there, and only a band of the grid, one window high, is in memory.
+//! Everything is laid out in *cells*, the pixels of the model's output (4g a side). Windows start
+//! at whole cells, so that the cells of all windows fall onto one grid of the scene; they are
+//! blended there, and only a band of the grid, one window high, is in memory.
 
 use mmovseg_raster::Preprocess;
 use serde::{Deserialize, Serialize};
@@ -20,9 +20,9 @@ pub enum Tiling {
     Auto,
     /// Squashed to the model's square.
     Whole,
-    /// In windows of the model's input size, in pixels of the scene, that overlap their neighbours by
-    /// at least this many pixels (at most three quarters of a window). An axis shorter than a window
-    /// is squashed to it.
+    /// In windows of the model's input size, in pixels of the scene, that overlap their neighbours
+    /// by at least this many pixels (at most three quarters of a window). An axis shorter than a
+    /// window is squashed to it.
     Windows {
         /// Least overlap.
         overlap_px: usize,
@@ -32,10 +32,10 @@ pub enum Tiling {
 /// A scene longer than this many model inputs is cut.
 const WHOLE_UP_TO: f64 = 1.5;
 
-/// Overlap of [`Tiling::Auto`], as a share of the window. mIoU hardly depends on it (an earlier nano on
-/// four generated scenes of 576 px: 0.416 with a third, a half and two thirds; 0.376 for the scene as a
-/// whole), but where the windows lie should not show: with a third up to 5 % of nano's sure labels turn
-/// when the grid moves by half a step, at 1.6 times less work.
+/// Overlap of [`Tiling::Auto`], as a share of the window. mIoU hardly depends on it (an earlier
+/// nano on four generated scenes of 576 px: 0.416 with a third, a half and two thirds; 0.376 for
+/// the scene as a whole), but where the windows lie should not show: with a third up to 5 % of
+/// nano's sure labels turn when the grid moves by half a step, at 1.6 times less work.
 const AUTO_OVERLAP: f64 = 0.5;
 
 /// Most values of the probability map that a windowed run gives back; above, the map is coarser.

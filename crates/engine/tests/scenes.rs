@@ -1,4 +1,5 @@
-//! Large scenes in windows, and what the session tells of its inside, on the shipped nano and the CPU.
+//! Large scenes in windows, and what the session tells of its inside, on the shipped nano and the
+//! CPU.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use mmovseg_engine::{
@@ -108,7 +109,8 @@ fn only_large_scenes_are_cut_and_parity_never_by_itself() {
     assert_eq!(result.grid_px, [96, 199]);
 }
 
-/// Whether the best class of each pixel leads the second by a margin, from logits of two pixels a cell.
+/// Whether the best class of each pixel leads the second by a margin, from logits of two pixels a
+/// cell.
 fn sure(result: &Segmentation, x: usize, y: usize) -> bool {
     let [h, w] = result.grid_px;
     let mut p: Vec<f32> = (0..result.classes.len())

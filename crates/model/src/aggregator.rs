@@ -1,5 +1,5 @@
-//! The cost aggregator: window attention over cells, then linear attention over classes (docs/network.md §9 and
-//! §10).
+//! The cost aggregator: window attention over cells, then linear attention over classes
+//! (docs/network.md §9 and §10).
 
 use std::sync::Arc;
 
@@ -229,7 +229,8 @@ impl AggregatorLayer {
         }
     }
 
-    /// Within each class: `x [N·T, g², C]` to the same shape, guided by `appearance [N, g², G]`, not normalised.
+    /// Within each class: `x [N·T, g², C]` to the same shape, guided by `appearance [N, g², G]`,
+    /// not normalised.
     pub fn within_classes(
         &self,
         x: Tensor<3>,
@@ -248,7 +249,8 @@ impl AggregatorLayer {
         x
     }
 
-    /// Between the classes at each place: `x [N·T, g², C]` to the same shape, guided by `text [1, T, G]`.
+    /// Between the classes at each place: `x [N·T, g², C]` to the same shape, guided by `text [1,
+    /// T, G]`.
     pub fn across_classes(
         &self,
         x: Tensor<3>,

@@ -21,9 +21,9 @@ pub(crate) enum Mask {
 
 /// `softmax(q kᵀ · d^-½ + mask) v` for `[N, heads, L, d]`.
 ///
-/// The kernels never hold all scores. Where there is none (training on a graphics card) the work is split so that
-/// no score buffer exceeds [`SCORE_BYTES_MAX`]: first over sequences, then over queries. Rows of the softmax do not
-/// see one another, so the split is exact.
+/// The kernels never hold all scores. Where there is none (training on a graphics card) the work is
+/// split so that no score buffer exceeds [`SCORE_BYTES_MAX`]: first over sequences, then over
+/// queries. Rows of the softmax do not see one another, so the split is exact.
 pub(crate) fn attend(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, mask: &Mask) -> Tensor<4> {
     let [n, heads, length, _] = q.dims();
     let causal;

@@ -71,8 +71,8 @@ impl TextTower {
     /// Gives unit vectors `[T, E]`.
     ///
     /// Sequences are padded with 0 to the longest of the call only: the mask is causal, so what
-    /// stands after the end mark cannot reach it (docs/network.md §5, checked to 3e-6). The end mark is the
-    /// row of the largest id.
+    /// stands after the end mark cannot reach it (docs/network.md §5, checked to 3e-6). The end
+    /// mark is the row of the largest id.
     pub fn forward(&self, prompts: &[Vec<u32>], observer: &mut dyn Observer) -> Tensor<2> {
         let device = self.positional_embedding.val().device();
         let _spinning = SpinGuard::new(&device);
@@ -99,7 +99,8 @@ impl TextTower {
                 );
             pick[t * length + end.0] = 1.0;
         }
-        // The table may have stayed with the CPU (`kernels::table_device`); its rows go where the tower is.
+        // The table may have stayed with the CPU (`kernels::table_device`); its rows go where the
+        // tower is.
         let table = self.token_embedding.weight.val();
         let ids: Tensor<1, Int> =
             Tensor::from_data(TensorData::new(ids, [count * length]), &table.device());

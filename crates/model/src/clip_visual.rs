@@ -217,7 +217,8 @@ impl ClipVisual {
         }
     }
 
-    /// The position table for a `grid × grid` input, `[1 + grid², W]` (docs/network.md §4: by target size).
+    /// The position table for a `grid × grid` input, `[1 + grid², W]` (docs/network.md §4: by
+    /// target size).
     fn positions(&self, grid: usize) -> Tensor<2> {
         let stored = self.config.table_grid;
         let table = self.positional_embedding.val();

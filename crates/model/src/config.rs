@@ -219,7 +219,8 @@ pub struct HeadConfig {
     /// `None` in the released models.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pixel_embed: Option<usize>,
-    /// Channels of the pixels' towers at an eighth of the resolution, where they reach that far down.
+    /// Channels of the pixels' towers at an eighth of the resolution, where they reach that far
+    /// down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pixel_deep: Option<usize>,
     /// Channels of the decoder's two stages.

@@ -53,8 +53,8 @@ pub(crate) fn fuse(
     volume
 }
 
-/// The cost volume of CLIP alone, `[N·T, C, g, g]`, from its correlation `[N, T, g²]`, as CAT-Seg has
-/// it: without sigmoid and residual.
+/// The cost volume of CLIP alone, `[N·T, C, g, g]`, from its correlation `[N, T, g²]`, as CAT-Seg
+/// has it: without sigmoid and residual.
 pub(crate) fn clip_volume(
     clip: Tensor<3>,
     grid: usize,

@@ -20,8 +20,8 @@ pub(crate) struct DecoderStage {
 }
 
 impl DecoderStage {
-    /// `input` channels in, `output` out, and `guidance` channels from each of so many `sources`. The
-    /// upsampled part gives up `guidance` channels, as in the released models.
+    /// `input` channels in, `output` out, and `guidance` channels from each of so many `sources`.
+    /// The upsampled part gives up `guidance` channels, as in the released models.
     pub fn new(
         input: usize,
         output: usize,
@@ -39,15 +39,16 @@ impl DecoderStage {
         }
     }
 
-    /// What guidance `[N, G, 2h, 2w]` of each source adds to the first convolution, which is the same for every class:
-    /// `[N, output, 2h, 2w]`.
+    /// What guidance `[N, G, 2h, 2w]` of each source adds to the first convolution, which is the
+    /// same for every class: `[N, output, 2h, 2w]`.
     pub fn shared(&self, guidance: Vec<Tensor<4>>) -> Tensor<4> {
         let [_, channels, _, _] = self.up.weight.val().dims();
         // The convolution of `[up | guidance of each source]`, by parts.
         self.conv1.part(Tensor::cat(guidance, 1), channels)
     }
 
-    /// Tokens `[N·T, h·w, input]` and what [`DecoderStage::shared`] gave, to `[N·T, output, 2h, 2w]`.
+    /// Tokens `[N·T, h·w, input]` and what [`DecoderStage::shared`] gave, to `[N·T, output, 2h,
+    /// 2w]`.
     pub fn forward(
         &self,
         x: Tensor<3>,

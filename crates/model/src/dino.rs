@@ -1,4 +1,5 @@
-//! The DINO towers: v1 with a learned position table (docs/network.md §6), v3 with rotary positions (docs/network.md §7).
+//! The DINO towers: v1 with a learned position table (docs/network.md §6), v3 with rotary positions
+//! (docs/network.md §7).
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -42,8 +43,9 @@ impl DinoAttention {
         {
             return mixed;
         }
-        // On the CPU queries, keys and values are views: heads are cut before the thirds, each of which lies in no one
-        // piece. WebGPU refuses one buffer bound more than once where it may be written.
+        // On the CPU queries, keys and values are views: heads are cut before the thirds, each of
+        // which lies in no one piece. WebGPU refuses one buffer bound more than once where it may
+        // be written.
         let width = qkv.dims()[2] / 3;
         let heads = kernels::is_cpu_without_gradients(&qkv.device())
             .then(|| split_heads(qkv.clone(), 3 * self.heads));

@@ -137,9 +137,9 @@ impl Encoder {
         let (head, embed) = (&model.head, model.text.embed);
         let [coarse, fine] = head.decoder_guidance;
         let (width, names) = (encoder.width, &encoder.projections);
-        // An encoder's grid is once (CLIP, the DINOs of L and nano) or twice (those of B) the feature
-        // grid; the maps that the head wants are g, 2g and 4g wide, so each projection shrinks, keeps
-        // or enlarges accordingly.
+        // An encoder's grid is once (CLIP, the DINOs of L and nano) or twice (those of B) the
+        // feature grid; the maps that the head wants are g, 2g and 4g wide, so each projection
+        // shrinks, keeps or enlarges accordingly.
         let ratio = encoder.grid() / head.grid;
         let named = |name: &String, module| Named::new(name.clone(), module);
         let tower = if encoder.is_clip() {

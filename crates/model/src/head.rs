@@ -1,7 +1,7 @@
 //! What turns features and words into masks: correlation, aggregator and decoder, the part that the
 //! authors call the predictor's transformer. Cut in three, so that a changed word repeats only what
-//! depends on it: the class-agnostic features ([`ClassAgnostic`]), the cost volume of each class before
-//! the classes see one another ([`CostVolumes`]), and the rest.
+//! depends on it: the class-agnostic features ([`ClassAgnostic`]), the cost volume of each class
+//! before the classes see one another ([`CostVolumes`]), and the rest.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -30,7 +30,8 @@ pub struct ClassAgnostic {
     pub(crate) pixels: Option<Tensor<3>>,
     /// Guides the aggregator: `[N, g², G]`, not normalised.
     appearance: Tensor<3>,
-    /// What guidance adds to the first convolution of each decoder stage: `[N, C, 2g, 2g]` and `[N, C, 4g, 4g]`.
+    /// What guidance adds to the first convolution of each decoder stage: `[N, C, 2g, 2g]` and `[N,
+    /// C, 4g, 4g]`.
     decoder: [Tensor<4>; 2],
 }
 
@@ -51,7 +52,8 @@ impl ClassAgnostic {
 pub struct CostVolumes {
     /// After the window attention of the first aggregator layer, `[N·T, g², C]`.
     pub(crate) cells: Tensor<3>,
-    /// What the pixels' own embeddings add to the logits, `[N, T, 16 g²]`, where the model has them.
+    /// What the pixels' own embeddings add to the logits, `[N, T, 16 g²]`, where the model has
+    /// them.
     pub(crate) pixels: Option<Tensor<3>>,
 }
 
@@ -213,7 +215,8 @@ impl Head {
         }
     }
 
-    /// Logits `[N, T, 4g, 4g]` without what the pixels add, from [`CostVolumes::cells`] and text `[T, E]`.
+    /// Logits `[N, T, 4g, 4g]` without what the pixels add, from [`CostVolumes::cells`] and text
+    /// `[T, E]`.
     pub fn decode(
         &self,
         features: &ClassAgnostic,

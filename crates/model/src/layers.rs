@@ -75,8 +75,8 @@ impl Linear {
         kernels::mlp(x, own, activation, last, onto)
     }
 
-    /// What the inputs from `first` on add to the result, without the bias. A part of the input that is
-    /// the same for many rows is multiplied once for all of them.
+    /// What the inputs from `first` on add to the result, without the bias. A part of the input
+    /// that is the same for many rows is multiplied once for all of them.
     pub fn part<const D: usize>(&self, x: Tensor<D>, first: usize) -> Tensor<D> {
         let width = x.dims()[D - 1];
         kernels::linear(
@@ -87,7 +87,8 @@ impl Linear {
         )
     }
 
-    /// [`Linear::part`] added to `onto [M, L, out]`, each entry for `N / M` entries of `x [N, L, in]`.
+    /// [`Linear::part`] added to `onto [M, L, out]`, each entry for `N / M` entries of `x [N, L,
+    /// in]`.
     pub fn part_over(&self, x: Tensor<3>, first: usize, onto: Tensor<3>) -> Tensor<3> {
         let width = x.dims()[2];
         let weight = self.weight.val().narrow(1, first, width);
@@ -204,7 +205,8 @@ impl Conv {
         self.with_epilogue(x, Epilogue::norm_add(norm.rectified(), onto))
     }
 
-    /// What the input channels from `first` on add to the result, without the bias; see [`Linear::part`].
+    /// What the input channels from `first` on add to the result, without the bias; see
+    /// [`Linear::part`].
     pub fn part(&self, x: Tensor<4>, first: usize) -> Tensor<4> {
         let weight = self.weight_part(first, x.dims()[1]);
         kernels::conv(x, weight, None, Epilogue::None)
@@ -247,7 +249,8 @@ pub(crate) fn full<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     x.cast(DType::F32)
 }
 
-/// Tokens `[N, prefix + L, W]` with those of the patches that are kept, or all, and how many those are.
+/// Tokens `[N, prefix + L, W]` with those of the patches that are kept, or all, and how many those
+/// are.
 pub(crate) fn kept(
     tokens: Tensor<3>,
     prefix: usize,

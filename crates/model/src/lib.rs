@@ -7,8 +7,8 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`config`], `recognise` | every size of the network, the presets, and which network a checkpoint holds |
-//! | [`parameters`], `names` | which part of the network a parameter belongs to, and its checkpoint name |
+//! | [`config`], `recognise` | sizes, presets, and which network a checkpoint holds |
+//! | [`parameters`], `names` | the part that a parameter belongs to, and its checkpoint name |
 //! | [`params`] | loading and exporting by checkpoint name; missing and misshapen tensors |
 //! | [`observe`] | observing the stages of a pass |
 //! | `layers`, `attention`, `resample`, `named` | building blocks |
@@ -49,7 +49,8 @@ pub use observe::{Observer, Silent, Trace, TracedTensor};
 pub use params::Precision;
 pub use resample::enlarge;
 
-/// The CLIP pixel mean (RGB order, 8-bit scale), used by every branch, SAR included (docs/network.md §3.2).
+/// The CLIP pixel mean (RGB order, 8-bit scale), used by every branch, SAR included
+/// (docs/network.md §3.2).
 pub const PIXEL_MEAN: [f32; 3] = [122.770_94, 116.746_01, 104.093_74];
 /// The CLIP pixel deviation that goes with [`PIXEL_MEAN`] (docs/network.md §3.2).
 pub const PIXEL_STD: [f32; 3] = [68.500_53, 66.632_16, 70.323_16];

@@ -158,8 +158,8 @@ impl MmOvSeg {
         encoder.project(deepest, grid).tokens()
     }
 
-    /// Cosines of text `[T, E]` with the pixels' own embeddings, `[N, T, 16 g²]`, where the model has
-    /// them.
+    /// Cosines of text `[T, E]` with the pixels' own embeddings, `[N, T, 16 g²]`, where the model
+    /// has them.
     pub fn pixel_cosine(&self, dense: &EncoderMaps, text: Tensor<2>) -> Option<Tensor<3>> {
         let head = self.pixel_head.as_ref()?;
         Some(head.cosine(dense.pixels.clone()?, text))

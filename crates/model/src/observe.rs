@@ -1,5 +1,5 @@
-//! How a caller watches the stages of a forward pass: tensors by their golden names (docs/network.md §13.1)
-//! and blocks as they are done.
+//! How a caller watches the stages of a forward pass: tensors by their golden names
+//! (docs/network.md §13.1) and blocks as they are done.
 
 use burn::tensor::Tensor;
 

@@ -1,5 +1,5 @@
-//! Which part of the network each parameter belongs to: the one table that is used by loading, packing,
-//! precision, freezing and the self-test.
+//! Which part of the network each parameter belongs to: the one table that is used by loading,
+//! packing, precision, freezing and the self-test.
 
 use crate::config::{EncoderId, ModelConfig};
 

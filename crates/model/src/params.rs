@@ -1,5 +1,5 @@
-//! Parameters by the names of the released checkpoints (docs/network.md §13): loading, exporting, and saying
-//! in one go what is missing, unknown or misshapen.
+//! Parameters by the names of the released checkpoints (docs/network.md §13): loading, exporting,
+//! and saying in one go what is missing, unknown or misshapen.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -70,8 +70,9 @@ impl ModuleVisitor for Shapes {
     }
 }
 
-/// The numbers in which a network on a graphics card holds what the blocks of its image towers multiply with, which is
-/// where nearly all of its time goes. All sums, what is added up along a tower, and every other part are in f32.
+/// The numbers in which a network on a graphics card holds what the blocks of its image towers
+/// multiply with, which is where nearly all of its time goes. All sums, what is added up along a
+/// tower, and every other part are in f32.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize,
 )]
@@ -85,8 +86,8 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// What a parameter is held in. The kernels follow the weights: a norm gives the numbers of its gain, a product those
-    /// of its matrix.
+    /// What a parameter is held in. The kernels follow the weights: a norm gives the numbers of its
+    /// gain, a product those of its matrix.
     fn of(self, name: &str, table: &ParameterTable) -> DType {
         let parameter = table.of(name);
         let is_block = matches!(parameter.part, Part::Encoder(_)) && parameter.role == Role::Block;
@@ -132,7 +133,8 @@ impl ModuleMapper for Load<'_> {
     }
 }
 
-/// Whether a parameter is a table that rows are taken from, not a weight that inputs are multiplied with.
+/// Whether a parameter is a table that rows are taken from, not a weight that inputs are multiplied
+/// with.
 fn is_table(path: &[String]) -> bool {
     path.iter().any(|part| part == "token_embedding")
 }
@@ -257,8 +259,8 @@ impl MmOvSeg {
         mismatch
     }
 
-    /// Puts tensors in place by checkpoint name, each on the device of its parameter; names without a
-    /// parameter are left in the map. Call [`MmOvSeg::compare`] first: shapes are taken on trust.
+    /// Puts tensors in place by checkpoint name, each on the device of its parameter; names without
+    /// a parameter are left in the map. Call [`MmOvSeg::compare`] first: shapes are taken on trust.
     #[must_use]
     pub fn load(self, tensors: &mut BTreeMap<String, (Vec<usize>, Vec<f32>)>) -> Self {
         load(self, tensors)

@@ -1,5 +1,5 @@
-//! The pixel branch of the default model (docs/network.md §11.3): roads, banks and parcels are narrower
-//! than a patch, and small towers lose them. The released models have no such branch.
+//! The pixel branch of the default model (docs/network.md §11.3): roads, banks and parcels are
+//! narrower than a patch, and small towers lose them. The released models have no such branch.
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
@@ -8,8 +8,8 @@ use mmovseg_kernels::{self as kernels, Activation};
 use crate::correlation::{cosine, unit_cosine};
 use crate::layers::{Conv, GroupNorm, Linear, Upsample, constant};
 
-/// Adds features of single pixels to the fine guidance: a 2 × 2 convolution with stride 2, then two 3 × 3
-/// convolutions.
+/// Adds features of single pixels to the fine guidance: a 2 × 2 convolution with stride 2, then two
+/// 3 × 3 convolutions.
 #[derive(Module, Debug)]
 pub(crate) struct PixelGuidance {
     pairs: Conv,
@@ -47,9 +47,9 @@ const DEEP_ROUNDS: usize = 2;
 /// Groups of the group norms.
 pub(crate) const GROUPS: usize = 4;
 
-/// A small convolutional tower that gives each 2 × 2 pixels an embedding: features at a quarter and an
-/// eighth of the resolution, added at half of it. The transformer tower of the same sensor is added at an
-/// eighth and at half.
+/// A small convolutional tower that gives each 2 × 2 pixels an embedding: features at a quarter and
+/// an eighth of the resolution, added at half of it. The transformer tower of the same sensor is
+/// added at an eighth and at half.
 #[derive(Module, Debug)]
 pub(crate) struct PixelTower {
     pairs: Conv,
@@ -94,7 +94,7 @@ struct Deep {
 }
 
 impl Deep {
-    /// `width` channels of the map it is added to, `deep` of its own, `tokens` of the transformer's.
+    /// `width` channels of the map it is added to, `deep` of its own, `tokens` of the tower's.
     fn new(width: usize, deep: usize, tokens: usize, device: &Device) -> Self {
         let mut up = Upsample::new(deep, width, 2, device);
         // Zero at first: training adds what the finer features lack.
@@ -123,8 +123,8 @@ impl Deep {
 }
 
 impl PixelTower {
-    /// `width` channels, as many as the fine guidance has; `embed` channels out. With `deep` channels at
-    /// an eighth, which is then the grid of the `tokens`-wide transformer map.
+    /// `width` channels, as many as the fine guidance has; `embed` channels out. With `deep` channels
+    /// at an eighth, which is then the grid of the `tokens`-wide transformer map.
     pub fn new(
         width: usize,
         embed: usize,

@@ -1,4 +1,5 @@
-//! Which network a checkpoint holds, by the names and shapes of its tensors (docs/network.md §2, §13).
+//! Which network a checkpoint holds, by the names and shapes of its tensors (docs/network.md §2,
+//! §13).
 
 use crate::config::{
     Architecture, ConfigError, EncoderConfig, HeadConfig, ModelConfig, Radiometry, Sensor,
@@ -35,8 +36,8 @@ fn side(rows: usize) -> usize {
     (rows.saturating_sub(1) as f64).sqrt().round() as usize
 }
 
-/// Heads of a tower, which do not follow from shapes: released towers have 64 channels a head; towers
-/// narrower than 128, which only test checkpoints have, are taken to have two heads.
+/// Heads of a tower, which do not follow from shapes: released towers have 64 channels a head;
+/// towers narrower than 128, which only test checkpoints have, are taken to have two heads.
 fn heads(width: usize) -> usize {
     if width < 128 { 2 } else { width / 64 }
 }
@@ -47,7 +48,8 @@ impl ModelConfig {
     /// none.
     ///
     /// # Errors
-    /// When an entry that determines a size is missing or has the wrong rank, or the sizes do not fit.
+    /// When an entry that determines a size is missing or has the wrong rank, or the sizes do not
+    /// fit.
     pub fn from_shapes(shape: impl Fn(&str) -> Option<Vec<usize>>) -> Result<Self, ConfigError> {
         let shapes = Shapes(shape);
         let clip = |name: &str, axis: usize| shapes.dim(&format!("{CLIP}{name}"), axis);

@@ -26,8 +26,9 @@ impl Kernel {
         })
     }
 
-    /// PyTorch half-pixel bilinear (docs/network.md §3.2). Its coordinates are f32 there, and near column 300
-    /// the last place of a coordinate is 3e-5 of a pixel: doing better would be doing otherwise.
+    /// PyTorch half-pixel bilinear (docs/network.md §3.2). Its coordinates are f32 there, and near
+    /// column 300 the last place of a coordinate is 3e-5 of a pixel: doing better would be doing
+    /// otherwise.
     pub fn bilinear(input: usize, output: usize) -> Self {
         let ratio = input as f32 / output as f32;
         Self::from_taps(input, output, |o| {
@@ -61,8 +62,8 @@ impl Kernel {
     }
 }
 
-/// Logits `[N, T, h, h]` brought bilinearly to `[N, T, side_px, side_px]`, as the paper's loss wants
-/// them (docs/network.md §14).
+/// Logits `[N, T, h, h]` brought bilinearly to `[N, T, side_px, side_px]`, as the paper's loss
+/// wants them (docs/network.md §14).
 #[must_use]
 pub fn enlarge(logits: Tensor<4>, side_px: usize) -> Tensor<4> {
     let [n, t, h, w] = logits.dims();

@@ -297,7 +297,8 @@ mod tests {
     use safetensors::tensor::TensorView;
     use std::fs;
 
-    /// Files that `tests/checkpoints/make.py` wrote, value by value; what training left beside the weights is not seen.
+    /// Files that `tests/checkpoints/make.py` wrote, value by value; what training left beside the
+    /// weights is not seen.
     #[test]
     fn a_released_file_is_read_to_the_bit() {
         for (variant, tensors) in [("b", 550), ("l", 964)] {

@@ -9,8 +9,8 @@ use crate::{Dtypes, HostTensor, StoreDtype, WeightsError};
 /// Where a package keeps a tensor. Which one that is depends on the network, so callers say it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Placement {
-    /// Tensors of one group share shards; groups follow one another. What checkpoints have in common
-    /// belongs into groups of its own, so that their packages share its files.
+    /// Tensors of one group share shards; groups follow one another. What checkpoints have in
+    /// common belongs into groups of its own, so that their packages share its files.
     pub group: usize,
     /// How many bits it gets.
     pub bits: Bits,
@@ -23,9 +23,9 @@ pub enum Bits {
     Package,
     /// Those of the text tower.
     Text,
-    /// At least f16: parts that carry more error than their size. The head: a hundredth of a released
-    /// model's values, and no later layer averages its error away. What turns pixels into tokens and
-    /// tokens into maps: a thirtieth of them, and half of the error of all towers in q8
+    /// At least f16: parts that carry more error than their size. The head: a hundredth of a
+    /// released model's values, and no later layer averages its error away. What turns pixels into
+    /// tokens and tokens into maps: a thirtieth of them, and half of the error of all towers in q8
     /// (docs/performance.md, "What quantising costs").
     Wide,
 }

@@ -18,11 +18,11 @@ use crate::{
 /// **Bits.** `manifest.dtypes()` says how matrices are stored, `[shape[0], product of the rest]`.
 /// Whatever it says, vectors and scalars (norms, biases, layer scales) stay f32. In a q8 or q4
 /// package these stay f16: learned tables and masks (class, storage, mask and padding tokens,
-/// positional embeddings, `attn_mask`), what `place` calls [`Bits::Wide`](crate::Bits::Wide), tensors of
-/// fewer than 4096 values, and rows shorter than one block of 32.
+/// positional embeddings, `attn_mask`), what `place` calls [`Bits::Wide`](crate::Bits::Wide),
+/// tensors of fewer than 4096 values, and rows shorter than one block of 32.
 ///
-/// **Shards.** Tensors are read one at a time and at most one shard of each of `place`'s groups is in
-/// memory. Each group has its own shards. Larger tensors are split by rows.
+/// **Shards.** Tensors are read one at a time and at most one shard of each of `place`'s groups is
+/// in memory. Each group has its own shards. Larger tensors are split by rows.
 /// The same tensors in the same order always give the same files, and two packages share the
 /// shards of every group that is equal in both.
 ///

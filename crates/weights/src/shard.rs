@@ -4,9 +4,9 @@
 //! |---|---|
 //! | f32, f16 | `NAME`: F32 or F16, shape of the rows held |
 //! | q8 | `NAME#q8`: I8 `[rows, cols]`; `NAME#scale`: F16 `[rows, ceil(cols / 32)]` |
-//! | q4 | `NAME#q4`: U8 `[rows, ceil(cols / 2)]`, even columns in the low nibble, value + 8; `NAME#scale` as above |
+//! | q4 | `NAME#q4`: U8 `[rows, ceil(cols / 2)]`, even columns low; `NAME#scale` as above |
 //!
-//! `cols` is the product of the extents after the first. Quantised tensors and row ranges have a
+//! A q4 value is stored plus 8. `cols` is the product of the extents after the first. Quantised tensors and row ranges have a
 //! note with the whole shape and the first row: the header's `__metadata__` has the single key
 //! `mmovseg`, a JSON object `{"NAME": {"shape": [..], "start": 0}}`. (A single key, since the
 //! safetensors writer does not fix the order of several, and equal content must hash equal.)
@@ -194,8 +194,9 @@ impl File<'_> {
                     return Err("its rows do not fit its shape");
                 }
                 let scales = self.bytes(scale)?;
-                // Bounded by the file: at most two values a byte. No more than is needed, since a page's
-                // memory never shrinks again; q4 writes an odd row's last nibble before it cuts it off.
+                // Bounded by the file: at most two values a byte. No more than is needed, since a
+                // page's memory never shrinks again; q4 writes an odd row's last nibble before it
+                // cuts it off.
                 data.reserve_exact(held.rows * whole.cols + 1);
                 for (values, scales) in values
                     .chunks_exact(width)

@@ -30,7 +30,8 @@ fn a_checkpoint_becomes_a_package_and_comes_back() {
             let manifest = Manifest::new(variant, serde_json::Value::Null, dtype, "a {}");
             let tensors = names.iter().map(|name| checkpoint.read(name));
             let written = write_package(&dir, manifest, tensors, b"{}", &place).unwrap();
-            // Here q8 saves less than its scales' names take: what bits save is tested where the shards are made.
+            // Here q8 saves less than its scales' names take: what bits save is tested where the
+            // shards are made.
             let values: usize = checkpoint
                 .names_and_shapes()
                 .map(|(_, s)| s.iter().product::<usize>())

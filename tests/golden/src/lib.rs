@@ -1,5 +1,5 @@
-//! The network against the authors' outputs (docs/network.md §13.1): one body that runs on the CPU, on native
-//! wgpu and in the browser; and generated scenes, whose bytes are the same everywhere.
+//! The network against the authors' outputs (docs/network.md §13.1): one body that runs on the CPU,
+//! on native wgpu and in the browser; and generated scenes, whose bytes are the same everywhere.
 
 mod kernels;
 
@@ -72,7 +72,8 @@ pub const L: Case = Case {
     golden: include_bytes!("../fixtures/l_tiny_golden.safetensors"),
 };
 
-/// Largest difference allowed for any feature or logit: absolute, and by the largest value of its stage.
+/// Largest difference allowed for any feature or logit: absolute, and by the largest value of its
+/// stage.
 fn tolerance(precision: Precision, largest: f32) -> f32 {
     match precision {
         Precision::F32 => 1e-4,
@@ -100,8 +101,8 @@ pub struct Comparison<'a> {
 }
 
 impl<'a> Comparison<'a> {
-    /// For the network `name`; `tolerance` gives the largest difference allowed, by the largest value
-    /// of a stage.
+    /// For the network `name`; `tolerance` gives the largest difference allowed, by the largest
+    /// value of a stage.
     pub fn new(name: &'a str, tolerance: impl Fn(f32) -> f32 + 'a) -> Self {
         Self {
             name,
@@ -166,7 +167,8 @@ impl<'a> Comparison<'a> {
     }
 }
 
-/// Runs the case on `device`, its towers in the numbers of `precision`, and compares every golden stage.
+/// Runs the case on `device`, its towers in the numbers of `precision`, and compares every golden
+/// stage.
 ///
 /// # Panics
 /// When a stage is missing or off by more than the tolerance, or too many labels flip; the

@@ -47,7 +47,8 @@ async fn both_on_webgpu() {
         .expect("WebGPU in this browser");
     check(&L, device.clone(), Precision::F32).await;
     check(&B, device.clone(), Precision::F32).await;
-    // SwiftShader, which the tests in Chromium run on, has no shader-f16; Mesa's driver in Firefox has it.
+    // SwiftShader, which the tests in Chromium run on, has no shader-f16; Mesa's driver in Firefox
+    // has it.
     let has_half = half_precision(&device, &info).is_ok();
     console_log!("half precision on {}: {has_half}", info.name);
     if has_half {

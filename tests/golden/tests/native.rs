@@ -60,8 +60,8 @@ fn kernels_in_half_precision_agree_with_their_references_on_wgpu() {
     pollster::block_on(check_half_kernels(wgpu(), 5, 12));
 }
 
-/// The words of a released L take 152 MB, more than WebGPU promises to bind: on such a device L ended in its text
-/// stage.
+/// The words of a released L take 152 MB, more than WebGPU promises to bind: on such a device L
+/// ended in its text stage.
 #[test]
 fn a_table_of_words_beyond_the_binding_limit_is_read_on_wgpu() {
     let config = TextConfig {

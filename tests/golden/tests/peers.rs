@@ -1,6 +1,6 @@
-//! CAT-Seg and GSNet against their authors' outputs: tiny networks with random weights, run directly
-//! (one view, class pooling 2). The data is not part of the repository; without it the tests are
-//! skipped and say so.
+//! CAT-Seg and GSNet against their authors' outputs: tiny networks with random weights, run
+//! directly (one view, class pooling 2). The data is not part of the repository; without it the
+//! tests are skipped and say so.
 #![cfg(not(target_arch = "wasm32"))]
 
 use std::collections::BTreeMap;

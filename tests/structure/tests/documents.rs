@@ -12,14 +12,11 @@ const COMMENT_COLUMNS: usize = 100;
 /// comment.
 const WIDE: &[&str] = &[
     "crates/cli",
-    "crates/engine",
     "crates/kernels",
-    "crates/model",
     "crates/raster",
     "crates/scene",
     "crates/text",
     "crates/train",
-    "crates/weights",
     "tests/bench",
     "tests/browser",
     "tests/golden",
