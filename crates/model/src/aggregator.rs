@@ -214,6 +214,8 @@ pub(crate) struct AggregatorLayer {
     swin_block: SwinPair,
     attention: ClassAttention,
     grid: usize,
+    /// Cells along each axis that become one place of class attention.
+    class_pool: usize,
 }
 
 impl AggregatorLayer {
@@ -226,6 +228,7 @@ impl AggregatorLayer {
             },
             attention: ClassAttention::new(config, device),
             grid: config.grid,
+            class_pool: config.class_pool,
         }
     }
 
@@ -249,8 +252,8 @@ impl AggregatorLayer {
         x
     }
 
-    /// Between the classes at each place: `x [N·T, g², C]` to the same shape, guided by `text [1,
-    /// T, G]`.
+    /// Between the classes at each place: `x [N·T, g², C]` to the same shape, guided by text
+    /// `[1, T, G]`.
     pub fn across_classes(
         &self,
         x: Tensor<3>,
@@ -259,10 +262,27 @@ impl AggregatorLayer {
         observer: &mut dyn Observer,
     ) -> Tensor<3> {
         let n = x.dims()[0] / text.dims()[1];
-        let sequences = kernels::pool_classes(x.clone(), n, self.grid);
-        let mixed = self.attention.forward(sequences, text, name, observer);
+        let [sequences, cells, width] = x.dims();
+        let classes = sequences / n;
+        let pooled = if self.class_pool == 1 {
+            x.clone()
+                .reshape([n, classes, cells, width])
+                .swap_dims(1, 2)
+                .reshape([n * cells, classes, width])
+        } else {
+            kernels::pool_classes(x.clone(), n, self.grid)
+        };
+        let mixed = self.attention.forward(pooled, text, name, observer);
         // What is spread holds its own residual (docs/network.md §10, step 5).
-        let x = kernels::spread_classes(mixed, x, self.grid);
+        let x = if self.class_pool == 1 {
+            let mixed = mixed
+                .reshape([n, cells, classes, width])
+                .swap_dims(1, 2)
+                .reshape([sequences, cells, width]);
+            kernels::add(mixed, x)
+        } else {
+            kernels::spread_classes(mixed, x, self.grid)
+        };
         self.see_volume(observer, &format!("{name}.out"), &x, n);
         x
     }

@@ -229,6 +229,10 @@ pub struct HeadConfig {
     pub groups: [usize; 2],
     /// Length the class axis is padded to in class attention.
     pub class_pad: usize,
+    /// Cells along each axis that class attention pools before classes see one another, 1 or 2. No
+    /// weight depends on it: CAT-Seg and GSNet are trained with 2 and evaluated with 1.
+    #[serde(default = "released_class_pool")]
+    pub class_pool: usize,
     /// Side of the feature grid.
     pub grid: usize,
     /// Side of an attention window.
@@ -361,6 +365,7 @@ impl ModelConfig {
                 decoder: [32, 16],
                 groups: [2, 1],
                 class_pad: 256,
+                class_pool: released_class_pool(),
                 grid: 24,
                 window: 12,
             },
@@ -412,6 +417,9 @@ impl ModelConfig {
         }
         if head.window == 0 || head.grid != 2 * head.window {
             return fail("the feature grid must be two windows wide");
+        }
+        if ![1, 2].contains(&head.class_pool) {
+            return fail("class attention pools one or two cells");
         }
         for width in [head.pixel_guidance, head.pixel_embed]
             .into_iter()
@@ -609,10 +617,16 @@ impl HeadConfig {
             decoder: [64, 32],
             groups: [4, 2],
             class_pad: 256,
+            class_pool: released_class_pool(),
             grid: 24,
             window: 12,
         }
     }
+}
+
+/// Class pooling of MM-OVSeg, and of packages that do not say.
+fn released_class_pool() -> usize {
+    2
 }
 
 /// A configuration that no network can have.

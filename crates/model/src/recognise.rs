@@ -152,6 +152,8 @@ impl ModelConfig {
                 // The authors' group norms hold sixteen channels a group.
                 groups: decoder.map(|c| (c / 16).max(1)),
                 class_pad: 256,
+                // CAT-Seg's and GSNet's published numbers are without pooling.
+                class_pool: if has_sar { 2 } else { 1 },
                 grid,
                 window,
             },

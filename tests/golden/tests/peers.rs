@@ -51,9 +51,131 @@ fn check(name: &str, variant: &str, device: Device) {
     let golden = SafeTensors::deserialize(&golden).expect("golden stages are safetensors");
 
     let shape = |name: &str| weights.tensor(name).ok().map(|t| t.shape().to_vec());
-    let config = ModelConfig::from_shapes(shape).expect("the tiny checkpoint tells its sizes");
+    let mut config = ModelConfig::from_shapes(shape).expect("the tiny checkpoint tells its sizes");
     assert_eq!(config.variant, variant);
-    let model = MmOvSeg::new(&config, &device).expect("the sizes fit");
+    for mode in [Mode::Direct, Mode::FiveViews] {
+        config.head.class_pool = mode.class_pool();
+        let model = load(name, &config, &weights, &device);
+        check_mode(&format!("{name} {mode:?}"), mode, &model, &golden, &device);
+    }
+}
+
+/// How the authors run a network on a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// Padded to multiples of 32 and squashed to a square.
+    Direct,
+    /// Four overlapping tiles of 384 px of the picture at 640 × 640, and the whole picture.
+    FiveViews,
+}
+
+impl Mode {
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Direct => "direct.",
+            Self::FiveViews => "slide.",
+        }
+    }
+
+    fn class_pool(self) -> usize {
+        match self {
+            Self::Direct => 2,
+            Self::FiveViews => 1,
+        }
+    }
+
+    /// The views of a picture `[3, H, W]`, normalised, `[N, 3, S, S]`; `clip_px` is the side that
+    /// CLIP reads.
+    fn views(self, bytes: &[u8], size: [usize; 2], clip_px: usize, has_dense: bool) -> Views {
+        let [height, width] = size;
+        let picture: Vec<f32> = bytes.iter().map(|&byte| f32::from(byte)).collect();
+        match self {
+            Self::Direct => {
+                let padded = [height.next_multiple_of(32), width.next_multiple_of(32)];
+                let mut planes = vec![0.0; 3 * padded[0] * padded[1]];
+                for (i, value) in normalised(&picture, height * width).into_iter().enumerate() {
+                    let [c, y, x] = [i / (height * width), i / width % height, i % width];
+                    planes[(c * padded[0] + y) * padded[1] + x] = value;
+                }
+                let side = if has_dense { 384 } else { clip_px };
+                let planes = resized(&planes, padded, [side; 2]);
+                Views { planes, side }
+            }
+            Self::FiveViews => {
+                let square = resized(&picture, size, [640; 2]);
+                let mut planes = Vec::new();
+                for [y, x] in TILES {
+                    for c in 0..3 {
+                        for row in y..y + 384 {
+                            planes.extend(&square[(c * 640 + row) * 640 + x..][..384]);
+                        }
+                    }
+                }
+                planes.extend(resized(&picture, size, [384; 2]));
+                let planes = planes.chunks_exact(3 * 384 * 384);
+                Views {
+                    planes: planes
+                        .flat_map(|view| normalised(view, 384 * 384))
+                        .collect(),
+                    side: 384,
+                }
+            }
+        }
+    }
+
+    /// Labels of a picture from logits `[N, T, 96, 96]`.
+    fn labels(self, logits: &[f32], classes: usize, size: [usize; 2]) -> Vec<u8> {
+        let [height, width] = size;
+        if self == Self::Direct {
+            return mmovseg_engine::labels(logits, [classes, 96, 96], width, height);
+        }
+        let mut sums = vec![0.0f32; classes * 640 * 640];
+        let mut counts = vec![0.0f32; 640 * 640];
+        let views: Vec<Vec<f32>> = logits
+            .chunks_exact(classes * 96 * 96)
+            .map(|view| {
+                let mut view = resized(view, [96; 2], [384; 2]);
+                for value in &mut view {
+                    *value = 1.0 / (1.0 + (-*value).exp());
+                }
+                view
+            })
+            .collect();
+        for ([y, x], view) in TILES.iter().zip(&views) {
+            for i in 0..384 * 384 {
+                let at = (y + i / 384) * 640 + x + i % 384;
+                counts[at] += 1.0;
+                for class in 0..classes {
+                    sums[class * 640 * 640 + at] += view[class * 384 * 384 + i];
+                }
+            }
+        }
+        let whole = resized(&views[4], [384; 2], [640; 2]);
+        for (i, (sum, whole)) in sums.iter_mut().zip(whole).enumerate() {
+            *sum = (*sum / counts[i % counts.len()] + whole) / 2.0;
+        }
+        let probabilities = resized(&sums, [640; 2], size);
+        let area = height * width;
+        (0..area)
+            .map(|i| {
+                let of = |class: usize| probabilities[class * area + i];
+                let best = (1..classes).fold(0, |best, c| if of(c) > of(best) { c } else { best });
+                best as u8
+            })
+            .collect()
+    }
+}
+
+/// First row and column of each tile.
+const TILES: [[usize; 2]; 4] = [[0, 0], [0, 256], [256, 0], [256, 256]];
+
+struct Views {
+    planes: Vec<f32>,
+    side: usize,
+}
+
+fn load(name: &str, config: &ModelConfig, weights: &SafeTensors<'_>, device: &Device) -> MmOvSeg {
+    let model = MmOvSeg::new(config, device).expect("the sizes fit");
     let shapes: Vec<(String, Vec<usize>)> = weights
         .iter()
         .map(|(name, view)| (name.to_owned(), view.shape().to_vec()))
@@ -67,8 +189,11 @@ fn check(name: &str, variant: &str, device: Device) {
             (name.to_owned(), tensor)
         })
         .collect();
-    let model = model.load(&mut tensors);
+    model.load(&mut tensors)
+}
 
+fn check_mode(name: &str, mode: Mode, model: &MmOvSeg, golden: &SafeTensors<'_>, device: &Device) {
+    let config = model.config();
     let tokens: Vec<Vec<u32>> = golden
         .tensor("text.tokens")
         .expect("golden tokens")
@@ -81,12 +206,16 @@ fn check(name: &str, variant: &str, device: Device) {
         .chunks_exact(77)
         .map(<[u32]>::to_vec)
         .collect();
-    let input = golden.tensor("input.direct").expect("a golden input");
+    let prefix = mode.prefix();
+    let input = golden
+        .tensor(&format!("input.{}", prefix.trim_end_matches('.')))
+        .expect("a golden input");
     let visual = config.clip().expect("a CLIP tower");
-    let side = visual.input_px;
-    let [_, height, width] = [0, 1, 2].map(|axis| input.shape()[axis]);
-    let planes = squashed(input.data(), [height, width], side);
-    let pixels = Tensor::from_data(TensorData::new(planes, [1, 3, side, side]), &device);
+    let size = [input.shape()[1], input.shape()[2]];
+    let has_dense = config.dense().next().is_some();
+    let Views { planes, side } = mode.views(input.data(), size, visual.input_px, has_dense);
+    let count = planes.len() / (3 * side * side);
+    let pixels = Tensor::from_data(TensorData::new(planes, [count, 3, side, side]), device);
 
     let mut trace = Trace::default();
     let text = model.encode_text(&tokens, &mut trace);
@@ -118,7 +247,7 @@ fn check(name: &str, variant: &str, device: Device) {
         }
         let own = match stage.split('@').next().unwrap_or(stage) {
             features @ "text.features" => features.to_owned(),
-            other => match other.strip_prefix("direct.") {
+            other => match other.strip_prefix(prefix) {
                 // What follows the logits is compared by its labels.
                 None | Some("prob_resized") => continue,
                 Some("clip.transformer_out") => format!("clip.block{last:02}_dense"),
@@ -139,15 +268,21 @@ fn check(name: &str, variant: &str, device: Device) {
                 *value = 1.0 / (1.0 + (-*value).exp());
             }
         }
+        if own == "guid.text" {
+            // The authors repeat it for each view.
+            want.truncate(want.len() / count);
+        }
         comparison.add(&own, stages.get(&own).map(Vec::as_slice), &want, stride);
     }
-    comparison.finish(30);
+    comparison.finish(29);
 
-    let label = golden.tensor("direct.label").expect("golden labels");
-    let [_, classes, h, w] = logits.dims();
-    let logits = pollster::block_on(values(logits.reshape([classes * h * w])));
-    let [height, width] = [label.shape()[0], label.shape()[1]];
-    let labels = mmovseg_engine::labels(&logits, [classes, h, w], width, height);
+    let label = golden
+        .tensor(&format!("{prefix}label"))
+        .expect("golden labels");
+    let [views, classes, h, w] = logits.dims();
+    let logits = pollster::block_on(values(logits.reshape([views * classes * h * w])));
+    let size = [label.shape()[0], label.shape()[1]];
+    let labels = mode.labels(&logits, classes, size);
     let same = labels.iter().zip(label.data()).filter(|(a, b)| a == b);
     let agreement = same.count() as f64 / labels.len() as f64;
     assert!(
@@ -156,34 +291,31 @@ fn check(name: &str, variant: &str, device: Device) {
     );
 }
 
-/// The authors' direct mode: planes of bytes are normalised, padded with 0 to multiples of 32, and
-/// the whole is squashed to a square, half-pixel bilinear without antialiasing.
-fn squashed(bytes: &[u8], [height, width]: [usize; 2], side: usize) -> Vec<f32> {
-    let (padded_height, padded_width) = (height.next_multiple_of(32), width.next_multiple_of(32));
-    let mut out = Vec::with_capacity(3 * side * side);
-    let taps = |length: usize| -> Vec<(usize, usize, f32)> {
-        let ratio = length as f32 / side as f32;
-        (0..side)
+/// Planes of `area` bytes each, normalised with CLIP's constants.
+fn normalised(planes: &[f32], area: usize) -> Vec<f32> {
+    let of = |(i, &value): (usize, &f32)| (value - PIXEL_MEAN[i / area]) / PIXEL_STD[i / area];
+    planes.iter().enumerate().map(of).collect()
+}
+
+/// Planes `[h, w]` at another size: half-pixel bilinear without antialiasing.
+fn resized(planes: &[f32], [h, w]: [usize; 2], [height, width]: [usize; 2]) -> Vec<f32> {
+    let taps = |from: usize, to: usize| -> Vec<(usize, usize, f32)> {
+        let ratio = from as f32 / to as f32;
+        (0..to)
             .map(|o| {
                 let source = ((o as f32 + 0.5) * ratio - 0.5).max(0.0);
-                let low = (source as usize).min(length - 1);
-                (low, (low + 1).min(length - 1), source - low as f32)
+                let low = (source as usize).min(from - 1);
+                (low, (low + 1).min(from - 1), source - low as f32)
             })
             .collect()
     };
-    let (rows, columns) = (taps(padded_height), taps(padded_width));
-    for c in 0..3 {
-        let at = |y: usize, x: usize| {
-            if y >= height || x >= width {
-                return 0.0;
-            }
-            (f32::from(bytes[(c * height + y) * width + x]) - PIXEL_MEAN[c]) / PIXEL_STD[c]
-        };
+    let (rows, columns) = (taps(h, height), taps(w, width));
+    let mut out = Vec::with_capacity(planes.len() / (h * w) * height * width);
+    for plane in planes.chunks_exact(h * w) {
         for &(y0, y1, fy) in &rows {
             for &(x0, x1, fx) in &columns {
-                let upper = at(y0, x0) * (1.0 - fx) + at(y0, x1) * fx;
-                let lower = at(y1, x0) * (1.0 - fx) + at(y1, x1) * fx;
-                out.push(upper * (1.0 - fy) + lower * fy);
+                let row = |y: usize| plane[y * w + x0] * (1.0 - fx) + plane[y * w + x1] * fx;
+                out.push(row(y0) * (1.0 - fy) + row(y1) * fy);
             }
         }
     }
