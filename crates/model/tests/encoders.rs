@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Distribution, Tensor};
 use mmovseg_model::config::Architecture;
 use mmovseg_model::parameters::{ParameterTable, Part};
@@ -194,4 +195,54 @@ fn packages_from_before_encoders_were_a_list_mean_three_of_them() {
     let neither = OLDER.replace("\"dino\"", "\"other\"");
     let line = serde_json::from_str::<ModelConfig>(&neither).unwrap_err();
     assert!(line.to_string().contains("encoders"), "{line}");
+}
+
+/// Collects module paths, by which Burn's record files name parameters.
+#[derive(Default)]
+struct Paths {
+    path: Vec<String>,
+    found: Vec<String>,
+}
+
+impl ModuleVisitor for Paths {
+    fn visit_float<const D: usize>(&mut self, _param: &Param<Tensor<D>>) {
+        self.found.push(self.path.join("."));
+    }
+
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+}
+
+/// Training goes on from record files that were written before encoders were a list.
+#[test]
+fn module_paths_are_those_of_earlier_record_files() {
+    let model = MmOvSeg::new(&ModelConfig::nano(), &Device::flex()).unwrap();
+    let mut paths = Paths::default();
+    model.visit(&mut paths);
+    for path in [
+        "clip.text.token_embedding.weight",
+        "clip.visual.resblocks.0.attn.q_proj_weight",
+        "clip.visual.proj",
+        "upsample1.weight",
+        "upsample2_pixels.pairs.weight",
+        "dino_model.blocks.0.attn.qkv.weight",
+        "dino_decod_proj1.weight",
+        "dino_pixel_tower.deep.rounds.0.conv.weight",
+        "dino_sarmodel.pos_embed",
+        "dino_sardown_sample.bias",
+        "dino_sarpixel_tower.out.weight",
+        "fusion.decoder1.up.weight",
+        "fusion.layers.1.swin_block.block_2.attn.q.weight",
+        "pixel_head.text.weight",
+    ] {
+        assert!(paths.found.iter().any(|found| found == path), "{path}");
+    }
+    let first = |path: &str| path.split('.').next().unwrap_or_default().to_owned();
+    assert!(paths.found.iter().all(|path| first(path) != "encoders"));
+    assert_eq!(paths.found.len(), model.parameter_shapes().len());
 }
