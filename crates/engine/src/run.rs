@@ -1,6 +1,6 @@
 //! One run of a session: a scene as a whole or in windows, from pixels to labels.
 
-use mmovseg_model::{Modality, Silent, Trace};
+use mmovseg_model::{Sensor, Silent, Trace};
 use mmovseg_raster::NO_DATA_LABEL;
 
 use crate::api::{Event, SegmentRequest, Segmentation, Stage};
@@ -8,7 +8,7 @@ use crate::error::EngineError;
 use crate::labels::{labels, shares};
 use crate::scene::Scene;
 use crate::session::Session;
-use crate::stages::{Clock, Encoder, Fused, Inputs, Logits, Relay, fused};
+use crate::stages::{Clock, Encoder, Fused, Input, Inputs, Logits, Relay, fused};
 use crate::tiles::HashedPair;
 use crate::windows::Blend;
 
@@ -80,9 +80,8 @@ impl Session {
             self.run_whole(&scene, (encoders, inputs), text, on, trace, &mut clock)
                 .await?
         };
-        let optical = request.modality != Modality::Sar;
-        let sar = request.modality != Modality::Optical;
-        if let Some(valid) = pair.valid(optical, sar) {
+        let reads = |sensor| encoders.iter().any(|e| e.input == Input::Tile(sensor));
+        if let Some(valid) = pair.valid(reads(Sensor::Optical), reads(Sensor::Sar)) {
             for (label, valid) in found.labels.iter_mut().zip(valid) {
                 if !valid {
                     *label = NO_DATA_LABEL;

@@ -49,8 +49,9 @@ impl<'a> Scene<'a> {
             config.input_px,
             4 * config.head.grid,
         );
+        let reads_sar = request.modality.uses(Sensor::Sar) && config.uses(Sensor::Sar);
         let must_agree = plan.count() > 1 || request.preprocess == Preprocess::Parity;
-        if must_agree && rgb != sar {
+        if reads_sar && must_agree && rgb != sar {
             return Err(RasterError::SizeMismatch { rgb, sar });
         }
         Ok(Self {
@@ -59,7 +60,9 @@ impl<'a> Scene<'a> {
             preprocess: request.preprocess,
             radiometry: config.radiometry,
             input_px: config.input_px,
-            clouds_holes: request.modality == Modality::Fused && pair.rgb_valid.is_some(),
+            clouds_holes: request.modality == Modality::Fused
+                && config.uses(Sensor::Sar)
+                && pair.rgb_valid.is_some(),
         })
     }
 
