@@ -236,8 +236,15 @@ fn check_mode(name: &str, mode: Mode, model: &MmOvSeg, golden: &SafeTensors<'_>,
     let features = pollster::block_on(values(text.clone().reshape([-1])));
     stages.insert("text.features".to_owned(), features);
     for stage in trace.stages {
-        let found = pollster::block_on(values(stage.flat));
-        stages.insert(stage.name, found);
+        let flat = match *stage.shape.as_slice() {
+            // Here the authors' convolutions are recorded with the classes as a batch.
+            [n, c, t, h, w] if stage.name.starts_with("corr.") => {
+                let volume = stage.flat.reshape([n, c, t, h, w]).swap_dims(1, 2);
+                volume.reshape([n * c * t * h * w])
+            }
+            _ => stage.flat,
+        };
+        stages.insert(stage.name, pollster::block_on(values(flat)));
     }
     let last = visual.layers - 1;
     let mut comparison = Comparison::new(name, |largest| 1e-4 * largest.max(1.0));
