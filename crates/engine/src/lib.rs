@@ -23,6 +23,7 @@ mod self_test;
 mod session;
 mod stages;
 mod tiles;
+mod vocabulary;
 mod windows;
 
 pub use api::{

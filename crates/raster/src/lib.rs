@@ -4,6 +4,7 @@
 //! model's squares, [`robust_rgb`] and [`robust_sar`] for one radiometry, [`indexed_png`],
 //! [`label_geotiff`] and [`geojson`] for the result. No file system, no threads, no clock: the same code runs in a browser.
 
+mod class_list;
 mod cloud;
 mod colours;
 mod control_points;
@@ -27,6 +28,9 @@ mod stats;
 mod tile;
 mod validity;
 
+pub use class_list::{
+    ClassListError, MAX_CLASSES, check_class_names, decode_class_file, parse_class_names, printable,
+};
 pub use cloud::{CLOUD_COLOUR, Cloud, add_cloud};
 pub use colours::{class_colours, default_palette};
 pub use decode::{ByteSource, RasterFile, decode};

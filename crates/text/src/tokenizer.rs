@@ -235,14 +235,48 @@ impl Tokenizer {
         Ok(self.frame(&words[..words.len().min(context.saturating_sub(2))]))
     }
 
-    fn encode_words(&self, text: &str) -> Result<Vec<u32>, TextError> {
+    /// The words of `text` that the vocabulary does not know: they become the unknown entry, or are
+    /// spelled letter by letter (byte by byte), which the text tower has learnt nothing about.
+    ///
+    /// # Errors
+    /// [`TextError::TooLarge`] when the text is far beyond any use.
+    pub fn unknown_words(&self, text: &str) -> Result<Vec<String>, TextError> {
+        let text = self.cleaned(text)?;
+        let encoding = self
+            .library
+            .encode(text.as_str(), false)
+            .map_err(|error| TextError::Library(error.to_string()))?;
+        let mut words: Vec<(Option<u32>, [usize; 2], Vec<&str>)> = Vec::new();
+        let pieces = encoding.get_tokens().iter().zip(encoding.get_offsets());
+        for ((piece, &(start, end)), &word) in pieces.zip(encoding.get_word_ids()) {
+            match words.last_mut() {
+                Some((last, span, pieces)) if *last == word => {
+                    span[1] = span[1].max(end);
+                    pieces.push(piece);
+                }
+                _ => words.push((word, [start, end], vec![piece])),
+            }
+        }
+        Ok(words
+            .into_iter()
+            .filter(|(_, _, pieces)| is_unknown(pieces))
+            .filter_map(|(_, [start, end], _)| text.get(start..end))
+            .map(|word| word.trim().to_owned())
+            .collect())
+    }
+
+    fn cleaned(&self, text: &str) -> Result<String, TextError> {
         if text.len() > TEXT_BYTES_MAX {
             return Err(TextError::TooLarge {
                 bytes: text.len(),
                 limit: TEXT_BYTES_MAX,
             });
         }
-        let text = clean(text, self.cleaning);
+        Ok(clean(text, self.cleaning))
+    }
+
+    fn encode_words(&self, text: &str) -> Result<Vec<u32>, TextError> {
+        let text = self.cleaned(text)?;
         let encoding = self
             .library
             .encode_fast(text, false)
@@ -421,6 +455,20 @@ impl Tokenizer {
             end_id,
         })
     }
+}
+
+/// Letters from which on a word that is spelled letter by letter counts as unknown: shorter ones are
+/// abbreviations.
+const SPELLED_LETTERS: usize = 3;
+
+/// Whether a word of these pieces is the unknown entry, or spelled letter by letter.
+fn is_unknown(pieces: &[&str]) -> bool {
+    let is_letter = |piece: &&str| {
+        let piece = piece.strip_prefix("##").unwrap_or(piece);
+        let mut letters = piece.strip_suffix(WORD_END).unwrap_or(piece).chars();
+        letters.next().is_some_and(|c| !c.is_ascii_digit()) && letters.next().is_none()
+    };
+    pieces.contains(&UNKNOWN) || (pieces.len() >= SPELLED_LETTERS && pieces.iter().all(is_letter))
 }
 
 /// Cuts cleaned text into words and spells them in byte symbols.

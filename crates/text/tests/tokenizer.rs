@@ -201,3 +201,31 @@ proptest! {
         prop_assert!(ids.iter().all(|&id| id < 12));
     }
 }
+
+#[test]
+fn unknown_words_are_named() {
+    let unknown = |tokenizer: &Tokenizer, text: &str| tokenizer.unknown_words(text).unwrap();
+    for known in [
+        "water",
+        "bare land",
+        "city, town",
+        "3 lakes",
+        "A photo of a farm",
+    ] {
+        assert!(unknown(&CLIP, known).is_empty(), "{known}");
+    }
+    assert_eq!(
+        unknown(&CLIP, "\u{10400}\u{10401} water"),
+        ["\u{10428}\u{10429}"]
+    );
+
+    let pieces = [
+        "[UNK]", "water", "bare", "land", "x", "##q", "##z", "##s", "l",
+    ];
+    let small = Tokenizer::from_pieces(pieces.map(str::to_owned).to_vec(), 32).unwrap();
+    assert!(unknown(&small, "Water").is_empty());
+    assert!(unknown(&small, "waters").is_empty());
+    assert_eq!(unknown(&small, "bare xqz land"), ["xqz"]);
+    assert_eq!(unknown(&small, "\u{6c34}, water"), ["\u{6c34}", ","]);
+    assert_eq!(unknown(&small, "forest"), ["forest"]);
+}
