@@ -7,7 +7,7 @@ use std::time::Instant;
 use mmovseg_engine::{HashedPair, SegmentRequest, Segmentation, Session, TilePair, Tiling};
 use safetensors::tensor::{Dtype, TensorView};
 
-use crate::classes::ClassArgs;
+use crate::classes::{ClassArgs, unknown_words};
 use crate::failure::complain;
 use crate::inputs::{ModeArgs, ModelArgs, ReadingArgs};
 use crate::job::{Job, Outcome, about};
@@ -96,7 +96,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let request = args.run.request()?;
     if let Some(list) = &args.pairs {
         let jobs = pairs::read(list, &args.out, args.share)?;
-        let mut loaded = Loaded::new(&args.model)?;
+        let mut loaded = Loaded::new(&args.model, &request)?;
         return pairs::run(jobs, &args.out, args.share, &mut |job| {
             loaded.run(job, &args.run, &request)
         });
@@ -120,11 +120,11 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let more = [&job.logits, &job.json].into_iter().flatten();
     Outputs::check(job.files.paths().chain(more.map(PathBuf::as_path)))?;
     let outcome = if large_scene::is_large(&job)? {
-        Loaded::new(&args.model)?.run(&job, &args.run, &request)?
+        Loaded::new(&args.model, &request)?.run(&job, &args.run, &request)?
     } else {
         // Tiles that cannot be read are told before a model is loaded.
         let pair = args.run.reading.open(&job.rgb, &job.sar)?;
-        Loaded::new(&args.model)?.run_pair(&job, pair, &request)?
+        Loaded::new(&args.model, &request)?.run_pair(&job, pair, &request)?
     };
     for note in &outcome.notes {
         complain(&format!("note: {note}"));
@@ -143,10 +143,15 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    fn new(model: &ModelArgs) -> anyhow::Result<Self> {
+    /// Loads the model; warns of class names that it does not know.
+    fn new(model: &ModelArgs, request: &SegmentRequest) -> anyhow::Result<Self> {
         let mut progress = Progress::new();
         let started = Instant::now();
         let session = model.load(&mut |event| progress.event(event))?;
+        drop(progress);
+        if let Some(line) = unknown_words(&session, &request.classes) {
+            complain(&format!("warning: {line}"));
+        }
         Ok(Self {
             session,
             load_ms: started.elapsed().as_secs_f64() * 1e3,

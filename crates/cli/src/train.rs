@@ -16,7 +16,7 @@ use mmovseg_train::stages::align::{AlignLoss, train_align};
 use mmovseg_train::stages::optical::train_optical;
 use mmovseg_train::stages::pixels::train_pixels;
 use mmovseg_train::stages::segment::train_segment;
-use mmovseg_train::text::{TextOptions, train_text};
+use mmovseg_train::text::{TextOptions, add_words, train_text};
 use mmovseg_weights::StoreDtype;
 
 use crate::inputs::{DeviceArgs, ModelArgs, choice};
@@ -48,6 +48,8 @@ enum Stage {
     Package(PackageArgs),
     /// Fit the temperature of a package's probabilities to held-out tiles and write it into the manifest
     Calibrate(CalibrateArgs),
+    /// Add whole words to a package's vocabulary, by phrases that its text tower knows
+    Words(WordsArgs),
     /// Send the samples of a stage to standard output, for crates/train/torch/train.py
     Feed(FeedArgs),
 }
@@ -138,6 +140,16 @@ struct CalibrateArgs {
 }
 
 #[derive(clap::Args)]
+struct WordsArgs {
+    /// Folder of the package
+    #[arg(long, value_name = "DIR")]
+    package: PathBuf,
+    /// Folder to write the package with the words to
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+#[derive(clap::Args)]
 struct FeedArgs {
     /// The stage
     #[arg(value_parser = choice::<FedStage>(&["optical", "align", "segment"]))]
@@ -218,6 +230,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         }
         Stage::Package(args) => package(&args.run, &args.out, args.store.dtype),
         Stage::Calibrate(args) => calibrate(&args),
+        Stage::Words(args) => words(&args),
         Stage::Feed(args) => feed(&args),
     }
 }
@@ -241,6 +254,22 @@ fn text(args: TextArgs) -> anyhow::Result<()> {
     options.progress = tell;
     let report = train_text(&options)?;
     say(&serde_json::to_string_pretty(&report)?);
+    Ok(())
+}
+
+fn words(args: &WordsArgs) -> anyhow::Result<()> {
+    let added = add_words(&args.package, &args.out)?;
+    for word in &added {
+        say(&format!(
+            "{}: cosine with its meaning {:.3} before, {:.3} now; takes the place of {}",
+            word.word, word.before, word.after, word.replaces
+        ));
+    }
+    say(&format!(
+        "{}: {} words added",
+        args.out.display(),
+        added.len()
+    ));
     Ok(())
 }
 

@@ -41,25 +41,27 @@ impl Imported {
     }
 }
 
-/// Puts the weights and the tokenizer of a package into a run.
+/// A package in memory.
+pub(crate) struct OpenedPackage {
+    pub model: MmOvSeg,
+    pub manifest: Manifest,
+    pub tokenizer: Tokenizer,
+    /// The tokenizer's file.
+    pub tokenizer_json: Vec<u8>,
+}
+
+/// Reads a whole package onto `device`.
 ///
 /// # Errors
-/// When the package is missing or damaged, the run already has a start, or it cannot be written.
-pub fn start_from(package: &Path, run: &Path) -> Result<Manifest, TrainError> {
-    let folder = run.join(FOLDER);
-    if folder.exists() {
-        return Err(TrainError::content(&folder)(
-            "this run already has a start; name another run folder",
-        ));
-    }
+/// When it is missing or damaged, or holds the tensors of another network.
+pub(crate) fn open_package(package: &Path, device: &Device) -> Result<OpenedPackage, TrainError> {
     let (manifest, config) = read_manifest(&package.join(MANIFEST_FILE))?;
-    let tokenizer = read(&package.join(&manifest.tokenizer.file))?;
+    let tokenizer_json = read(&package.join(&manifest.tokenizer.file))?;
     manifest
         .tokenizer
-        .check(&tokenizer)
+        .check(&tokenizer_json)
         .map_err(|e| TrainError::content(package)(e))?;
-    let device = Device::flex();
-    let mut model = MmOvSeg::new(&config, &device).map_err(|e| TrainError::content(package)(e))?;
+    let mut model = MmOvSeg::new(&config, device).map_err(|e| TrainError::content(package)(e))?;
     let wanted = model.parameter_shapes();
     let mut assembler = Assembler::new();
     let mut seen = Vec::new();
@@ -91,13 +93,38 @@ pub fn start_from(package: &Path, run: &Path) -> Result<Manifest, TrainError> {
     if !mismatch.is_empty() {
         return Err(TrainError::content(package)(mismatch));
     }
+    Ok(OpenedPackage {
+        model,
+        manifest,
+        tokenizer: Tokenizer::from_json(&tokenizer_json)?,
+        tokenizer_json,
+    })
+}
+
+/// Puts the weights and the tokenizer of a package into a run.
+///
+/// # Errors
+/// When the package is missing or damaged, the run already has a start, or it cannot be written.
+pub fn start_from(package: &Path, run: &Path) -> Result<Manifest, TrainError> {
+    let folder = run.join(FOLDER);
+    if folder.exists() {
+        return Err(TrainError::content(&folder)(
+            "this run already has a start; name another run folder",
+        ));
+    }
+    let OpenedPackage {
+        model,
+        manifest,
+        tokenizer_json,
+        ..
+    } = open_package(package, &Device::flex())?;
     let made = |source| TrainError::File {
         path: folder.clone(),
         source,
         hint: "give a folder that can be written and has room",
     };
     std::fs::create_dir_all(&folder).map_err(made)?;
-    std::fs::write(folder.join(TOKENIZER), &tokenizer).map_err(made)?;
+    std::fs::write(folder.join(TOKENIZER), &tokenizer_json).map_err(made)?;
     model
         .save_file(folder.join("model.bpk"))
         .map_err(|e| TrainError::content(&folder)(e))?;

@@ -68,7 +68,11 @@ pub fn write_nano(run: &Path, out: &Path, dtype: StoreDtype) -> Result<Manifest,
     pack(model, manifest, &tokenizer, out)
 }
 
-fn pack(
+/// Writes a model as a package with a self-test.
+///
+/// # Errors
+/// When the device gives no values or the folder cannot be written.
+pub(crate) fn pack(
     model: MmOvSeg,
     manifest: Manifest,
     tokenizer: &[u8],

@@ -2,6 +2,7 @@
 //! encoder over WordNet and land-cover phrases, so that words that never label a pixel still
 //! mean something.
 
+mod added;
 mod corpus;
 mod landcover;
 mod measure;
@@ -20,8 +21,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
 use crate::tensors;
+pub use added::{AddedWord, add_words};
 use corpus::{Kind, Phrase, fnv1a};
-use landcover::{EVERYDAY, VIEW};
+use landcover::{ADDED_WORDS, EVERYDAY, VIEW};
 pub use measure::Nearest;
 pub use options::TextOptions;
 use projection::Projection;
@@ -148,7 +150,7 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
 
 /// What the student is to learn of every phrase, before reduction, `[N, WIDTH]` unit vectors:
 /// the teacher's embedding, with land-cover phrases seen from above ([`VIEW`]) and each class name
-/// drawn half-way to its synonyms, which it has to stand for.
+/// drawn half-way to its synonyms, which it has to stand for. [`ADDED_WORDS`] mean what their phrases do.
 fn teach(options: &TextOptions, phrases: &[Phrase]) -> Result<Vec<f32>, TrainError> {
     let seen_from_above: Vec<usize> = (0..phrases.len())
         .filter(|&i| matches!(phrases[i].kind, Kind::LandCover | Kind::HeldOut))
@@ -184,6 +186,28 @@ fn teach(options: &TextOptions, phrases: &[Phrase]) -> Result<Vec<f32>, TrainErr
         add_unit(&mut synonyms, &[0.0; WIDTH]);
         if let Some(&i) = place.get(class.name) {
             add_unit(&mut embeddings[row(i)], &synonyms);
+        }
+    }
+    for &(word, meanings) in ADDED_WORDS {
+        for (i, phrase) in phrases.iter().enumerate() {
+            if !phrase.text.split(' ').any(|part| part == word) {
+                continue;
+            }
+            let meant: Vec<usize> = meanings
+                .iter()
+                .filter_map(|meaning| place.get(phrase.text.replace(word, meaning).as_str()))
+                .copied()
+                .collect();
+            let mut sum = vec![0.0; WIDTH];
+            for j in &meant {
+                sum.iter_mut()
+                    .zip(&embeddings[row(*j)])
+                    .for_each(|(sum, x)| *sum += x);
+            }
+            if !meant.is_empty() {
+                add_unit(&mut sum, &[0.0; WIDTH]);
+                embeddings[row(i)].copy_from_slice(&sum);
+            }
         }
     }
     Ok(embeddings)
