@@ -73,14 +73,22 @@ pub fn decode_class_file(bytes: &[u8]) -> Result<String, ClassListError> {
 /// # Errors
 /// Those of [`check_class_names`].
 pub fn parse_class_names(text: &str) -> Result<Vec<String>, ClassListError> {
-    let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
+    check_class_names(split_class_names(text).map(str::to_owned).collect())
+}
+
+/// The parts of a typed list or a text file between separators, untrimmed; of a line end, or a separator at
+/// the end of a line, nothing is left.
+pub fn split_class_names(text: &str) -> impl Iterator<Item = &str> {
     let is_separator = |c: char| matches!(c, ',' | ';' | '，' | '；' | '、' | '､' | '،' | '؛');
-    let mut names = Vec::new();
-    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        let line = line.strip_suffix(is_separator).unwrap_or(line);
-        names.extend(line.split(is_separator).map(str::to_owned));
-    }
-    check_class_names(names)
+    text.strip_prefix('\u{FEFF}')
+        .unwrap_or(text)
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .flat_map(move |line| {
+            let line = line.strip_suffix(is_separator).unwrap_or(line);
+            line.split(is_separator)
+        })
 }
 
 /// Names trimmed, with single spaces inside.

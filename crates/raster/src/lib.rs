@@ -29,7 +29,8 @@ mod tile;
 mod validity;
 
 pub use class_list::{
-    ClassListError, MAX_CLASSES, check_class_names, decode_class_file, parse_class_names, printable,
+    ClassListError, MAX_CLASSES, check_class_names, decode_class_file, parse_class_names,
+    printable, split_class_names,
 };
 pub use cloud::{CLOUD_COLOUR, Cloud, add_cloud};
 pub use colours::{class_colours, default_palette};

@@ -1,7 +1,7 @@
 //! Words and numbers for people: presets, names of stages, bytes, shares.
 
 use mmovseg_protocol::{Modality, Progress, Segmented, Step, Tier};
-use mmovseg_raster::Preset;
+use mmovseg_raster::{Preset, split_class_names};
 
 use crate::state::Overlay;
 
@@ -242,12 +242,11 @@ pub fn milliseconds(ms: f64) -> String {
     }
 }
 
-/// Class names from what was typed: separated by commas, trimmed, without empty ones and without
+/// Class names from what was typed: split as everywhere, trimmed, without empty ones and without
 /// those in `present` (letter case aside).
 pub fn new_classes(typed: &str, present: &[String]) -> Vec<String> {
     let mut added: Vec<String> = Vec::new();
-    for name in typed
-        .split([',', ';', '\n'])
+    for name in split_class_names(typed)
         .map(str::trim)
         .filter(|name| !name.is_empty())
     {
