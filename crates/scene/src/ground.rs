@@ -14,7 +14,8 @@ impl ScenePlan {
         let crown = value2(s ^ salt::CANOPY_CROWNS, x / 1.3, y / 1.3);
         let clump = value2(s ^ salt::CANOPY_CLUMPS, x / 3.7, y / 3.7);
         let stand = fbm(s ^ salt::CANOPY_STANDS, x / 22.0, y / 22.0, 2);
-        let k = 1.0 + 0.20 * crown + 0.12 * clump + 0.22 * stand;
+        let t = self.palette.texture;
+        let k = 1.0 + 0.20 * t * crown + 0.12 * t * clump + 0.22 * t * stand;
         let warm = (0.5 + 0.9 * fbm(s ^ salt::CANOPY_TONE, x / 40.0, y / 40.0, 2)).clamp(0.0, 1.0);
         let p = &self.palette;
         let base = mix(p.forest, scale(p.grass_green, 0.62), 0.35 * warm);
@@ -36,7 +37,8 @@ impl ScenePlan {
         let fine = value2(s ^ salt::GRASS_FINE, x / 2.1, y / 2.1);
         let green =
             (p.green + 0.5 * (traits.grass_greenness() - 0.5) + 0.45 * mottle).clamp(0.0, 1.0);
-        let k = 1.0 + 0.07 * fine + 0.12 * mottle + 0.2 * (traits.grass_brightness() - 0.5);
+        let t = p.texture;
+        let k = 1.0 + 0.07 * t * fine + 0.12 * t * mottle + 0.2 * (traits.grass_brightness() - 0.5);
         // Scattered shrubs: dark dots, denser in some rangelands.
         let shrub = traits.shrub_presence() > 0.5
             && uniform(s ^ salt::GRASS_SHRUBS, cell(x), cell(y)) < 0.10 * traits.shrub_density();
@@ -66,7 +68,7 @@ impl ScenePlan {
             p.bare_second,
             smoothstep(-0.5, 0.7, broad + zone.traits.bare_mixture() - 0.5),
         );
-        let k = 1.0 + rough * (0.55 * gully - 0.2) + 0.05 * fine + 0.14 * broad;
+        let k = 1.0 + rough * (0.55 * gully - 0.2) + 0.05 * p.texture * fine + 0.14 * broad;
         Surface {
             label: BARE,
             rgb: scale(base, k.max(0.2)),

@@ -23,6 +23,8 @@ pub struct Palette {
     pub hedges: f32,
     pub pivots: f32,
     pub irregular: f32,
+    /// Contrast of the texture of forest, grass and soil; 1 in standard scenes.
+    pub texture: f32,
 }
 
 impl Palette {
@@ -94,6 +96,7 @@ impl Palette {
                 0.0
             },
             irregular: dice.unit(),
+            texture: 1.0,
         }
     }
 }
