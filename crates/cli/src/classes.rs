@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use mmovseg_engine::Session;
 use mmovseg_raster::{
-    ClassListError, PRESETS, Preset, check_class_names, decode_class_file, parse_class_names, printable,
+    ClassListError, PRESETS, Preset, check_class_names, decode_class_file, parse_class_names,
+    printable,
 };
 use serde::Deserialize;
 
@@ -146,7 +147,11 @@ mod tests {
         ];
         for (i, bytes) in files.iter().enumerate() {
             std::fs::write(&path, bytes).unwrap();
-            assert_eq!(from_file(&path).unwrap().unwrap(), ["wald", "straße"], "file {i}");
+            assert_eq!(
+                from_file(&path).unwrap().unwrap(),
+                ["wald", "straße"],
+                "file {i}"
+            );
         }
         std::fs::write(&path, b"stra\xdfe").unwrap();
         assert!(from_file(&path).unwrap().is_err());
