@@ -335,11 +335,11 @@ fn chip(
                     type="button"
                     class="numbers"
                     data-testid="solo"
-                    aria-label=format!("Show only {name}")
                     aria-pressed=move || alone.get().to_string()
                     title="Show only this class"
                     on:click=solo
                 >
+                    <span class="sr-only">{format!("Show only {name}: ")}</span>
                     <span class="share">{share}</span>
                     {iou}
                 </button>
