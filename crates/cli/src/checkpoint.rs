@@ -31,7 +31,13 @@ impl Released {
         let checkpoint = Checkpoint::open(path)?;
         let shapes: BTreeMap<&str, &[usize]> = checkpoint.names_and_shapes().collect();
         let config = ModelConfig::from_shapes(|name| shapes.get(name).map(|shape| shape.to_vec()))
-            .with_context(|| format!("{}: is not a checkpoint of MM-OVSeg", path.display()))?;
+            .with_context(|| {
+                format!(
+                    "{}: is not a checkpoint of MM-OVSeg (it holds {})",
+                    path.display(),
+                    checkpoint.contents()
+                )
+            })?;
         // Only names and shapes are wanted; the weights stay uninitialised.
         let model = MmOvSeg::new(&config, &Device::flex())?;
         let mismatch = model.compare(shapes);

@@ -1,6 +1,6 @@
 //! Released checkpoints: PyTorch `.pth` and safetensors files, read one tensor at a time.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -13,8 +13,19 @@ use safetensors::tensor::{Dtype, TensorInfo};
 use crate::shard::parse_header;
 use crate::{HostTensor, WeightsError};
 
-/// The key of the weights in a training checkpoint (docs/network.md §13).
-const MODEL_KEY: &str = "model";
+/// Keys under which training programs store the weights: detectron2's (docs/network.md §13), Lightning's,
+/// those of plain loops, and running means.
+const WEIGHT_KEYS: [&str; 6] = [
+    "model",
+    "state_dict",
+    "model_state_dict",
+    "module",
+    "ema",
+    "model_ema",
+];
+
+/// What wrappers put before names: data parallelism, Lightning modules, `torch.compile`.
+const NAME_PREFIXES: [&str; 4] = ["module.", "model.", "_orig_mod.", "state_dict."];
 
 /// The largest header the safetensors format allows.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
@@ -39,8 +50,10 @@ enum Source {
 impl Checkpoint {
     /// Opens a `.pth` or `.safetensors` file; the content decides which it is.
     ///
-    /// Of a PyTorch file that has a dictionary `model`, only its tensors are seen, whatever lies
-    /// beside it (`iteration`, `trainer`); otherwise the file itself is taken as the dictionary.
+    /// Of a PyTorch file that has its weights under a key (`model`, `state_dict`, `model_state_dict`,
+    /// `ema`, …), only those are seen, whatever lies beside them (`iteration`, `optimizer`); otherwise the
+    /// file itself is taken as the dictionary. The prefixes of wrappers (`module.`, `model.`,
+    /// `_orig_mod.`) are taken off names, in either format.
     ///
     /// # Errors
     /// [`WeightsError::File`] when the file cannot be read, is neither format, is damaged, or
@@ -81,6 +94,19 @@ impl Checkpoint {
         self.shapes
             .iter()
             .map(|(name, shape)| (name.as_str(), shape.as_slice()))
+    }
+
+    /// How many tensors there are and the names of the first, for an error about another kind of model.
+    #[must_use]
+    pub fn contents(&self) -> String {
+        const NAMED: usize = 3;
+        let first: Vec<&str> = self.shapes.keys().take(NAMED).map(String::as_str).collect();
+        let more = if self.shapes.len() > NAMED {
+            ", …"
+        } else {
+            ""
+        };
+        format!("{} tensors: {}{more}", self.shapes.len(), first.join(", "))
     }
 
     /// Reads one tensor as f32, from f64, f32, f16, bf16, integers or booleans.
@@ -154,10 +180,12 @@ enum Found<'a> {
 type Opened = (Source, BTreeMap<String, Vec<usize>>);
 
 fn open_pytorch(path: &Path) -> Result<Opened, WeightsError> {
-    let reader = match PytorchReader::with_top_level_key(path, MODEL_KEY) {
-        Err(PytorchError::KeyNotFound(_)) => PytorchReader::new(path),
-        other => other,
+    let under = |key: &&str| match PytorchReader::with_top_level_key(path, key) {
+        Err(PytorchError::KeyNotFound(_)) => None,
+        other => Some(other),
     };
+    let reader = WEIGHT_KEYS.iter().find_map(under);
+    let reader = reader.unwrap_or_else(|| PytorchReader::new(path));
     let tensors = reader
         .map_err(|e| {
             WeightsError::file(
@@ -169,6 +197,7 @@ fn open_pytorch(path: &Path) -> Result<Opened, WeightsError> {
             )
         })?
         .into_tensors();
+    let tensors = without_prefixes(tensors);
     let shapes = tensors
         .iter()
         .map(|(name, t)| (name.clone(), t.shape().to_vec()))
@@ -202,6 +231,7 @@ fn open_safetensors(
         .into_iter()
         .map(|(name, info)| (name, info.clone()))
         .collect();
+    let infos = without_prefixes(infos);
     let shapes = infos
         .iter()
         .map(|(name, info)| (name.clone(), info.shape.clone()))
@@ -212,6 +242,24 @@ fn open_safetensors(
         infos,
     };
     Ok((source, shapes))
+}
+
+/// Names without what wrappers put before them; as they are when two would become one.
+fn without_prefixes<T>(named: HashMap<String, T>) -> HashMap<String, T> {
+    fn plain(name: &str) -> &str {
+        let stripped = NAME_PREFIXES
+            .iter()
+            .find_map(|prefix| name.strip_prefix(prefix));
+        stripped.map_or(name, plain)
+    }
+    let names: HashSet<&str> = named.keys().map(|name| plain(name)).collect();
+    if names.len() < named.len() {
+        return named;
+    }
+    named
+        .into_iter()
+        .map(|(name, value)| (plain(&name).to_owned(), value))
+        .collect()
 }
 
 /// Element types that become f32.
@@ -324,6 +372,33 @@ mod tests {
                 "{missing}"
             );
         }
+    }
+
+    #[test]
+    fn prefixes_of_wrappers_are_taken_off_unless_names_would_meet() {
+        let data = 1.5_f32.to_le_bytes();
+        let write = |names: &[&str]| {
+            let views = names
+                .iter()
+                .map(|&name| (name, TensorView::new(Dtype::F32, vec![1], &data).unwrap()));
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("w.safetensors");
+            fs::write(&path, safetensors::serialize(views, None).unwrap()).unwrap();
+            let checkpoint = Checkpoint::open(&path).unwrap();
+            let found: Vec<String> = checkpoint
+                .names_and_shapes()
+                .map(|(name, _)| name.to_owned())
+                .collect();
+            for name in &found {
+                assert_eq!(checkpoint.read(name).unwrap().data, [1.5]);
+            }
+            (found, checkpoint.contents())
+        };
+        let (names, contents) = write(&["module.model.a.w", "_orig_mod.b.w", "c.module.w", "d"]);
+        assert_eq!(names, ["a.w", "b.w", "c.module.w", "d"]);
+        assert_eq!(contents, "4 tensors: a.w, b.w, c.module.w, …");
+        let (names, _) = write(&["model.a", "module.a"]);
+        assert_eq!(names, ["model.a", "module.a"]);
     }
 
     /// Files that PyTorch itself wrote.
