@@ -50,7 +50,7 @@ pub use ops::add::add;
 pub use ops::attention::{attention, attention_packed};
 pub use ops::classes::{class_attention, pool_classes, spread_classes};
 pub use ops::conv::{conv, conv_upsampled};
-pub use ops::linear::{linear, mlp};
+pub use ops::linear::linear;
 pub use ops::norm::{group_norm, layer_norm, unit};
 pub use ops::patches::{patch_map, patches, upsample};
 pub use ops::windows::{cut_windows, join_windows};

@@ -225,26 +225,6 @@ proptest! {
         compare(&ours, &references, 2e-3);
     }
 
-    /// Few rows and many, and weights beyond the size up to which the hidden values stay in cache.
-    #[test]
-    fn mlps_agree(
-        rows in 1usize..200, depth in 1usize..40, width in 1usize..200, output in 1usize..40, is_wide in any::<bool>(),
-        which in 0usize..4,
-    ) {
-        let cpu = Device::flex();
-        let random = |shape: [usize; 2]| Tensor::<2>::random(shape, Distribution::Normal(0.0, 1.0), &cpu);
-        let flat = |len: usize| random([1, len]).reshape([len]);
-        let depth = if is_wide { depth + (1 << 18) / width } else { depth };
-        let activation = Activation::ALL[which];
-        let (x, onto) = (random([rows, depth]), random([rows, output]));
-        let first = (random([width, depth]) / (depth as f32).sqrt(), flat(width));
-        let last = (random([output, width]), flat(output));
-        let ours = kernels::mlp(x.clone(), first.clone(), activation, last.clone(), onto.clone());
-        let hidden = reference::activate(reference::linear(x, first.0, Some(first.1)), activation);
-        let expected = onto + reference::linear(hidden, last.0, Some(last.1));
-        compare(&[ours.into_data()], &[expected.into_data()], 1e-3);
-    }
-
     /// Shapes for which the upsampled map is computed and shapes for which it is not.
     #[test]
     fn normalised_convolutions_agree(

@@ -70,9 +70,7 @@ impl Linear {
         last: &Self,
         onto: Tensor<D>,
     ) -> Tensor<D> {
-        let own = (self.weight.val(), self.bias.val());
-        let last = (last.weight.val(), last.bias.val());
-        kernels::mlp(x, own, activation, last, onto)
+        last.onto(self.activated(x, activation), onto)
     }
 
     /// What the inputs from `first` on add to the result, without the bias. A part of the input

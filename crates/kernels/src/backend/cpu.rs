@@ -96,22 +96,6 @@ impl FusedOps for Flex {
         }
     }
 
-    fn fused_mlp(
-        x: FlexTensor,
-        first: Layer<Self>,
-        activation: Activation,
-        second: Layer<Self>,
-        residual: FlexTensor,
-    ) -> FlexTensor {
-        cpu::mlp(
-            &x,
-            [&first.weight, &first.bias],
-            activation,
-            [&second.weight, &second.bias],
-            residual,
-        )
-    }
-
     fn fused_patches(
         x: FlexTensor,
         weight: FlexTensor,

@@ -169,20 +169,6 @@ pub(crate) trait FusedOps: Backend {
         no_kernel()
     }
 
-    /// `residual + W₂ f(W₁ x + b₁) + b₂` over the last axis.
-    fn fused_mlp(
-        x: FloatTensor<Self>,
-        #[extension_type] first: Layer<Self>,
-        activation: Activation,
-        #[extension_type] second: Layer<Self>,
-        residual: FloatTensor<Self>,
-    ) -> FloatTensor<Self> {
-        let bias = Optional::Some(first.bias);
-        let hidden = Self::fused_linear(x, first.weight, bias, Epilogue::Activation(activation));
-        let bias = Optional::Some(second.bias);
-        Self::fused_linear(hidden, second.weight, bias, Epilogue::Add(residual))
-    }
-
     /// Stride `k`, `[N, C, k · h, k · w]` to `h × w` cells of `O` channels.
     fn fused_patches(
         x: FloatTensor<Self>,

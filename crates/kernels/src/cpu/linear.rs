@@ -8,8 +8,7 @@ use super::bands::split_bands;
 use super::gemm::{MatrixLayout, PackedPanels, depth_block, gemm, panels_per_block};
 use super::gemm_few_rows::FewRows;
 use super::memory::{
-    add_to, forward_strides, into_writable, new_tensor, repeat_row, to_contiguous, values,
-    with_scratch, zeros,
+    add_to, forward_strides, into_writable, new_tensor, repeat_row, to_contiguous, values, zeros,
 };
 use super::parallel::{
     PARALLEL_ELEMENTS, PARALLEL_PRODUCTS, for_each_part, map_indices, map_jobs, threads,
@@ -168,64 +167,6 @@ pub(crate) fn linear_add(
         &mut residual.storage_mut::<f32>()[..len],
         &epilogue,
     );
-    residual
-}
-
-/// Hidden values of a block of rows in [`mlp`]: they fit the L1 cache.
-const HIDDEN: usize = 1 << 13;
-/// Rows of a GEMM tile, or of two.
-const TILE: usize = 12;
-
-/// `residual + W₂ f(W₁ x + b₁) + b₂` over the last axis of `x`, for weights `[out, in]`, a block of
-/// rows at a time, so that the hidden values stay in cache. The result takes the memory of a
-/// residual that nobody else holds.
-pub(crate) fn mlp(
-    x: &FlexTensor,
-    [weight, bias]: [&FlexTensor; 2],
-    activation: Activation,
-    [last, second_bias]: [&FlexTensor; 2],
-    residual: FlexTensor,
-) -> FlexTensor {
-    let output = last.layout().shape()[0];
-    let len = residual.layout().num_elements();
-    let [first_len, second_len] = [weight, last].map(|weight| weight.layout().num_elements());
-    if first_len.max(second_len) >= LARGE_WEIGHT || len <= FEW_ROWS_MAX * output {
-        let hidden = linear(x, weight, Some(bias), Some(activation));
-        return linear_add(&hidden, last, Some(second_bias), residual);
-    }
-    let (bias, second_bias) = (to_contiguous(bias), to_contiguous(second_bias));
-    let (bias, second_bias) = (values(&bias), values(&second_bias));
-    let ((weight, at), (last, second_at)) = (matrix(weight), matrix(last));
-    let (weight, last) = (weight.storage::<f32>(), last.storage::<f32>());
-    let x = Rows::new(x);
-    let mut residual = into_writable(residual);
-    let out = &mut residual.storage_mut::<f32>()[..len];
-    let width = bias.len();
-    let block = (HIDDEN / width.max(1)).next_multiple_of(TILE).max(TILE);
-    PackedPanels::with(weight, at.transposed(), true, |weight| {
-        PackedPanels::with(last, second_at.transposed(), true, |last| {
-            x.by_parts(out, output, |rows, part| {
-                with_scratch(block * width, |hidden| {
-                    for (i, part) in part.chunks_mut(block * output).enumerate() {
-                        let count = part.len() / output;
-                        let rows = rows.row_range(i * block, count);
-                        let hidden = &mut hidden[..count * width];
-                        for row in hidden.chunks_exact_mut(width) {
-                            row.copy_from_slice(bias);
-                        }
-                        let between = MatrixLayout::row_major(count, width);
-                        weight.gemm((&mut *hidden, between), true, (x.values(), rows), 1.0);
-                        activate_slice(hidden, activation);
-                        for row in part.chunks_exact_mut(output) {
-                            add_to(row, second_bias);
-                        }
-                        let into = MatrixLayout::row_major(count, output);
-                        last.gemm((part, into), true, (hidden, between), 1.0);
-                    }
-                });
-            });
-        });
-    });
     residual
 }
 

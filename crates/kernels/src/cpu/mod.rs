@@ -30,7 +30,7 @@ pub(crate) use attention::{attention, attention_backward};
 pub(crate) use classes::{class_attention, pool_classes, spread_classes};
 pub(crate) use conv::{ConvEpilogue, conv, conv_backward};
 pub(crate) use conv_upsampled::conv_upsampled;
-pub(crate) use linear::{linear, linear_add, linear_backward, mlp};
+pub(crate) use linear::{linear, linear_add, linear_backward};
 pub(crate) use norm::{Norm, group_norm, group_norm_backward, layer_norm, layer_norm_backward};
 pub use parallel::threads;
 pub(crate) use patches::{patches, patches_backward, upsample, upsample_backward};
