@@ -24,8 +24,8 @@ use crate::site;
 
 const WORKER_JS: &str = include_str!("../../web/worker/worker.js");
 
-/// Starts the page, once it is isolated (`web/page/isolate.js`): a file of its own, since the policy allows no scripts
-/// within the page.
+/// Starts the page, once it is isolated (`web/page/isolate.js`): a file of its own, since the
+/// policy allows no scripts within the page.
 const START_JS: &str = "import { isolated } from \"./isolate.js\";
 if (await isolated()) {
   const { default: init } = await import(\"./page.js\");

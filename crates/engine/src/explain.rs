@@ -17,8 +17,8 @@ use crate::windows::Tiling;
 /// One stage of the head, as a map for each class.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StageMap {
-    /// `clip-similarity`, `dino-similarity`, `fused-volume`, `windows-1`, `layer-1` and so on for each layer,
-    /// `decoder-1`, `decoder-2`, `probability`.
+    /// `clip-similarity`, `dino-similarity`, `fused-volume`, `windows-1`, `layer-1` and so on for
+    /// each layer, `decoder-1`, `decoder-2`, `probability`.
     pub name: String,
     /// Rows and columns, which cover the scene evenly.
     pub side_px: [usize; 2],

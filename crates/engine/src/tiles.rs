@@ -42,8 +42,8 @@ impl HashedPair {
         self.rgb = self.hash_of_rgb();
     }
 
-    /// What the encoders see of the optical tile depends on its pixels, its holes and where SAR fills
-    /// them, and on a radiometry from outside.
+    /// What the encoders see of the optical tile depends on its pixels, its holes and where SAR
+    /// fills them, and on a radiometry from outside.
     fn hash_of_rgb(&self) -> u64 {
         let pair = &self.pair;
         let holes = pair

@@ -123,8 +123,8 @@ impl Deep {
 }
 
 impl PixelTower {
-    /// `width` channels, as many as the fine guidance has; `embed` channels out. With `deep` channels
-    /// at an eighth, which is then the grid of the `tokens`-wide transformer map.
+    /// `width` channels, as many as the fine guidance has; `embed` channels out. With `deep`
+    /// channels at an eighth, which is then the grid of the `tokens`-wide transformer map.
     pub fn new(
         width: usize,
         embed: usize,

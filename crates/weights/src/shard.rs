@@ -6,10 +6,11 @@
 //! | q8 | `NAME#q8`: I8 `[rows, cols]`; `NAME#scale`: F16 `[rows, ceil(cols / 32)]` |
 //! | q4 | `NAME#q4`: U8 `[rows, ceil(cols / 2)]`, even columns low; `NAME#scale` as above |
 //!
-//! A q4 value is stored plus 8. `cols` is the product of the extents after the first. Quantised tensors and row ranges have a
-//! note with the whole shape and the first row: the header's `__metadata__` has the single key
-//! `mmovseg`, a JSON object `{"NAME": {"shape": [..], "start": 0}}`. (A single key, since the
-//! safetensors writer does not fix the order of several, and equal content must hash equal.)
+//! A q4 value is stored plus 8. `cols` is the product of the extents after the first. Quantised
+//! tensors and row ranges have a note with the whole shape and the first row: the header's
+//! `__metadata__` has the single key `mmovseg`, a JSON object
+//! `{"NAME": {"shape": [..], "start": 0}}`. (A single key, since the safetensors writer does not
+//! fix the order of several, and equal content must hash equal.)
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 

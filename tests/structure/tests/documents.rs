@@ -19,7 +19,6 @@ const WIDE: &[&str] = &[
     "crates/train",
     "tests/bench",
     "tests/browser",
-    "tests/golden",
     "web/page",
     "web/protocol",
     "web/threads",
