@@ -17,7 +17,6 @@ const WIDE: &[&str] = &[
     "crates/scene",
     "crates/text",
     "crates/train",
-    "tests/bench",
     "tests/browser",
     "web/page",
     "web/protocol",
