@@ -97,8 +97,8 @@ pub struct EncoderConfig {
     pub input_px: usize,
     /// Side of the stored position table's grid; 0 for rotary positions.
     pub table_grid: usize,
-    /// 0-based blocks whose outputs are used: the coarse and the fine guidance's, then, for a DINO,
-    /// the one that is compared with text.
+    /// 0-based blocks whose outputs are used: the coarse and the fine guidance's, then, for a
+    /// DINO, the one that is compared with text.
     pub taps: Vec<usize>,
     /// Prefix of the tower's parameters in a checkpoint, with its final period.
     pub prefix: String,

@@ -30,8 +30,8 @@ pub struct ClassAgnostic {
     pub(crate) pixels: Option<Tensor<3>>,
     /// Guides the aggregator: `[N, g², G]`, not normalised.
     appearance: Tensor<3>,
-    /// What guidance adds to the first convolution of each decoder stage: `[N, C, 2g, 2g]` and `[N,
-    /// C, 4g, 4g]`.
+    /// What guidance adds to the first convolution of each decoder stage: `[N, C, 2g, 2g]` and
+    /// `[N, C, 4g, 4g]`.
     decoder: [Tensor<4>; 2],
 }
 

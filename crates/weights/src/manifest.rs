@@ -82,11 +82,11 @@ pub struct SelfTest {
 pub struct Dtypes {
     /// All but those of the text tower.
     pub all: StoreDtype,
-    /// Those of the text tower. Words differ by little and each pixel is compared with all of them:
-    /// of the labels of six scenes in q8, tiny B and tiny L, 96.7 % and 96.1 % agree with f32 when
-    /// the text tower is quantised, 99.2 % and 98.96 % with its token table alone in f16, 99.4 %
-    /// and 99.1 % with all of it. Those are random weights; a trained tower is measured before it
-    /// is quantised.
+    /// Those of the text tower. Words differ by little and each pixel is compared with all of
+    /// them: of the labels of six scenes in q8, tiny B and tiny L, 96.7 % and 96.1 % agree
+    /// with f32 when the text tower is quantised, 99.2 % and 98.96 % with its token table
+    /// alone in f16, 99.4 % and 99.1 % with all of it. Those are random weights; a trained
+    /// tower is measured before it is quantised.
     pub text: StoreDtype,
 }
 
@@ -124,8 +124,8 @@ pub struct Manifest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gsd_m: Option<f32>,
     /// Temperature of calibrated probabilities: logits are divided by it before the softmax over
-    /// classes. Fitted on held-out real tiles; `None`: never calibrated, as 1. Labels do not depend
-    /// on it.
+    /// classes. Fitted on held-out real tiles; `None`: never calibrated, as 1. Labels do not
+    /// depend on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub temperature: Option<f32>,
     /// The shards, in the order to read them.
