@@ -13,8 +13,8 @@ use safetensors::tensor::{Dtype, TensorInfo};
 use crate::shard::parse_header;
 use crate::{HostTensor, WeightsError};
 
-/// Keys under which training programs store the weights: detectron2's (docs/network.md §13), Lightning's,
-/// those of plain loops, and running means.
+/// Keys under which training programs store the weights: detectron2's (docs/network.md §13),
+/// Lightning's, those of plain loops, and running means.
 const WEIGHT_KEYS: [&str; 6] = [
     "model",
     "state_dict",
@@ -50,10 +50,11 @@ enum Source {
 impl Checkpoint {
     /// Opens a `.pth` or `.safetensors` file; the content decides which it is.
     ///
-    /// Of a PyTorch file that has its weights under a key (`model`, `state_dict`, `model_state_dict`,
-    /// `ema`, …), only those are seen, whatever lies beside them (`iteration`, `optimizer`); otherwise the
-    /// file itself is taken as the dictionary. The prefixes of wrappers (`module.`, `model.`,
-    /// `_orig_mod.`) are taken off names, in either format.
+    /// Of a PyTorch file that has its weights under a key (`model`, `state_dict`,
+    /// `model_state_dict`, `ema`, …), only those are seen, whatever lies beside them
+    /// (`iteration`, `optimizer`); otherwise the file itself is taken as the dictionary. The
+    /// prefixes of wrappers (`module.`, `model.`, `_orig_mod.`) are taken off names, in either
+    /// format.
     ///
     /// # Errors
     /// [`WeightsError::File`] when the file cannot be read, is neither format, is damaged, or
@@ -96,7 +97,8 @@ impl Checkpoint {
             .map(|(name, shape)| (name.as_str(), shape.as_slice()))
     }
 
-    /// How many tensors there are and the names of the first, for an error about another kind of model.
+    /// How many tensors there are and the names of the first, for an error about another kind of
+    /// model.
     #[must_use]
     pub fn contents(&self) -> String {
         const NAMED: usize = 3;
