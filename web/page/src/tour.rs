@@ -237,6 +237,8 @@ fn value(map: &Maps, class: usize, at: [f64; 2]) -> Option<f32> {
 /// The formula of a step with this pixel's numbers.
 fn formula(state: State, step: usize) -> String {
     const WAITING: &str = "Waiting for the model…";
+    // `centre` reads the tiles untracked, and a link names a pixel before there are any.
+    state.tiles.track();
     let (Some(word), Some(pixel)) = (word(state), state.look.cursor.get()) else {
         return "Click a pixel on any picture.".into();
     };
