@@ -109,9 +109,15 @@ pub fn folder(path: &Path) -> &Path {
         .unwrap_or(Path::new("."))
 }
 
-/// Writes one line to stdout. A reader that has gone (`| head`) is no failure.
-pub fn say(line: &str) {
-    let _ = writeln!(std::io::stdout(), "{}", printable(line));
+/// Writes lines to stdout, each as [`printable`] gives it. A reader that has gone (`| head`) is no
+/// failure.
+pub fn say(text: &str) {
+    let _ = std::io::stdout().write_all(printable_lines(text).as_bytes());
+}
+
+/// The lines of a text, each without characters that a terminal would obey.
+fn printable_lines(text: &str) -> String {
+    text.lines().map(|line| printable(line) + "\n").collect()
 }
 
 /// Text without characters that a terminal would obey: names come from files of strangers.
@@ -130,4 +136,17 @@ pub fn json(report: &impl serde::Serialize) -> anyhow::Result<Vec<u8>> {
     let mut bytes = serde_json::to_vec_pretty(report)?;
     bytes.push(b'\n');
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::printable_lines;
+
+    #[test]
+    fn a_report_of_many_lines_is_printed_as_many_lines() {
+        assert_eq!(
+            printable_lines("| a |\n| b\u{1b} |"),
+            "| a |\n| b\\u{1b} |\n"
+        );
+    }
 }
