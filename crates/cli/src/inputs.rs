@@ -91,13 +91,13 @@ pub fn load(
         .with_context(|| model.display().to_string())
 }
 
-/// How a run listens to its tiles.
+/// Which tiles a run uses, and how they are resized.
 #[derive(clap::Args)]
 pub struct ModeArgs {
-    /// Which tiles the model listens to
+    /// Which tiles the model uses
     #[arg(long, default_value = "fused", value_parser = choice::<Modality>(&["fused", "optical", "sar"]))]
     pub modality: Modality,
-    /// How tiles become the model's square; parity repeats the authors' loader
+    /// How tiles are resized to the model's input; parity repeats the authors' loader
     #[arg(long, default_value = "aligned", value_parser = choice::<Preprocess>(&["aligned", "parity"]))]
     pub preprocess: Preprocess,
 }

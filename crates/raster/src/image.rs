@@ -1,4 +1,4 @@
-//! The 8-bit picture that every later room reads.
+//! The 8-bit picture that all other crates read.
 
 /// An 8-bit, three-channel picture, row-major, channels interleaved: `[height_px, width_px, 3]`.
 ///

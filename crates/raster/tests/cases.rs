@@ -291,7 +291,7 @@ fn pairs_are_placed_by_their_coordinates() {
             &SarOptions::default(),
         )
     };
-    // A private reference system, as its twin of UTM.
+    // A reference system given by parameters that are those of UTM.
     let private = pair("19_rgb.tif", "19_sar_shift128.tif").unwrap();
     let utm = pair("19_utm_rgb.tif", "19_utm_sar_shift128.tif").unwrap();
     assert_eq!((private.rgb, private.sar), (utm.rgb, utm.sar));

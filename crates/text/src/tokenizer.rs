@@ -226,7 +226,7 @@ impl Tokenizer {
         Ok(self.frame(&words))
     }
 
-    /// The same, but words that do not fit `context` are dropped: for training on long texts.
+    /// Tokens of `text`; words that do not fit `context` are dropped. For training on long texts.
     ///
     /// # Errors
     /// [`TextError::TooLarge`] when the text is far beyond any use.

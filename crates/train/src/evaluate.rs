@@ -38,7 +38,7 @@ pub enum EvaluateError {
 pub struct EvaluateOptions {
     /// The data folder.
     pub data: PathBuf,
-    /// Which tiles to listen to.
+    /// Which tiles to use.
     pub modality: Modality,
     /// How tiles become the model's square.
     pub preprocess: Preprocess,

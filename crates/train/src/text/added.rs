@@ -38,7 +38,7 @@ pub struct AddedWord {
     pub replaces: String,
     /// Mean cosine between the word in every template and its meaning there, before.
     pub before: f32,
-    /// The same, after.
+    /// Mean cosine between the word in every template and its meaning there, after.
     pub after: f32,
 }
 

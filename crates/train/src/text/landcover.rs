@@ -6,7 +6,8 @@ pub(super) struct Everyday {
     pub class: &'static str,
     /// Words whose nearest class should be this one; they may be training phrases.
     pub known: &'static [&'static str],
-    /// The same, but never a training phrase of their own (they may occur in definitions).
+    /// Words whose nearest class should be this one, and that are never training phrases (they may
+    /// occur in definitions).
     pub held_out: &'static [&'static str],
 }
 

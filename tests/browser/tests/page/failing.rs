@@ -23,7 +23,7 @@ new BroadcastChannel('faults').onmessage = ({ data }) => {
 };
 ";
 
-/// The same, where the GPU refuses a shader: one of its words is misspelt on the way.
+/// Script under which the GPU refuses a shader: a keyword of the fourth one is misspelt.
 const REFUSED_SHADER: &str = "
 const shader = GPUDevice.prototype.createShaderModule;
 let shaders = 0;
@@ -34,7 +34,7 @@ GPUDevice.prototype.createShaderModule = function (given) {
 };
 ";
 
-/// The same, where the GPU has no memory for one buffer: it is made as an error, as the specification says.
+/// Script under which the GPU has no memory for one buffer: it becomes an error, as WebGPU specifies.
 const NO_MEMORY: &str = "
 const buffer = GPUDevice.prototype.createBuffer;
 let buffers = 0;
