@@ -12,6 +12,7 @@ mod bench;
 mod checkpoint;
 mod classes;
 mod convert;
+mod display;
 mod eval;
 mod failure;
 mod inputs;
@@ -66,6 +67,7 @@ enum Command {
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    display::silence_device_selection();
     failure::guard(|| {
         let cli = Cli::try_parse().or_else(failure::usage)?;
         // A pass is hundreds of short operations: the thread that asks for them takes part, since
