@@ -273,6 +273,8 @@ fn bind(
         .input_path(input)
         .web(true)?
         .typescript(false)
+        // The command line's default: the script finds the module beside it without being told.
+        .omit_default_module_path(false)
         .remove_name_section(true)
         .remove_producers_section(true)
         .out_name(name)
