@@ -43,6 +43,10 @@ pub fn has_worker() -> bool {
 /// Ends the Worker, if there is one.
 pub fn end() {
     if let Some(old) = RUNNING.take() {
+        // Its closures go with it: a message under way must not call them.
+        old.worker.set_onmessage(None);
+        old.worker.set_onerror(None);
+        old.threads.set_onmessage(None);
         old.worker.terminate();
         old.threads.close();
     }
