@@ -37,9 +37,9 @@ async fn violations(page: &Page, axe: &str) -> Result<Vec<String>> {
             // Colours on their way from light to dark are neither.
             "const frame = () => new Promise((done) => requestAnimationFrame(done));\
              await frame(); await frame();\
-             const motions = document.getAnimations()\
-               .filter((motion) => motion.effect.getComputedTiming().endTime !== Infinity);\
-             await Promise.all(motions.map((motion) => motion.finished));\
+             const motions = document.getAnimations().map((motion) => motion.finished);\
+             const rest = new Promise((done) => setTimeout(done, 2000));\
+             await Promise.race([Promise.allSettled(motions), rest]);\
              const { violations } = await axe.run(document, { resultTypes: ['violations'] });\
              return violations.filter((v) => ['serious', 'critical'].includes(v.impact))\
                .map((v) => `${v.id}: ${v.help}: ${v.nodes.slice(0, 4).map((n) => n.html).join(' | ')}`);",
