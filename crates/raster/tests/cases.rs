@@ -3,26 +3,12 @@
 
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-use std::path::PathBuf;
-
 use mmovseg_raster::{
     OpticalOptions, Raster, RasterError, SarOptions, Tile, TilePair, decode, open_pair,
     optical_to_rgb, sar_to_rgb,
 };
+use mmovseg_test_support::data;
 use serde_json::Value;
-
-fn folder() -> Option<PathBuf> {
-    let own = std::env::var_os("CARGO_MANIFEST_DIR").unwrap();
-    let folder = PathBuf::from(own).join("../../../shared/cases");
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    eprintln!(
-        "skipped: {} of the data folder is missing",
-        folder.display()
-    );
-    None
-}
 
 fn raster(folder: &std::path::Path, name: &str) -> Result<Raster, RasterError> {
     decode(&std::fs::read(folder.join(name)).unwrap(), name)
@@ -117,7 +103,9 @@ fn valid_pixels(raster: &Raster) -> usize {
 
 #[test]
 fn files_hold_what_gdal_reads_from_them() {
-    let Some(folder) = folder() else { return };
+    let Some(folder) = data("cases") else {
+        return;
+    };
     let expected: Value =
         serde_json::from_slice(&std::fs::read(folder.join("expected.json")).unwrap()).unwrap();
     let (mut right, mut wrong, mut refused) = (Vec::new(), Vec::new(), Vec::new());
@@ -182,7 +170,9 @@ fn compare(a: &Tile, b: &Tile, must: &Must, tolerance: u8) -> Result<(), String>
 
 #[test]
 fn files_of_one_picture_in_two_encodings_look_the_same() {
-    let Some(folder) = folder() else { return };
+    let Some(folder) = data("cases") else {
+        return;
+    };
     let optical = |name: &str| {
         let raster = raster(&folder, name).map_err(|e| e.to_string())?;
         optical_to_rgb(&raster, &OpticalOptions::default())
@@ -281,7 +271,9 @@ fn files_of_one_picture_in_two_encodings_look_the_same() {
 
 #[test]
 fn pairs_are_placed_by_their_coordinates() {
-    let Some(folder) = folder() else { return };
+    let Some(folder) = data("cases") else {
+        return;
+    };
     let pair = |rgb: &str, sar: &str| -> Result<TilePair, RasterError> {
         let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
         open_pair(

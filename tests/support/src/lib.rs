@@ -36,10 +36,8 @@ pub fn data(path: &str) -> Option<PathBuf> {
 /// Like [`data`], for a test that runs without it as well.
 #[must_use]
 pub fn optional_data(path: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os(DATA_FOLDER).map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared"),
-        PathBuf::from,
-    );
+    let folder =
+        std::env::var_os(DATA_FOLDER).map_or_else(|| project().join("../shared"), PathBuf::from);
     Some(folder.join(path)).filter(|found| found.exists())
 }
 
@@ -47,9 +45,17 @@ pub fn optional_data(path: &str) -> Option<PathBuf> {
 /// [`fixture_value`].
 #[must_use]
 pub fn checkpoint(variant: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../checkpoints")
+    project()
+        .join("tests/checkpoints")
         .join(format!("{variant}.pth"))
+}
+
+/// The checkout of the running test. A build folder shared by checkouts may hold a program that was
+/// compiled in another one.
+fn project() -> PathBuf {
+    std::env::var_os("CARGO_MANIFEST_DIR")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from)
+        .join("../..")
 }
 
 /// Value `index` of the tensor `name` in the checkpoint fixtures, as `tests/checkpoints/make.py`

@@ -29,7 +29,7 @@ pub fn App() -> impl IntoView {
     actions::follow(state);
     actions::accompany(state);
     link::follow(state);
-    offline::keep();
+    offline::register();
     let doubt = doubt_of(state);
     let paste = window_event_listener(ev::paste, move |event| pasted(state, &event));
     on_cleanup(move || paste.remove());

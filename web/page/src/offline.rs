@@ -7,7 +7,7 @@ use web_sys::ServiceWorkerRegistration;
 
 /// Registers the service worker. A browser that has none, or refuses on an insecure address, only needs
 /// the connection again next time.
-pub fn keep() {
+pub fn register() {
     let navigator = window().navigator();
     let supported = js_sys::Reflect::has(&navigator, &"serviceWorker".into()).unwrap_or(false);
     if !supported {

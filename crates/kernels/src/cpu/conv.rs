@@ -167,7 +167,7 @@ pub(crate) fn conv(
         .as_ref()
         .map(|bias| &bias.storage::<f32>()[..sizes.output]);
     let residual = epilogue.residual.map(to_contiguous);
-    let finish = Finish {
+    let epilogue = EpilogueValues {
         residual: residual.as_ref().map(values),
         norm: epilogue.norm,
         activation: epilogue.activation,
@@ -176,7 +176,7 @@ pub(crate) fn conv(
         &x.storage::<f32>()[..sizes.images * sizes.input * sizes.area()],
         &weight.storage::<f32>()[..sizes.output * sizes.taps()],
         bias,
-        finish,
+        epilogue,
         sizes,
     );
     let ConvShape {
@@ -191,7 +191,7 @@ pub(crate) fn conv(
 
 /// [`ConvEpilogue`] with the values of the residual.
 #[derive(Clone, Copy, Default)]
-struct Finish<'a> {
+struct EpilogueValues<'a> {
     residual: Option<&'a [f32]>,
     norm: Option<&'a Norm>,
     activation: Option<Activation>,
@@ -201,7 +201,7 @@ fn run(
     x: &[f32],
     weight: &[f32],
     bias: Option<&[f32]>,
-    finish: Finish,
+    epilogue: EpilogueValues,
     sizes: ConvShape,
 ) -> Vec<f32> {
     let (area, taps) = (sizes.area(), sizes.taps());
@@ -242,19 +242,19 @@ fn run(
         bands,
         sizes.is_parallel(),
         |band| pixels_of(band).1,
-        finish.norm,
+        epilogue.norm,
         |image_index, band, out| {
             let image = &x[image_index * sizes.input * area..][..sizes.input * area];
             multiply(image, band, out);
             let (first, count) = pixels_of(band);
             for (plane, results) in out.iter_mut().enumerate() {
                 // While the band is in cache.
-                if let Some(residual) = finish.residual {
+                if let Some(residual) = epilogue.residual {
                     let repeat = sizes.images * sizes.output * area / residual.len().max(1);
                     let map = image_index / repeat.max(1) * sizes.output + plane;
                     add_to(results, &residual[map * area + first..][..count]);
                 }
-                if let Some(activation) = finish.activation {
+                if let Some(activation) = epilogue.activation {
                     activate_slice(results, activation);
                 }
             }
@@ -292,7 +292,7 @@ pub(crate) fn conv_backward(
         output: sizes.input,
         ..sizes
     };
-    let dx = run(above, &rotated, None, Finish::default(), back);
+    let dx = run(above, &rotated, None, EpilogueValues::default(), back);
 
     let parts = map_indices(sizes.images, sizes.is_parallel(), |i| {
         let image = &values[i * sizes.input * area..][..sizes.input * area];
