@@ -1,6 +1,7 @@
-//! Has the linker export the module's constructors, which `threads.js` calls once. A module that does not export them is
-//! linked as a command, in which every exported function runs all constructors first. Burn's compiler registers about
-//! five thousand parts that way, so that each call from JavaScript took milliseconds.
+//! Has the linker export the module's constructors, which `threads.js` calls once. A module that
+//! does not export them is linked as a command, in which every exported function runs all
+//! constructors first. Burn's compiler registers about five thousand parts that way, so that each
+//! call from JavaScript took milliseconds.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

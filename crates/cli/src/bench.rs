@@ -1,5 +1,5 @@
-//! `mmovseg bench`: how long each stage takes on this device, how that grows with the number of classes
-//! and the size of the scene, and how long a run takes in which one word has changed.
+//! `mmovseg bench`: how long each stage takes on this device, how that grows with the number of
+//! classes and the size of the scene, and how long a run takes in which one word has changed.
 
 use std::path::PathBuf;
 use std::time::Instant;

@@ -1,4 +1,5 @@
-//! Class names as people give them: on the command line, in files of several kinds, or as a ready list.
+//! Class names as people give them: on the command line, in files of several kinds, or as a ready
+//! list.
 
 use std::path::{Path, PathBuf};
 
@@ -85,7 +86,8 @@ fn from_file(path: &Path) -> anyhow::Result<Result<Vec<String>, ClassListError>>
     Ok(check_class_names(names.collect()))
 }
 
-/// One line on the names of which the model's vocabulary does not know every word, if there are any.
+/// One line on the names of which the model's vocabulary does not know every word, if there are
+/// any.
 pub fn unknown_words(session: &Session, classes: &[String]) -> Option<String> {
     let told: Vec<String> = classes
         .iter()

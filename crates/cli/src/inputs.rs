@@ -28,7 +28,8 @@ where
 /// A model and where to run it.
 #[derive(clap::Args)]
 pub struct ModelArgs {
-    /// Folder of a model package, or a released checkpoint (.pth or .safetensors), which runs in f32 unless told otherwise
+    /// Folder of a model package, or a released checkpoint (.pth or .safetensors), which runs in
+    /// f32 unless told otherwise
     #[arg(long, value_name = "PATH")]
     pub model: PathBuf,
     #[command(flatten)]
@@ -40,8 +41,8 @@ pub struct ModelArgs {
 pub struct EngineArgs {
     #[command(flatten)]
     pub device: DeviceArgs,
-    /// Numbers of the image towers: f16 needs a GPU that has them; auto takes them on a hardware GPU for large models
-    /// whose self-test passes so
+    /// Numbers of the image towers: f16 needs a GPU that has them; auto takes them on a hardware
+    /// GPU for large models whose self-test passes so
     #[arg(long, default_value = "auto", value_parser = choice::<PrecisionChoice>(&["auto", "f32", "f16"]))]
     pub precision: PrecisionChoice,
 }

@@ -134,7 +134,8 @@ pub fn palette(manifest: &Manifest, classes: &[String]) -> Vec<[u8; 3]> {
 /// Seconds since 1970 as a date and time in UTC (RFC 3339).
 fn utc(seconds: u64) -> String {
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    // Days from 0000-03-01, in eras of 400 years (Hinnant, "chrono-compatible low-level date algorithms").
+    // Days from 0000-03-01, in eras of 400 years (Hinnant, "chrono-compatible low-level date
+    // algorithms").
     let z = days + 719_468;
     let (era, day) = (z / 146_097, z % 146_097);
     let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;

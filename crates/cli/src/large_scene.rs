@@ -1,10 +1,10 @@
 //! Scenes too large for memory, such as a Sentinel-2 granule: segmented block by block.
 //!
-//! Blocks begin at whole steps of the windows that the scene would be cut into at once, and reach one
-//! window's overlap beyond what is kept of them: the windows that decide a kept pixel are the same ones,
-//! under the same radiometry, wherever the blocks' borders lie. What is finished is kept in a folder
-//! beside the result, so that an interrupted run goes on with its next block; the GeoTIFFs are written
-//! from it at the end.
+//! Blocks begin at whole steps of the windows that the scene would be cut into at once, and reach
+//! one window's overlap beyond what is kept of them: the windows that decide a kept pixel are the
+//! same ones, under the same radiometry, wherever the blocks' borders lie. What is finished is kept
+//! in a folder beside the result, so that an interrupted run goes on with its next block; the
+//! GeoTIFFs are written from it at the end.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -30,8 +30,8 @@ use crate::progress::Progress;
 const WHOLE_SIDE_PX: usize = 8192;
 const WHOLE_AREA_PX: usize = 24_000_000;
 
-/// About how long the kept part of a block is, in pixels: two pictures and all that a run holds stay
-/// below half a gigabyte.
+/// About how long the kept part of a block is, in pixels: two pictures and all that a run holds
+/// stay below half a gigabyte.
 const BLOCK_PX: usize = 2048;
 
 /// Whether the optical tile of a job is too large to be held in memory.

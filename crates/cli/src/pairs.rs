@@ -41,8 +41,8 @@ struct Row {
     name: String,
 }
 
-/// Reads the table and gives the jobs of a share. Results are `NAME.tif`, unless the name ends in another
-/// type, and `NAME.json` beside it.
+/// Reads the table and gives the jobs of a share. Results are `NAME.tif`, unless the name ends in
+/// another type, and `NAME.json` beside it.
 pub fn read(table: &Path, folder: &Path, share: Share) -> anyhow::Result<Vec<Job>> {
     let place = || table.display().to_string();
     let bytes = std::fs::read(table)
@@ -100,7 +100,8 @@ pub fn read(table: &Path, folder: &Path, share: Share) -> anyhow::Result<Vec<Job
     Ok(jobs)
 }
 
-/// The rows of a table whose first line names its columns, in any order; further columns are passed over.
+/// The rows of a table whose first line names its columns, in any order; further columns are passed
+/// over.
 fn rows(text: &str) -> anyhow::Result<Vec<Row>> {
     let mut lines = text.lines().filter(|line| !line.trim().is_empty());
     let head = fields(lines.next().unwrap_or_default());
@@ -130,8 +131,8 @@ fn rows(text: &str) -> anyhow::Result<Vec<Row>> {
         .collect()
 }
 
-/// The fields of a line: separated by commas, and in double quotes where they hold commas (RFC 4180, but
-/// for line ends within a field).
+/// The fields of a line: separated by commas, and in double quotes where they hold commas (RFC
+/// 4180, but for line ends within a field).
 fn fields(line: &str) -> Vec<String> {
     let mut fields = vec![String::new()];
     let mut quoted = false;
@@ -171,8 +172,8 @@ struct Failure {
     why: String,
 }
 
-/// Runs the jobs one after the other, with a line for each and a summary in `folder`. Exit status 1 when one
-/// of them failed.
+/// Runs the jobs one after the other, with a line for each and a summary in `folder`. Exit status 1
+/// when one of them failed.
 pub fn run(
     jobs: Vec<Job>,
     folder: &Path,

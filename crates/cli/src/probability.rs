@@ -1,5 +1,5 @@
-//! From a run's logits to what is known of each pixel: the probability of its label, of all classes, and
-//! their entropy, in 8 bits.
+//! From a run's logits to what is known of each pixel: the probability of its label, of all
+//! classes, and their entropy, in 8 bits.
 
 use mmovseg_raster::NO_DATA_LABEL;
 
@@ -25,9 +25,9 @@ pub struct PixelShares {
     pub entropy: Vec<u8>,
 }
 
-/// Shares of the pixels of a label map from the logits `[T, h, w]` that cover it evenly: sigmoids, resized
-/// bilinearly as the labels are. Sigmoids of classes are independent of one another; for the entropy they
-/// are divided by their sum.
+/// Shares of the pixels of a label map from the logits `[T, h, w]` that cover it evenly: sigmoids,
+/// resized bilinearly as the labels are. Sigmoids of classes are independent of one another; for
+/// the entropy they are divided by their sum.
 pub fn pixel_shares(
     labels: &[u8],
     width_px: usize,

@@ -48,7 +48,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             out.display()
         );
     };
-    // Everything is written beside its place and renamed at the end, so that no run leaves half a set.
+    // Everything is written beside its place and renamed at the end, so that no run leaves half a
+    // set.
     let building = Building(out.with_file_name(format!(
         ".{}.partial-{}",
         name.to_string_lossy(),

@@ -35,20 +35,20 @@ pub struct Args {
     sar: Option<PathBuf>,
     #[command(flatten)]
     run: RunArgs,
-    /// Where to write the labels, index = position in the class list, 255 = no data: an 8-bit palette
-    /// PNG, or for a name that ends in .tif a cloud-optimised GeoTIFF with the optical tile's place on
-    /// the ground. With --pairs, the folder for all results
+    /// Where to write the labels, index = position in the class list, 255 = no data: an 8-bit
+    /// palette PNG, or for a name that ends in .tif a cloud-optimised GeoTIFF with the optical
+    /// tile's place on the ground. With --pairs, the folder for all results
     #[arg(long, value_name = "LABELS.png|.tif")]
     out: PathBuf,
-    /// Where to write the labels as polygons with class, area and mean probability, in WGS 84 where the
-    /// optical tile's reference system is known
+    /// Where to write the labels as polygons with class, area and mean probability, in WGS 84 where
+    /// the optical tile's reference system is known
     #[arg(long, value_name = "FILE.json", conflicts_with = "pairs")]
     geojson: Option<PathBuf>,
     /// How far polygons may stray from the labels' pixel edges, in pixels
     #[arg(long, default_value = "1", value_name = "PX", value_parser = simplify, requires = "geojson")]
     simplify: f64,
-    /// Where to write the probability of each class as a GeoTIFF of 8-bit bands: 0 to 254 for 0 to 1,
-    /// 255 = no data
+    /// Where to write the probability of each class as a GeoTIFF of 8-bit bands: 0 to 254 for 0 to
+    /// 1, 255 = no data
     #[arg(long, value_name = "FILE.tif", conflicts_with = "pairs")]
     probabilities: Option<PathBuf>,
     /// Where to write how undecided the classes are as a GeoTIFF: 0 for certain, 254 for all alike
@@ -61,8 +61,8 @@ pub struct Args {
     /// Where to write shares, device, times and memory
     #[arg(long, value_name = "FILE.json", conflicts_with = "pairs")]
     json: Option<PathBuf>,
-    /// A table of many pairs with the columns optical, sar and name, whose files are looked for beside
-    /// it; pairs that have a result already are passed over
+    /// A table of many pairs with the columns optical, sar and name, whose files are looked for
+    /// beside it; pairs that have a result already are passed over
     #[arg(long, value_name = "PAIRS.csv", conflicts_with_all = ["rgb", "sar"])]
     pairs: Option<PathBuf>,
     /// Which part of the pairs to do: 3/16 is every sixteenth pair from the third on
@@ -83,8 +83,9 @@ pub struct RunArgs {
     /// whole, or the windows' least overlap in pixels
     #[arg(long, default_value = "auto", value_name = "auto|whole|N", value_parser = tiling)]
     tiling: Tiling,
-    /// Pixel size that the model sees: auto resamples a tile whose pixels are more than 1.5 times larger
-    /// or smaller than those it was trained for (labels stay on the optical grid), native never does
+    /// Pixel size that the model sees: auto resamples a tile whose pixels are more than 1.5 times
+    /// larger or smaller than those it was trained for (labels stay on the optical grid), native
+    /// never does
     #[arg(long, default_value = "auto", value_name = "auto|native", value_parser = choice::<Resolution>(&["auto", "native"]))]
     resolution: Resolution,
 }
@@ -261,8 +262,8 @@ impl Loaded {
     }
 }
 
-/// The size in which a tile is shown to a model that was trained for pixels of `gsd_m`, with a note when it
-/// is not the tile's own.
+/// The size in which a tile is shown to a model that was trained for pixels of `gsd_m`, with a note
+/// when it is not the tile's own.
 fn resampled(
     native_px: [usize; 2],
     pixel_m: f64,
@@ -290,7 +291,8 @@ fn resampled(
     [w, h].map(|side| ((side * factor).round() as usize).max(1))
 }
 
-/// Brings labels onto another grid of the same ground, each pixel with the label of the one it lies in.
+/// Brings labels onto another grid of the same ground, each pixel with the label of the one it lies
+/// in.
 fn onto_grid(result: &mut Segmentation, [w, h]: [usize; 2], valid: Option<&[bool]>) {
     let (from_w, from_h) = (result.width_px, result.height_px);
     let mut counts = vec![0_u64; result.classes.len()];

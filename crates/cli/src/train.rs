@@ -46,7 +46,8 @@ enum Stage {
     Segment(SegmentArgs),
     /// Write what the stage `segment` of a run gave as a package
     Package(PackageArgs),
-    /// Fit the temperature of a package's probabilities to held-out tiles and write it into the manifest
+    /// Fit the temperature of a package's probabilities to held-out tiles and write it into the
+    /// manifest
     Calibrate(CalibrateArgs),
     /// Add whole words to a package's vocabulary, by phrases that its text tower knows
     Words(WordsArgs),

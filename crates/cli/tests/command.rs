@@ -961,7 +961,8 @@ fn float_tiff(value: f32) -> Vec<u8> {
     file
 }
 
-/// The README's way from a released checkpoint to a mask, for both variants. The classes follow from the file's name.
+/// The README's way from a released checkpoint to a mask, for both variants. The classes follow
+/// from the file's name.
 #[test]
 fn a_released_pth_is_converted_verified_and_segments() {
     let root = tempfile::tempdir().unwrap();

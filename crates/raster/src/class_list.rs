@@ -39,7 +39,8 @@ pub enum ClassListError {
     Encoding,
 }
 
-/// The text of a class file: UTF-8, or UTF-16 of either byte order; a byte order mark is not part of it.
+/// The text of a class file: UTF-8, or UTF-16 of either byte order; a byte order mark is not part
+/// of it.
 ///
 /// # Errors
 /// [`ClassListError::Encoding`] when it is neither.
@@ -66,9 +67,9 @@ pub fn decode_class_file(bytes: &[u8]) -> Result<String, ClassListError> {
     }
 }
 
-/// The names in a typed list or a text file: separated by `,`, `;`, those of Chinese and Arabic script, or
-/// line ends, as [`check_class_names`] returns them. Blank lines and a separator at the end of a line
-/// are skipped.
+/// The names in a typed list or a text file: separated by `,`, `;`, those of Chinese and Arabic
+/// script, or line ends, as [`check_class_names`] returns them. Blank lines and a separator at the
+/// end of a line are skipped.
 ///
 /// # Errors
 /// Those of [`check_class_names`].
@@ -76,8 +77,8 @@ pub fn parse_class_names(text: &str) -> Result<Vec<String>, ClassListError> {
     check_class_names(split_class_names(text).map(str::to_owned).collect())
 }
 
-/// The parts of a typed list or a text file between separators, untrimmed; of a line end, or a separator at
-/// the end of a line, nothing is left.
+/// The parts of a typed list or a text file between separators, untrimmed; of a line end, or a
+/// separator at the end of a line, nothing is left.
 pub fn split_class_names(text: &str) -> impl Iterator<Item = &str> {
     let is_separator = |c: char| matches!(c, ',' | ';' | '，' | '；' | '、' | '､' | '،' | '؛');
     text.strip_prefix('\u{FEFF}')
@@ -94,8 +95,8 @@ pub fn split_class_names(text: &str) -> impl Iterator<Item = &str> {
 /// Names trimmed, with single spaces inside.
 ///
 /// # Errors
-/// When there is none or more than [`MAX_CLASSES`], when one is empty, has a control character, or is
-/// there twice (letter case aside).
+/// When there is none or more than [`MAX_CLASSES`], when one is empty, has a control character, or
+/// is there twice (letter case aside).
 pub fn check_class_names(names: Vec<String>) -> Result<Vec<String>, ClassListError> {
     match names.len() {
         0 => return Err(ClassListError::Empty),

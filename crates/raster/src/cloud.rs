@@ -7,7 +7,8 @@ use crate::Rgb8;
 pub struct Cloud {
     /// Chooses shapes, place and the sun's direction.
     pub seed: u64,
-    /// Opacity of the densest parts, 0 (nothing) to 1 (ground invisible). About 0.5 is a thin cloud.
+    /// Opacity of the densest parts, 0 (nothing) to 1 (ground invisible). About 0.5 is a thin
+    /// cloud.
     pub opacity: f32,
     /// Share of the tile with at least a trace of cloud, 0 to 1.
     pub cover: f32,
@@ -28,8 +29,8 @@ const SHADOW: f32 = 0.45;
 /// Sunlit and shaded cloud tops; Rayleigh haze above them makes them slightly blue.
 const TOP: [[f32; 3]; 2] = [[248.0, 250.0, 254.0], [206.0, 212.0, 222.0]];
 
-/// The colour of a dense cloud in the sun, which stands where an optical tile has no data and the SAR tile
-/// has: the model has learnt to rely on SAR there.
+/// The colour of a dense cloud in the sun, which stands where an optical tile has no data and the
+/// SAR tile has: the model has learnt to rely on SAR there.
 pub const CLOUD_COLOUR: [u8; 3] = [248, 250, 254];
 
 /// Lays a cloud over a tile. Returns the tile and the cloud's opacity at each pixel
@@ -47,7 +48,8 @@ pub fn add_cloud(picture: &Rgb8, cloud: &Cloud) -> (Rgb8, Vec<f32>) {
     let density = density(w, h, cloud.seed, cover);
     let texture = fractal_noise(w, h, cloud.seed ^ 0x7e57_u64);
 
-    // Sun from any side, clouds one to two kilometres up at 10 m/px: the shadow falls 4 to 8 % of the tile away.
+    // Sun from any side, clouds one to two kilometres up at 10 m/px: the shadow falls 4 to 8 % of
+    // the tile away.
     let turn = lattice(cloud.seed, 1 << 20, 0, 0) * core::f32::consts::TAU;
     let length = (0.04 + 0.04 * lattice(cloud.seed, 1 << 20, 1, 0)) * w.max(h) as f32;
     let shift = [libm::cosf(turn), libm::sinf(turn)].map(|v| libm::roundf(v * length) as isize);
@@ -88,7 +90,8 @@ fn density(w: usize, h: usize, seed: u64, cover: f32) -> Vec<f32> {
         return noise;
     };
     let edge = (EDGE * (high - low)).max(1e-6);
-    // Near full cover the soft edge moves out of the noise's range, so that an overcast tile has no holes.
+    // Near full cover the soft edge moves out of the noise's range, so that an overcast tile has no
+    // holes.
     let threshold = threshold - edge * 1.5 * smooth((cover - 0.8) / 0.2);
     noise
         .iter()

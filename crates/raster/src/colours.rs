@@ -1,11 +1,11 @@
-//! Colours of class lists: the one place that decides which colour a class is drawn in, for the command line, the
-//! page and every exported file.
+//! Colours of class lists: the one place that decides which colour a class is drawn in, for the
+//! command line, the page and every exported file.
 
 use crate::presets::Preset;
 
-/// The colour-blind safe palette of Okabe and Ito ("Color Universal Design", 2008) without black, followed by Paul
-/// Tol's "muted" scheme: distinct under deuteranopia and protanopia. Ordered so that the first classes of a
-/// land-cover list differ most.
+/// The colour-blind safe palette of Okabe and Ito ("Color Universal Design", 2008) without black,
+/// followed by Paul Tol's "muted" scheme: distinct under deuteranopia and protanopia. Ordered so
+/// that the first classes of a land-cover list differ most.
 const COLOURS: [[u8; 3]; 16] = [
     [0, 114, 178],
     [0, 158, 115],
@@ -28,8 +28,8 @@ const COLOURS: [[u8; 3]; 16] = [
 /// Below this squared sRGB distance two colours are hard to tell apart: 40 counts in one channel.
 const TOO_CLOSE: i32 = 40 * 40;
 
-/// `n` colours to draw classes with: the first 16 are distinct for all kinds of colour vision; from there on the same
-/// hues are repeated lighter and darker.
+/// `n` colours to draw classes with: the first 16 are distinct for all kinds of colour vision; from
+/// there on the same hues are repeated lighter and darker.
 #[must_use]
 pub fn default_palette(n: usize) -> Vec<[u8; 3]> {
     (0..n).map(nth).collect()
@@ -46,9 +46,10 @@ fn nth(index: usize) -> [u8; 3] {
 
 /// One colour per class of a list.
 ///
-/// A benchmark's own list has the benchmark's colours. In any other list a class that `named` knows (by its name,
-/// letter case aside) has that colour, and each other class has the next colour of [`default_palette`] that is not
-/// close to one already taken. `named` is what the model's package says of its own classes.
+/// A benchmark's own list has the benchmark's colours. In any other list a class that `named` knows
+/// (by its name, letter case aside) has that colour, and each other class has the next colour of
+/// [`default_palette`] that is not close to one already taken. `named` is what the model's package
+/// says of its own classes.
 #[must_use]
 pub fn class_colours(classes: &[impl AsRef<str>], named: &[(String, [u8; 3])]) -> Vec<[u8; 3]> {
     let of_benchmark = Preset::of(classes)

@@ -3,8 +3,8 @@
 
 use crate::ControlPoint;
 
-/// The affine transform (pixels to map) nearest to the points; `None` for fewer than three, or points
-/// on a line.
+/// The affine transform (pixels to map) nearest to the points; `None` for fewer than three, or
+/// points on a line.
 pub(crate) fn affine(points: &[ControlPoint]) -> Option<[f64; 6]> {
     let fit = Polynomial::fit(1, points.iter().map(|p| (p.pixel, p.map)))?;
     let origin = fit.at([0.0, 0.0]);
@@ -19,9 +19,9 @@ pub(crate) fn affine(points: &[ControlPoint]) -> Option<[f64; 6]> {
     ])
 }
 
-/// The polynomial from map coordinates to pixels: order 1 below 6 points, 2 below 20 (as GDAL), 3 above,
-/// where the points of a Sentinel-1 product leave less than a pixel of error. With the root mean square
-/// of its error in pixels.
+/// The polynomial from map coordinates to pixels: order 1 below 6 points, 2 below 20 (as GDAL), 3
+/// above, where the points of a Sentinel-1 product leave less than a pixel of error. With the root
+/// mean square of its error in pixels.
 pub(crate) fn map_to_pixel(points: &[ControlPoint]) -> Option<(Polynomial, f64)> {
     let order = match points.len() {
         0..6 => 1,

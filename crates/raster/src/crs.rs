@@ -1,8 +1,8 @@
-//! Coordinate reference systems: from the keys of a `GeoTIFF` to a definition that `proj4rs` computes
-//! with, and from one system to another.
+//! Coordinate reference systems: from the keys of a `GeoTIFF` to a definition that `proj4rs`
+//! computes with, and from one system to another.
 //!
-//! A system whose shift to WGS 84 is not known (NAD27 without its grids, a bare ellipsoid) is refused
-//! rather than taken for WGS 84: the error would be tens to hundreds of metres.
+//! A system whose shift to WGS 84 is not known (NAD27 without its grids, a bare ellipsoid) is
+//! refused rather than taken for WGS 84: the error would be tens to hundreds of metres.
 
 use proj4rs::Proj;
 
@@ -102,8 +102,8 @@ impl Crs {
     /// The reference system of a place.
     ///
     /// # Errors
-    /// A sentence without a subject ("names none", "EPSG:1 is not known") when there is none or it is
-    /// not understood.
+    /// A sentence without a subject ("names none", "EPSG:1 is not known") when there is none or it
+    /// is not understood.
     pub fn of(georef: &GeoRef) -> Result<Self, String> {
         if let Some(code) = georef.epsg {
             let known = u16::try_from(code)
@@ -314,8 +314,8 @@ mod tests {
         }
     }
 
-    /// Points and their degrees by PROJ 9. The last column is the error allowed in metres: PROJ knows
-    /// better shifts of national datums than seven parameters.
+    /// Points and their degrees by PROJ 9. The last column is the error allowed in metres: PROJ
+    /// knows better shifts of national datums than seven parameters.
     #[test]
     fn points_lie_where_proj_puts_them() {
         let points = [

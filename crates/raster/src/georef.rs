@@ -1,10 +1,11 @@
-//! Where a raster lies on the ground: affine transform or ground control points, and the keys of its
-//! reference system.
+//! Where a raster lies on the ground: affine transform or ground control points, and the keys of
+//! its reference system.
 
 use serde::{Deserialize, Serialize};
 
-/// A reference system as the `GeoKeys` of a `GeoTIFF` spell it (OGC 19-008r4, section 7.1), to be written
-/// again as it was read. Empty when the file is no `GeoTIFF` or the place was made up by the program.
+/// A reference system as the `GeoKeys` of a `GeoTIFF` spell it (OGC 19-008r4, section 7.1), to be
+/// written again as it was read. Empty when the file is no `GeoTIFF` or the place was made up by
+/// the program.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct GeoKeys {
     /// `GeoKeyDirectoryTag`.
@@ -70,8 +71,8 @@ pub struct ControlPoint {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GeoRef {
     /// `[a, b, c, d, e, f]` with `x = a·col + b·row + c` and `y = d·col + e·row + f`, for pixel
-    /// *corners* (col = row = 0 is the top-left corner of the picture). Map units of `epsg`. With control
-    /// points it is only the affine transform nearest to them.
+    /// *corners* (col = row = 0 is the top-left corner of the picture). Map units of `epsg`. With
+    /// control points it is only the affine transform nearest to them.
     pub transform: [f64; 6],
     /// EPSG code of the reference system; `None` when the file names none or a private one.
     pub epsg: Option<u32>,

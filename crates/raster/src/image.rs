@@ -2,7 +2,8 @@
 
 /// An 8-bit, three-channel picture, row-major, channels interleaved: `[height_px, width_px, 3]`.
 ///
-/// SAR tiles use it too, with three equal channels when the source has one band (docs/network.md §3.1).
+/// SAR tiles use it too, with three equal channels when the source has one band (docs/network.md
+/// §3.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rgb8 {
     /// Columns.
@@ -42,12 +43,12 @@ impl Rgb8 {
         }
     }
 
-    /// A part, `size` pixels (width, height) from `at` (column, row) on; past the picture's edge its last
-    /// pixels repeat.
+    /// A part, `size` pixels (width, height) from `at` (column, row) on; past the picture's edge
+    /// its last pixels repeat.
     ///
     /// # Panics
-    /// When column `at[0]` is not in the picture, or there are no rows: a bug of the caller, never of
-    /// input.
+    /// When column `at[0]` is not in the picture, or there are no rows: a bug of the caller, never
+    /// of input.
     #[must_use]
     pub fn crop(&self, at: [usize; 2], size: [usize; 2]) -> Self {
         let mut data = Vec::with_capacity(3 * size[0] * size[1]);

@@ -12,15 +12,17 @@ pub struct Labels {
     pub width_px: usize,
     /// Rows.
     pub height_px: usize,
-    /// `[height_px, width_px]`: position in the class list; 255 means "ignored" where the file's owner says so.
+    /// `[height_px, width_px]`: position in the class list; 255 means "ignored" where the file's
+    /// owner says so.
     pub data: Vec<u8>,
 }
 
-/// Reads a label map: a palette PNG (indices, not colours) or any other single-band 8- or 16-bit file
-/// that [`decode`] reads, with values up to 255.
+/// Reads a label map: a palette PNG (indices, not colours) or any other single-band 8- or 16-bit
+/// file that [`decode`] reads, with values up to 255.
 ///
 /// # Errors
-/// Those of [`decode`], and [`RasterError::Unsupported`] when the file holds something else than labels.
+/// Those of [`decode`], and [`RasterError::Unsupported`] when the file holds something else than
+/// labels.
 pub fn read_label_png(bytes: &[u8], name: &str) -> Result<Labels, RasterError> {
     let raster = decode(bytes, name)?;
     let data = match raster.samples {

@@ -1,8 +1,9 @@
 //! Tiles: decode, bands, stretch, SAR scaling, geo-reference, clouds, palettes, masks.
 //!
-//! Bytes of files go in, 8-bit pictures come out: [`open_pair`] for a pair of files, [`fit`] for the
-//! model's squares, [`robust_rgb`] and [`robust_sar`] for one radiometry, [`indexed_png`],
-//! [`label_geotiff`] and [`geojson`] for the result. No file system, no threads, no clock: the same code runs in a browser.
+//! Bytes of files go in, 8-bit pictures come out: [`open_pair`] for a pair of files, [`fit`] for
+//! the model's squares, [`robust_rgb`] and [`robust_sar`] for one radiometry, [`indexed_png`],
+//! [`label_geotiff`] and [`geojson`] for the result. No file system, no threads, no clock: the same
+//! code runs in a browser.
 
 mod class_list;
 mod cloud;

@@ -1,5 +1,5 @@
-//! The radiometric normalisation that training and inference of the default model share: tiles of any
-//! stretch come out alike.
+//! The radiometric normalisation that training and inference of the default model share: tiles of
+//! any stretch come out alike.
 
 use crate::Rgb8;
 use crate::sar::{LEAST_SPAN_DB, STRETCH, at_least};
@@ -14,18 +14,19 @@ const RGB_MOST_GAIN: f32 = 3.0;
 /// What becomes of a flat tile's brightness.
 const RGB_BRIGHTNESS: f32 = 1.5;
 
-/// Optical tile with one gain and one offset for all channels that bring the 1 % and 99 % percentiles
-/// of its luminance to 16 and 240. `[height_px, width_px, 3]`.
+/// Optical tile with one gain and one offset for all channels that bring the 1 % and 99 %
+/// percentiles of its luminance to 16 and 240. `[height_px, width_px, 3]`.
 ///
-/// The gain is at most 3. A tile flatter than that leaves room, in which it keeps its brightness (times
-/// 1.5): a tile of nothing but forest stays darker than one of nothing but meadow. Black pixels (fill) do
-/// not take part and stay black. Colour balance is kept: colour is evidence.
+/// The gain is at most 3. A tile flatter than that leaves room, in which it keeps its brightness
+/// (times 1.5): a tile of nothing but forest stays darker than one of nothing but meadow. Black
+/// pixels (fill) do not take part and stay black. Colour balance is kept: colour is evidence.
 #[must_use]
 pub fn robust_rgb(picture: &Rgb8) -> Rgb8 {
     RgbRadiometry::measure(picture).apply(picture)
 }
 
-/// The gain and offset of [`robust_rgb`], measured once on a scene so that windows cut from it agree.
+/// The gain and offset of [`robust_rgb`], measured once on a scene so that windows cut from it
+/// agree.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RgbRadiometry {
     /// New byte for each byte; `None` when there was nothing to measure.
@@ -97,28 +98,32 @@ const GROUPS: usize = 8;
 /// linear ones lie below and 3 decibel ones above.
 const LINEAR_SLOPE: f32 = 0.63;
 
-/// Least spread (standard deviation of the natural logarithm) of block means for a regression on them.
+/// Least spread (standard deviation of the natural logarithm) of block means for a regression on
+/// them.
 const LEAST_SPREAD: f32 = 0.1;
 
-/// Least span that [`robust_sar`] widens in tiles that are decibel already, in counts: the usual 25 to
-/// 30 dB over 8 bits make this about [`LEAST_SPAN_DB`].
+/// Least span that [`robust_sar`] widens in tiles that are decibel already, in counts: the usual 25
+/// to 30 dB over 8 bits make this about [`LEAST_SPAN_DB`].
 const LEAST_SPAN_COUNTS: f32 = 64.0;
 
 /// More black than this is fill, not dark ground.
 const FILL_SHARE: f64 = 0.05;
 
-/// SAR tile as grey in decibel, its 1 % and 99 % percentiles brought to 0 and 255. `[height_px, width_px, 3]`.
+/// SAR tile as grey in decibel, its 1 % and 99 % percentiles brought to 0 and 255.
+/// `[height_px, width_px, 3]`.
 ///
-/// Grey is the mean of the three channels. A tile of linear amplitude or power is told by its speckle
-/// and taken to decibel first, so that linear and decibel files of the same ground come out alike. At
-/// least 8 dB (or 64 counts of a tile in decibel) span the output, so that an even tile does not
-/// become noise. Black that covers more than 5 % is fill: it takes no part and stays black.
+/// Grey is the mean of the three channels. A tile of linear amplitude or power is told by its
+/// speckle and taken to decibel first, so that linear and decibel files of the same ground come out
+/// alike. At least 8 dB (or 64 counts of a tile in decibel) span the output, so that an even tile
+/// does not become noise. Black that covers more than 5 % is fill: it takes no part and stays
+/// black.
 #[must_use]
 pub fn robust_sar(picture: &Rgb8) -> Rgb8 {
     SarRadiometry::measure(picture).apply(picture)
 }
 
-/// The scale and range of [`robust_sar`], measured once on a scene so that windows cut from it agree.
+/// The scale and range of [`robust_sar`], measured once on a scene so that windows cut from it
+/// agree.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SarRadiometry {
     /// Values are amplitude or power, not decibel.
@@ -207,10 +212,10 @@ fn grey(pixel: &[u8]) -> f32 {
 
 /// Whether a SAR picture is linear rather than decibel.
 ///
-/// Speckle is multiplicative: in linear data its strength grows with the brightness, in decibel it does
-/// not. So the slope of log(standard deviation) over log(mean) of small even blocks is about 1 or about 0.
-/// (The shape of the histogram, the common test, depends on how much of the tile is water.) Without
-/// enough different brightness the skew decides, which is right for speckle alone.
+/// Speckle is multiplicative: in linear data its strength grows with the brightness, in decibel it
+/// does not. So the slope of log(standard deviation) over log(mean) of small even blocks is about 1
+/// or about 0. (The shape of the histogram, the common test, depends on how much of the tile is
+/// water.) Without enough different brightness the skew decides, which is right for speckle alone.
 fn is_linear(picture: &Rgb8) -> bool {
     let width_px = picture.width_px;
     if width_px == 0 {
@@ -243,8 +248,8 @@ fn is_linear(picture: &Rgb8) -> bool {
 }
 
 /// Slope of the second value over the first, through the even blocks (lower quartile of the second
-/// value) of each group of like first value: edges and texture only ever add to speckle. `None` when
-/// there are too few points or they are too alike.
+/// value) of each group of like first value: edges and texture only ever add to speckle. `None`
+/// when there are too few points or they are too alike.
 fn slope(mut points: Vec<(f32, f32)>) -> Option<f32> {
     let size = points.len() / GROUPS;
     if size < 4 {

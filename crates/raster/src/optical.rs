@@ -34,18 +34,19 @@ pub enum Stretch {
 /// What to show of an optical raster.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct OpticalOptions {
-    /// Bands for red, green and blue, 0-based. `None`: what the file's band names and colours say; else
-    /// the only band as grey; bands 4, 3, 2 of a Sentinel-2 stack in band order (10 to 13 bands); the
-    /// first three of anything else.
+    /// Bands for red, green and blue, 0-based. `None`: what the file's band names and colours say;
+    /// else the only band as grey; bands 4, 3, 2 of a Sentinel-2 stack in band order (10 to 13
+    /// bands); the first three of anything else.
     pub bands: Option<[usize; 3]>,
     /// From sample values to bytes.
     pub stretch: Stretch,
 }
 
-/// Makes the 8-bit picture `[height_px, width_px, 3]`, with notes that tell the user what was chosen.
+/// Makes the 8-bit picture `[height_px, width_px, 3]`, with notes that tell the user what was
+/// chosen.
 ///
-/// Palette files give their colours. Pixels without a measurement in any of the bands used become black,
-/// do not take part in the stretch and are marked invalid.
+/// Palette files give their colours. Pixels without a measurement in any of the bands used become
+/// black, do not take part in the stretch and are marked invalid.
 ///
 /// # Errors
 /// [`RasterError::NoSuchBand`], and [`RasterError::Empty`] when nothing was measured in data that
@@ -58,8 +59,8 @@ pub fn optical_to_rgb(
     Ok((rule.apply(raster), rule.notes))
 }
 
-/// How an optical raster becomes a picture: measured once on a raster or a sample of it, and applied to
-/// all of it or to a part.
+/// How an optical raster becomes a picture: measured once on a raster or a sample of it, and
+/// applied to all of it or to a part.
 #[derive(Clone, Debug)]
 pub struct OpticalRule {
     bands: [usize; 3],
@@ -210,8 +211,8 @@ fn choose(
             Ok([first; 3])
         }
         [r, g, b] => Ok([r, g, b]),
-        // Sentinel-2 with all bands (13), without B10 as in L2A (12), or without the 60 m bands' B10
-        // and B09 (11): B01 comes first, so B04, B03, B02 are at 3, 2, 1.
+        // Sentinel-2 with all bands (13), without B10 as in L2A (12), or without the 60 m bands'
+        // B10 and B09 (11): B01 comes first, so B04, B03, B02 are at 3, 2, 1.
         [_, b, g, r, ..] if (11..=13).contains(&data.len()) => {
             notes.push(format!(
                 "{name}: {} bands, taken as Sentinel-2 in band order: red B04, green B03, blue B02",
@@ -236,7 +237,8 @@ fn choose(
     }
 }
 
-/// Red, green and blue as the file's band names or colours say; `None` when one of them is not named.
+/// Red, green and blue as the file's band names or colours say; `None` when one of them is not
+/// named.
 fn by_name(raster: &Raster, data: &[usize]) -> Option<[usize; 3]> {
     let named = |colour: BandColour, names: [&str; 3]| {
         let by = |test: &dyn Fn(usize) -> bool| data.iter().copied().find(|&band| test(band));

@@ -19,11 +19,14 @@ pub struct TilePair {
     pub rgb_valid: Option<Vec<bool>>,
     /// Whether each SAR pixel holds a measurement, `[h * w]`; `None` when all do.
     pub sar_valid: Option<Vec<bool>>,
-    /// Place of the common grid, when the optical file (or failing that a SAR file of the same size) says.
+    /// Place of the common grid, when the optical file (or failing that a SAR file of the same
+    /// size) says.
     pub georef: Option<GeoRef>,
-    /// Outlines of the optical and the SAR file as WGS 84 longitudes and latitudes, where they are known.
+    /// Outlines of the optical and the SAR file as WGS 84 longitudes and latitudes, where they are
+    /// known.
     pub outlines: [Option<Vec<[f64; 2]>>; 2],
-    /// Measured on the scene that this pair is a part of; `None` for a pair that is measured by itself.
+    /// Measured on the scene that this pair is a part of; `None` for a pair that is measured by
+    /// itself.
     pub radiometry: Option<(RgbRadiometry, SarRadiometry)>,
     /// What was chosen or changed on the way, one sentence each, for the user.
     pub notes: Vec<String>,
@@ -45,7 +48,8 @@ impl TilePair {
         }
     }
 
-    /// Whether each pixel holds a measurement of a sensor that is used, `[h * w]`; `None` when all do.
+    /// Whether each pixel holds a measurement of a sensor that is used, `[h * w]`; `None` when all
+    /// do.
     #[must_use]
     pub fn valid(&self, uses_optical: bool, uses_sar: bool) -> Option<Vec<bool>> {
         match (uses_optical, uses_sar) {
@@ -59,8 +63,9 @@ impl TilePair {
         }
     }
 
-    /// A part, `size` pixels (columns, rows) from `at` on, of the optical tile's holes: white where it has no
-    /// data and the SAR tile has. `None` when there are none. Past the tile's edge its last pixels repeat.
+    /// A part, `size` pixels (columns, rows) from `at` on, of the optical tile's holes: white where
+    /// it has no data and the SAR tile has. `None` when there are none. Past the tile's edge its
+    /// last pixels repeat.
     #[must_use]
     pub fn optical_holes(&self, at: [usize; 2], size: [usize; 2]) -> Option<Rgb8> {
         let rgb = self.rgb_valid.as_ref()?;
@@ -77,8 +82,8 @@ impl TilePair {
             .then(|| Rgb8::from_grey(size[0], size[1], &mask))
     }
 
-    /// Length of a pixel's side on the ground in metres (the root of its area in the middle of the tile), where
-    /// the place is known.
+    /// Length of a pixel's side on the ground in metres (the root of its area in the middle of the
+    /// tile), where the place is known.
     #[must_use]
     pub fn pixel_size_m(&self) -> Option<f64> {
         let middle = [self.rgb.width_px, self.rgb.height_px].map(|side| side as f64 / 2.0);
@@ -117,12 +122,13 @@ impl TilePair {
     }
 }
 
-/// Decodes both files and brings the SAR tile onto the optical grid: by their places on the ground, in
-/// any two reference systems that are understood; else by stretching to the optical size. A note tells
-/// what was assumed.
+/// Decodes both files and brings the SAR tile onto the optical grid: by their places on the ground,
+/// in any two reference systems that are understood; else by stretching to the optical size. A note
+/// tells what was assumed.
 ///
 /// # Errors
-/// Those of [`decode`], [`crate::optical_to_rgb`] and [`crate::sar_to_rgb`], and [`RasterError::NoOverlap`].
+/// Those of [`decode`], [`crate::optical_to_rgb`] and [`crate::sar_to_rgb`], and
+/// [`RasterError::NoOverlap`].
 pub fn open_pair(
     rgb: (&[u8], &str),
     sar: (&[u8], &str),

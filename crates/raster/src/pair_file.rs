@@ -29,12 +29,12 @@ pub struct PairFile<'a> {
 }
 
 impl<'a> PairFile<'a> {
-    /// Reads the headers of both files and a sample of their pixels, on which bands, stretches and the
-    /// model's radiometry are decided.
+    /// Reads the headers of both files and a sample of their pixels, on which bands, stretches and
+    /// the model's radiometry are decided.
     ///
     /// # Errors
-    /// Those of [`crate::open_pair`]; [`RasterError::TooLarge`] for tiles without a common place that would
-    /// have to be stretched.
+    /// Those of [`crate::open_pair`]; [`RasterError::TooLarge`] for tiles without a common place
+    /// that would have to be stretched.
     pub fn open(
         rgb: (RasterFile<'a>, &str),
         sar: (RasterFile<'a>, &str),

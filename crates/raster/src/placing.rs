@@ -8,8 +8,8 @@ use crate::{GeoRef, RasterError, Rgb8, Tile};
 const SAME_GRID_PX: f64 = 0.5;
 
 /// Distance between the positions that are converted exactly, in optical pixels; between them the
-/// conversion is linear. At 10 m a pixel that is less than a thousandth of a pixel off for UTM, and a
-/// hundredth for degrees.
+/// conversion is linear. At 10 m a pixel that is less than a thousandth of a pixel off for UTM, and
+/// a hundredth for degrees.
 const LATTICE_PX: usize = 16;
 
 /// One file of a pair.
@@ -99,7 +99,8 @@ impl Placing {
     }
 }
 
-/// The corners of a picture in degrees (or in map units, when its reference system is not understood).
+/// The corners of a picture in degrees (or in map units, when its reference system is not
+/// understood).
 fn extent(member: &Member<'_>) -> String {
     let Some(georef) = member.georef else {
         return "unknown".into();
@@ -120,8 +121,8 @@ fn extent(member: &Member<'_>) -> String {
     format!("x {x0:.1} to {x1:.1}, y {y0:.1} to {y1:.1}")
 }
 
-/// The outline of a picture as WGS 84 longitudes and latitudes, eight points a side; `None` when its
-/// reference system is not understood.
+/// The outline of a picture as WGS 84 longitudes and latitudes, eight points a side; `None` when
+/// its reference system is not understood.
 pub(crate) fn outline_degrees(georef: &GeoRef, size_px: [usize; 2]) -> Option<Vec<[f64; 2]>> {
     let (crs, degrees) = (Crs::of(georef).ok()?, Crs::wgs84()?);
     let [w, h] = size_px.map(|side| side as f64);
@@ -139,8 +140,8 @@ pub(crate) fn outline_degrees(georef: &GeoRef, size_px: [usize; 2]) -> Option<Ve
         .collect()
 }
 
-/// Area of the pixel at a position (measured from the top-left corner) on the WGS 84 ellipsoid, in square
-/// metres. `None` when the reference system is not understood.
+/// Area of the pixel at a position (measured from the top-left corner) on the WGS 84 ellipsoid, in
+/// square metres. `None` when the reference system is not understood.
 pub(crate) fn pixel_area_m2(georef: &GeoRef, [col, row]: [f64; 2]) -> Option<f64> {
     const SEMI_MAJOR_M: f64 = 6_378_137.0;
     const ECCENTRICITY_2: f64 = 0.006_694_379_990_14;
@@ -249,13 +250,14 @@ impl Warp {
             })
     }
 
-    /// Whether any of 64 × 64 places of the target, or of the source's pixels seen from it, is on both.
+    /// Whether any of 64 × 64 places of the target, or of the source's pixels seen from it, is on
+    /// both.
     fn overlaps(&self, target_px: [usize; 2], source_px: [usize; 2]) -> bool {
         self.source_bounds([0, 0], target_px, source_px).is_some()
     }
 
-    /// The part of the source (first column and row, size) that a part of the target needs, with a margin;
-    /// `None` when they do not meet.
+    /// The part of the source (first column and row, size) that a part of the target needs, with a
+    /// margin; `None` when they do not meet.
     pub fn source_bounds(
         &self,
         at: [usize; 2],
@@ -306,8 +308,8 @@ impl Warp {
         [0, 1].map(|axis| libm::hypot(right[axis] - from[axis], down[axis] - from[axis]))
     }
 
-    /// `source`, whose top-left pixel is `source_at` of the whole SAR raster, on a part of the target,
-    /// bilinear; black and invalid where it has no valid pixel.
+    /// `source`, whose top-left pixel is `source_at` of the whole SAR raster, on a part of the
+    /// target, bilinear; black and invalid where it has no valid pixel.
     pub fn apply(
         &self,
         source: &Tile,
@@ -315,8 +317,8 @@ impl Warp {
         at: [usize; 2],
         size: [usize; 2],
     ) -> Tile {
-        // Where the source is much finer, it is shrunk first (with antialiasing) to about the target's
-        // pixel size, since bilinear sampling alone would pick single speckles.
+        // Where the source is much finer, it is shrunk first (with antialiasing) to about the
+        // target's pixel size, since bilinear sampling alone would pick single speckles.
         let factor = self.source_px_per_pixel(at, size);
         let whole = [source.picture.width_px, source.picture.height_px];
         let shrunk = [0, 1].map(|axis| {
@@ -382,8 +384,8 @@ impl Warp {
     }
 }
 
-/// The colour at a position, bilinear between the valid ones of its four neighbours; `None` outside and
-/// where the pixel that holds the position is invalid.
+/// The colour at a position, bilinear between the valid ones of its four neighbours; `None` outside
+/// and where the pixel that holds the position is invalid.
 fn sample(source: &Tile, [col, row]: [f64; 2]) -> Option<[u8; 3]> {
     let (w, h) = (source.picture.width_px, source.picture.height_px);
     let inside = col >= 0.0 && row >= 0.0 && col < w as f64 && row < h as f64;

@@ -1,6 +1,6 @@
 //! Class lists to start from: plain land cover, and the benchmarks that MM-OVSeg was published on
-//! (docs/network.md §12.1), with the spelling it was trained on, the colours of their data sets, and which
-//! classes training saw.
+//! (docs/network.md §12.1), with the spelling it was trained on, the colours of their data sets,
+//! and which classes training saw.
 
 /// One class of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

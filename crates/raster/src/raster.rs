@@ -2,8 +2,8 @@
 
 use crate::GeoRef;
 
-/// Longest side of a raster that is decoded as a whole, in pixels. [`crate::RasterFile`] reads parts of
-/// larger ones.
+/// Longest side of a raster that is decoded as a whole, in pixels. [`crate::RasterFile`] reads
+/// parts of larger ones.
 pub const MAX_SIDE_PX: usize = 20_000;
 
 /// Most bytes one decoded raster may take: enough for 10 000 × 10 000 px of two float32 bands, and
@@ -211,7 +211,8 @@ pub struct Raster {
     pub bits: usize,
     /// Value that means "not measured", from the file's own metadata. May be NaN.
     pub nodata: Option<f64>,
-    /// 0 where the file's mask, alpha or colour key says that there is no data, `[height_px, width_px]`.
+    /// 0 where the file's mask, alpha or colour key says that there is no data,
+    /// `[height_px, width_px]`.
     pub mask: Option<Vec<u8>>,
     /// The band that holds alpha, 0-based.
     pub alpha_band: Option<usize>,
@@ -229,8 +230,8 @@ impl Raster {
     /// A raster of which the file says nothing but its samples.
     ///
     /// # Panics
-    /// When `samples` does not hold `width_px * height_px * bands` values: a bug of the caller, never of
-    /// input.
+    /// When `samples` does not hold `width_px * height_px * bands` values: a bug of the caller,
+    /// never of input.
     #[must_use]
     pub fn plain(
         name: &str,
@@ -333,7 +334,8 @@ impl Raster {
                 .is_some_and(|n| n == value || n as f32 == narrow)
     }
 
-    /// One band (0-based) as physical values, `[height_px * width_px]`; NaN where the sample is no number.
+    /// One band (0-based) as physical values, `[height_px * width_px]`; NaN where the sample is no
+    /// number.
     pub(crate) fn band_values(&self, band: usize) -> Vec<f32> {
         let BandInfo { scale, offset, .. } = self.info(band);
         (0..self.width_px * self.height_px)

@@ -1,5 +1,5 @@
-//! Resizing and fitting a tile to the model's square, bit for bit as Pillow and the authors' loader do
-//! (docs/network.md §3.1).
+//! Resizing and fitting a tile to the model's square, bit for bit as Pillow and the authors' loader
+//! do (docs/network.md §3.1).
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,8 @@ const WEIGHT_BITS: u32 = 22;
 /// Longest side the reference loader lets a resized picture have, in pixels (docs/network.md §3.1).
 const PARITY_LONGEST_PX: f64 = 1333.0;
 
-/// Byte that fills what the reference loader's 384×384 window does not cover (docs/network.md §3.1).
+/// Byte that fills what the reference loader's 384×384 window does not cover (docs/network.md
+/// §3.1).
 const PARITY_FILL: u8 = 128;
 
 /// How a tile is brought to the model's square.
@@ -21,8 +22,9 @@ pub enum Preprocess {
     /// Optical and SAR are both squashed to the square, so that they stay pixel-aligned.
     #[default]
     Aligned,
-    /// The rule of the authors' evaluation loader (docs/network.md §3.1): the optical tile is scaled by its
-    /// shorter side and cut, the SAR tile is only cut. For comparison with published numbers.
+    /// The rule of the authors' evaluation loader (docs/network.md §3.1): the optical tile is
+    /// scaled by its shorter side and cut, the SAR tile is only cut. For comparison with published
+    /// numbers.
     Parity,
 }
 
@@ -38,7 +40,8 @@ pub struct ModelTiles {
 /// Brings a pair to `side_px × side_px` (docs/network.md §3.1; 384 for the released models).
 ///
 /// # Errors
-/// When a picture is empty, `side_px` is 0, or [`Preprocess::Parity`] is asked for pictures of two sizes.
+/// When a picture is empty, `side_px` is 0, or [`Preprocess::Parity`] is asked for pictures of two
+/// sizes.
 pub fn fit(
     rgb: &Rgb8,
     sar: &Rgb8,
@@ -99,7 +102,8 @@ fn refuse_empty(tile: &Rgb8, side_px: usize) -> Result<(), RasterError> {
     Ok(())
 }
 
-/// Width and height after scaling the shorter side to `side_px` and capping the longer one (docs/network.md §3.1).
+/// Width and height after scaling the shorter side to `side_px` and capping the longer one
+/// (docs/network.md §3.1).
 fn parity_size(width_px: usize, height_px: usize, side_px: usize) -> [usize; 2] {
     let side = side_px as f64;
     let scale = side / width_px.min(height_px) as f64;
@@ -118,7 +122,8 @@ fn parity_size(width_px: usize, height_px: usize, side_px: usize) -> [usize; 2] 
     [width, height].map(|v| (libm::floor(v + 0.5) as usize).max(1))
 }
 
-/// The top-left `side_px × side_px` window; what lies outside the picture is grey (docs/network.md §3.1).
+/// The top-left `side_px × side_px` window; what lies outside the picture is grey (docs/network.md
+/// §3.1).
 fn top_left(picture: &Rgb8, side_px: usize) -> Rgb8 {
     let mut out = Rgb8::filled(side_px, side_px, PARITY_FILL);
     let bytes = picture.width_px.min(side_px) * 3;
@@ -130,8 +135,9 @@ fn top_left(picture: &Rgb8, side_px: usize) -> Rgb8 {
     out
 }
 
-/// Resizes to `[height_px, width_px, 3]` exactly as Pillow's `Image.resize(…, BILINEAR)` does on 8-bit
-/// pictures: horizontal pass, then vertical, antialiased when shrinking (recipe in docs/network.md §3.1).
+/// Resizes to `[height_px, width_px, 3]` exactly as Pillow's `Image.resize(…, BILINEAR)` does on
+/// 8-bit pictures: horizontal pass, then vertical, antialiased when shrinking (recipe in
+/// docs/network.md §3.1).
 ///
 /// A picture or a target without pixels gives an empty picture of the target size.
 #[must_use]

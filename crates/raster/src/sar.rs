@@ -15,8 +15,8 @@ pub enum SarScale {
     /// 8-bit data as it is; otherwise decibel when values below zero are common, else linear.
     #[default]
     Auto,
-    /// Linear: integers as amplitude (the digital numbers of a GRD product), floats as power (sigma or
-    /// gamma nought); taken to decibel before the stretch.
+    /// Linear: integers as amplitude (the digital numbers of a GRD product), floats as power (sigma
+    /// or gamma nought); taken to decibel before the stretch.
     Linear,
     /// Already decibel.
     Decibel,
@@ -39,8 +39,9 @@ pub struct SarOptions {
 /// its stretch finds nothing left to do.
 pub(crate) const STRETCH: [f64; 2] = [0.01, 0.99];
 
-/// Least span that the stretch widens to 0..=255, in decibel: the speckle of even ground alone spans
-/// about 10 in a Sentinel-1 GRD tile; anything below is filtered, and not to become noise again.
+/// Least span that the stretch widens to 0..=255, in decibel: the speckle of even ground alone
+/// spans about 10 in a Sentinel-1 GRD tile; anything below is filtered, and not to become noise
+/// again.
 pub(crate) const LEAST_SPAN_DB: f32 = 8.0;
 
 /// Widens a range about its middle to at least `least`.
@@ -55,9 +56,9 @@ const DECIBEL_SHARE: f64 = 0.02;
 /// Makes the 8-bit picture `[height_px, width_px, 3]` (three equal channels when one band is used),
 /// with notes that tell the user what was chosen.
 ///
-/// Palette files give their colours. Pixels without a measurement become black, do not take part in the
-/// stretch and are marked invalid; so do single zeros, and zero or less in linear data, which are black
-/// but valid.
+/// Palette files give their colours. Pixels without a measurement become black, do not take part in
+/// the stretch and are marked invalid; so do single zeros, and zero or less in linear data, which
+/// are black but valid.
 ///
 /// # Errors
 /// [`RasterError::NoSuchBand`], and [`RasterError::Empty`] when nothing was measured in data that
@@ -70,8 +71,8 @@ pub fn sar_to_rgb(
     Ok((rule.apply(raster), rule.notes))
 }
 
-/// How a SAR raster becomes a picture: measured once on a raster or a sample of it, and applied to all
-/// of it or to a part.
+/// How a SAR raster becomes a picture: measured once on a raster or a sample of it, and applied to
+/// all of it or to a part.
 #[derive(Clone, Debug)]
 pub struct SarRule {
     /// One band, or three as they are.

@@ -1,10 +1,11 @@
 //! Percentiles, which every stretch in this crate is built on.
 
-/// Above this many values a regular sample stands for all: a percentile of a picture does not need more.
+/// Above this many values a regular sample stands for all: a percentile of a picture does not need
+/// more.
 const MOST_VALUES: usize = 1 << 20;
 
-/// The values at the given fractions (0 to 1) of the finite values in `values`; `None` when there is none.
-/// Deterministic: large inputs are thinned by a regular stride.
+/// The values at the given fractions (0 to 1) of the finite values in `values`; `None` when there
+/// is none. Deterministic: large inputs are thinned by a regular stride.
 pub(crate) fn percentiles<const N: usize>(
     values: impl Iterator<Item = f32> + Clone,
     fractions: [f64; N],

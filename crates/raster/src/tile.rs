@@ -29,8 +29,8 @@ impl Tile {
             .is_none_or(|valid| valid[y_px * self.picture.width_px + x_px])
     }
 
-    /// Another size, with antialiasing; invalid pixels have no share in their neighbours' colours. A pixel
-    /// is valid when at least half of what it covers is.
+    /// Another size, with antialiasing; invalid pixels have no share in their neighbours' colours.
+    /// A pixel is valid when at least half of what it covers is.
     #[must_use]
     pub fn resized(&self, width_px: usize, height_px: usize) -> Self {
         let mut picture = resize_bilinear(&self.picture, width_px, height_px);

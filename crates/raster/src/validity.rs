@@ -1,7 +1,8 @@
 //! Which pixels of a raster hold a measurement.
 //!
-//! A pixel is invalid when the file's mask, alpha or colour key says so, or when every band that is used
-//! holds no number, the file's no-data value, or a value that marks missing data without being declared.
+//! A pixel is invalid when the file's mask, alpha or colour key says so, or when every band that is
+//! used holds no number, the file's no-data value, or a value that marks missing data without being
+//! declared.
 
 use crate::Raster;
 use crate::raster::Samples;
@@ -13,8 +14,8 @@ pub(crate) struct Marker(f64);
 /// Least share of pixels that an undeclared value must cover.
 const LEAST_SHARE: f64 = 0.001;
 
-/// Values that are written where there is no data. Zero is one in everything but bytes, where black is
-/// an ordinary colour.
+/// Values that are written where there is no data. Zero is one in everything but bytes, where black
+/// is an ordinary colour.
 const MARKERS: [f64; 5] = [
     -9999.0,
     -32_768.0,

@@ -1,4 +1,5 @@
-//! Small files of many encodings, made from arithmetic (see `fixtures/README.md`), sample by sample.
+//! Small files of many encodings, made from arithmetic (see `fixtures/README.md`), sample by
+//! sample.
 
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 

@@ -480,7 +480,8 @@ fn polygons_carry_probability_and_what_else_is_said() {
     assert_eq!(features[0]["properties"]["source"], "a \"b\".tif");
 }
 
-/// A file larger than a tile has overviews, whose directories follow the first one at the file's start.
+/// A file larger than a tile has overviews, whose directories follow the first one at the file's
+/// start.
 #[test]
 fn large_files_have_overviews_and_their_pixels_come_back() {
     let (w, h) = (1100, 700);

@@ -1,4 +1,5 @@
-//! Files made here, so that every encoding, every refusal and every damage is tested on any machine.
+//! Files made here, so that every encoding, every refusal and every damage is tested on any
+//! machine.
 
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 

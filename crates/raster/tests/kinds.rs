@@ -423,7 +423,8 @@ fn tiles_in_other_reference_systems_land_where_proj_puts_them() {
         );
         let pair = pair.unwrap_or_else(|error| panic!("EPSG:{code}: {error}"));
         assert!(pair.outlines.iter().all(Option::is_some));
-        // Both diagonals are the same line on the ground, and the values rise along it in steps of ten.
+        // Both diagonals are the same line on the ground, and the values rise along it in steps of
+        // ten.
         for i in 2..24 {
             let (x, y) = (i * 40 / 27, i);
             let (found, wanted) = (pair.sar.pixel(x, y)[0], value(x, y, 0));

@@ -66,7 +66,8 @@ fn parity_matches_recorded_checksums() {
     }
 }
 
-/// Width, height, FNV-1a of the optical and of the SAR square. Made with Pillow 12 by the loader's rule.
+/// Width, height, FNV-1a of the optical and of the SAR square. Made with Pillow 12 by the loader's
+/// rule.
 const RECORDED: [(usize, usize, u64, u64); 4] = [
     (256, 256, 0xf90e38b5579ac58a, 0xd92c7882587faad8),
     (512, 512, 0xd61e26aa77a3a1bd, 0xa54c97f7b9eed67b),

@@ -6,7 +6,8 @@ use mmovseg_raster::{
     Raster, Rgb8, Samples, SarOptions, decode, optical_to_rgb, robust_rgb, robust_sar, sar_to_rgb,
 };
 
-/// Every pair's picture of one kind, in order of name; none where the data is missing, and the test is then skipped.
+/// Every pair's picture of one kind, in order of name; none where the data is missing, and the test
+/// is then skipped.
 fn pictures(suffix: &str, most: usize) -> Vec<Rgb8> {
     let Some(folder) = mmovseg_test_support::data("data/s1s2_pairs") else {
         return Vec::new();
@@ -48,8 +49,8 @@ fn mean_difference(a: &Rgb8, b: &Rgb8) -> f64 {
     sum / a.data.len() as f64
 }
 
-/// The tiles hold linear amplitude in 8 bits. The same ground as decibel, power and 16-bit amplitude
-/// must come out the same after normalisation, whole and in crops of any content.
+/// The tiles hold linear amplitude in 8 bits. The same ground as decibel, power and 16-bit
+/// amplitude must come out the same after normalisation, whole and in crops of any content.
 #[test]
 fn sar_looks_the_same_from_any_scale() {
     let (mut wrong, mut tests) = (Vec::new(), 0);
@@ -113,7 +114,8 @@ fn normalisation_is_stable() {
     }
 }
 
-/// A darker, flatter copy of a tile (another stretch of the same ground) comes out like the original.
+/// A darker, flatter copy of a tile (another stretch of the same ground) comes out like the
+/// original.
 #[test]
 fn optical_looks_the_same_from_any_stretch() {
     for picture in pictures("_rgb.jpg", 12) {

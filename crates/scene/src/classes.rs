@@ -180,8 +180,8 @@ pub const CLASSES: &[SceneClass] = &[
     },
 ];
 
-/// Every class's name and whether training has seen it; with `unseen_words`, the words that no label has
-/// used take the places of the names of their classes.
+/// Every class's name and whether training has seen it; with `unseen_words`, the words that no
+/// label has used take the places of the names of their classes.
 #[must_use]
 pub fn class_names(unseen_words: bool) -> Vec<(&'static str, bool)> {
     CLASSES

@@ -9,8 +9,8 @@ use crate::surface::{Surface, mix, scale};
 use crate::zone::Zone;
 
 impl ScenePlan {
-    /// Rock with strata along the contour lines, debris and dry grass in the gullies. `height_px` is
-    /// that of the ground.
+    /// Rock with strata along the contour lines, debris and dry grass in the gullies. `height_px`
+    /// is that of the ground.
     pub fn rock(&self, zone: &Zone, x: f32, y: f32, height_px: f32) -> Surface {
         let p = &self.palette;
         let t = zone.traits.0;
@@ -111,7 +111,8 @@ impl ScenePlan {
         surface
     }
 
-    /// Ground up to `flood_margin_px` above the flood, half under water. No class names the mixture.
+    /// Ground up to `flood_margin_px` above the flood, half under water. No class names the
+    /// mixture.
     pub fn half_flooded(&self, surface: Surface, above_px: f32, x: f32, y: f32) -> Surface {
         let margin = self.events.flood_margin_px;
         if margin <= 0.0 || above_px >= margin || surface.relief < 0.9 {

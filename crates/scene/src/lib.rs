@@ -2,13 +2,14 @@
 //!
 //! [`generate`] draws one co-registered pair of tiles as Sentinel-2 (true colour) and Sentinel-1
 //! (VH) show the ground at 10 m, and the class of every pixel. The same seed gives the same bytes
-//! on every platform: integer hashes, exact `f32` arithmetic and `libm` only. [`generate_world`] draws
-//! from more kinds of ground and of products; it is for training, [`generate`] for evaluation sets.
+//! on every platform: integer hashes, exact `f32` arithmetic and `libm` only. [`generate_world`]
+//! draws from more kinds of ground and of products; it is for training, [`generate`] for evaluation
+//! sets.
 //!
 //! Modules depend on one another in this order: `noise` and `salt`; `dice` and `surface`; `biome`,
-//! `palette`, `curve`, `zone` and `terrain`; `plan`, which holds all that is drawn once for a scene;
-//! `world`, what the plan of a world scene adds; `ground`, `farm`, `city`, `rangeland`, `plots` and
-//! `extremes`, the materials; `paint`, which chooses among them for every pixel;
+//! `palette`, `curve`, `zone` and `terrain`; `plan`, which holds all that is drawn once for a
+//! scene; `world`, what the plan of a world scene adds; `ground`, `farm`, `city`, `rangeland`,
+//! `plots` and `extremes`, the materials; `paint`, which chooses among them for every pixel;
 //! `optical` and `sar`, which render the painted layout with the tools of `plane`.
 
 mod biome;
@@ -51,7 +52,8 @@ use surface::{Layout, PAD_PX};
 pub struct Scene {
     /// The optical tile without clouds, `[size_px, size_px, 3]`.
     pub rgb: Rgb8,
-    /// The SAR tile, 8 bit, three equal channels; of [`generate`], VH amplitude over its 99 % quantile.
+    /// The SAR tile, 8 bit, three equal channels; of [`generate`], VH amplitude over its 99 %
+    /// quantile.
     pub sar: Rgb8,
     /// Backscatter with speckle and noise floor, dB, `[size_px, size_px]`; of [`generate`], VH.
     pub sar_db: Vec<f32>,
@@ -78,10 +80,10 @@ pub fn generate(seed: u64, size_px: usize) -> Scene {
 /// Draws the scene of a seed among all landscapes of the world and all products of both sensors.
 ///
 /// Beside what [`generate`] has, the ground has savanna, smallholders' plots, terraces, orchards,
-/// plantations, paddies, rock, salt, shrubs, muddy and flooded water, snow and burnt ground. Optical
-/// tiles are stretched by fixed reflectance, per band, over all bands or by a power, with haze up to
-/// thick. SAR tiles are VV or VH in amplitude or decibel, at incidence angles of 29 to 46 degrees and 3 to
-/// 40 looks.
+/// plantations, paddies, rock, salt, shrubs, muddy and flooded water, snow and burnt ground.
+/// Optical tiles are stretched by fixed reflectance, per band, over all bands or by a power, with
+/// haze up to thick. SAR tiles are VV or VH in amplitude or decibel, at incidence angles of 29 to
+/// 46 degrees and 3 to 40 looks.
 ///
 /// Labels are indices into [`CLASSES`] or [`IGNORE`]:
 ///

@@ -112,8 +112,8 @@ fn to_bytes(bands: &[Vec<f32>; 3], ranges: [Range; 3], cast: [f32; 3], gamma: f3
     bytes
 }
 
-/// The clear optical tile, HWC bytes: each band divided by its 99 % quantile as true-colour products
-/// are, or all bands by one fixed reflectance.
+/// The clear optical tile, HWC bytes: each band divided by its 99 % quantile as true-colour
+/// products are, or all bands by one fixed reflectance.
 pub fn render(layout: &Layout, dice: &mut Dice) -> Vec<u8> {
     let optics = Optics::draw(dice);
     true_colour(layout, &optics, dice)
@@ -154,7 +154,8 @@ fn true_colour(layout: &Layout, optics: &Optics, dice: &mut Dice) -> Vec<u8> {
 }
 
 /// The clear optical tile of any product, HWC bytes: true colour; reflectance over a fixed white
-/// without haze; each band, or all together, between two of the tile's own quantiles; a square root.
+/// without haze; each band, or all together, between two of the tile's own quantiles; a square
+/// root.
 pub fn render_any_product(layout: &Layout, dice: &mut Dice) -> Vec<u8> {
     let mut optics = Optics::draw(dice);
     optics.sharp = dice.range(0.5, 0.9);

@@ -1,4 +1,5 @@
-//! Materials with scattered plants: savanna, shrubland; and the lattice of crowns that orchards share.
+//! Materials with scattered plants: savanna, shrubland; and the lattice of crowns that orchards
+//! share.
 
 use crate::classes::{FOREST, GRASSLAND, IGNORE};
 use crate::noise::{cell, fbm, hash, remix, smoothstep, unit, value2};

@@ -1,7 +1,7 @@
 //! Names of the noise fields and random streams of a scene.
 //!
-//! A field's seed is the scene's (or the zone's) seed XOR its salt, so fields are independent of one
-//! another. Values are part of the generator's output: changing one changes every scene.
+//! A field's seed is the scene's (or the zone's) seed XOR its salt, so fields are independent of
+//! one another. Values are part of the generator's output: changing one changes every scene.
 
 /// Terrain.
 pub const SOFT_HILLS: u32 = 0x11;

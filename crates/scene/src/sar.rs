@@ -5,8 +5,8 @@ use crate::noise::uniform;
 use crate::plane::{Table, blur, crop, power, quantile, quantile_99};
 use crate::surface::Layout;
 
-/// Usual ratio of VV to VH backscatter of each class, dB, in the order of [`crate::CLASSES`]; then that of
-/// ground without a class. Read off published means of Sentinel-1 over land cover.
+/// Usual ratio of VV to VH backscatter of each class, dB, in the order of [`crate::CLASSES`]; then
+/// that of ground without a class. Read off published means of Sentinel-1 over land cover.
 const VV_OVER_VH_DB: [f32; 8] = [6.5, 6.3, 7.8, 7.5, 7.2, 7.0, 8.0, 6.8];
 
 /// Rendered SAR tile, `[size, size]`.
@@ -37,8 +37,8 @@ struct Acquisition {
     is_vv: bool,
 }
 
-/// Amplitude kernels measured on detected products, in which neighbours correlate by about 0.7; and the
-/// number of looks that each makes of one.
+/// Amplitude kernels measured on detected products, in which neighbours correlate by about 0.7; and
+/// the number of looks that each makes of one.
 const KERNELS: [(&[f32], f32); 4] = [
     (&[0.125, 0.375, 0.375, 0.125], 10.24),
     (&[0.25, 0.5, 0.25], 7.11),
@@ -129,8 +129,8 @@ fn to_db(power: &[f32]) -> Vec<f32> {
     power.iter().map(|&p| 10.0 * libm::log10f(p)).collect()
 }
 
-/// Amplitude over its 99 % quantile. As in the optical tile, the divisor belongs to a larger product
-/// with some town in it: it is at least the amplitude of `least_db`.
+/// Amplitude over its 99 % quantile. As in the optical tile, the divisor belongs to a larger
+/// product with some town in it: it is at least the amplitude of `least_db`.
 fn amplitude_bytes(power_plane: &[f32], least_db: f32) -> Vec<u8> {
     let amplitude: Vec<f32> = power_plane.iter().map(|p| p.sqrt()).collect();
     let white = quantile_99(&amplitude).max(power(least_db).sqrt());
@@ -151,13 +151,13 @@ pub fn render(layout: &Layout, dice: &mut Dice) -> SarTile {
     }
 }
 
-/// The SAR tile of any product: VV or VH; amplitude, or decibel over a fixed range, between two of the
-/// tile's own quantiles, or about its own mean; at any incidence angle.
+/// The SAR tile of any product: VV or VH; amplitude, or decibel over a fixed range, between two of
+/// the tile's own quantiles, or about its own mean; at any incidence angle.
 pub fn render_any_product(layout: &Layout, dice: &mut Dice) -> SarTile {
     let mut acquisition = Acquisition::draw(dice);
     acquisition.is_vv = dice.chance(0.5);
-    // Sentinel-1 looks at 29 to 46 degrees from the vertical: steeper looks return more, above all from
-    // slopes that face them.
+    // Sentinel-1 looks at 29 to 46 degrees from the vertical: steeper looks return more, above all
+    // from slopes that face them.
     let incidence_deg = dice.range(29.0, 46.0);
     acquisition.steepness_db *= 1.35 - 0.035 * (incidence_deg - 29.0);
     acquisition.gain_db += 0.14 * (37.5 - incidence_deg) + dice.range(-1.0, 1.0);

@@ -4,10 +4,10 @@ use crate::classes::CLASSES;
 
 /// Intersection over union of each requested class with the ground truth, 0 to 1.
 ///
-/// A class name stands for the scene class of that name or with that synonym; two names for one scene
-/// class are counted as one. Pixels whose true class was not asked for are left out, as no label could
-/// be right there. `None` for a name that means no scene class, and for a class neither true nor
-/// predicted anywhere.
+/// A class name stands for the scene class of that name or with that synonym; two names for one
+/// scene class are counted as one. Pixels whose true class was not asked for are left out, as no
+/// label could be right there. `None` for a name that means no scene class, and for a class neither
+/// true nor predicted anywhere.
 ///
 /// `labels` and `truth` are `[h, w]`; labels index `classes`, truth indexes `CLASSES`.
 #[must_use]

@@ -39,7 +39,8 @@ impl Terrain {
         lerp(soft, sharp, self.crests) * self.slope_scale * self.hill_px * 0.7
     }
 
-    /// Height of the lakes' surface over a field of heights: the quantile of [`Terrain::lake_share`].
+    /// Height of the lakes' surface over a field of heights: the quantile of
+    /// [`Terrain::lake_share`].
     pub fn lake_level_px(&self, heights: &[f32]) -> f32 {
         if !self.has_lakes() || self.slope_scale <= 0.0 {
             return f32::MIN;

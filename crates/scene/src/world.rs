@@ -365,9 +365,9 @@ impl Region {
             palette.grass_green = mix(palette.grass_green, [0.030, 0.095, 0.035], vivid);
             palette.forest = mix(palette.forest, [0.016, 0.040, 0.016], vivid);
         }
-        // Contrast within 80 m after the usual stretch, median and 90 % over WorldCover tiles: trees 12 and
-        // 26, grass 12 and 28, crops 15 and 36. The standard scenes have 3 and 8, 6 and 12, 15 and 53,
-        // but 31 and 50 in cities: there, whatever is rough is a city.
+        // Contrast within 80 m after the usual stretch, median and 90 % over WorldCover tiles:
+        // trees 12 and 26, grass 12 and 28, crops 15 and 36. The standard scenes have 3 and 8, 6
+        // and 12, 15 and 53, but 31 and 50 in cities: there, whatever is rough is a city.
         let roughness = dice.unit();
         palette.texture = 1.2 + 2.8 * roughness * roughness;
         // Wind roughens water, rain wets soil.

@@ -153,8 +153,8 @@ fn pick_use(uses: &[(LandUse, f32)], u: f32) -> LandUse {
 }
 
 impl ZoneMap {
-    /// The zones of a scene of `side_px`; `seed` is that of the noise in their borders, `base` that of
-    /// the zones themselves.
+    /// The zones of a scene of `side_px`; `seed` is that of the noise in their borders, `base` that
+    /// of the zones themselves.
     pub fn new(
         seed: u32,
         side_px: usize,

@@ -1,9 +1,10 @@
-//! The bytes of scenes that evaluation sets are made of. Published figures depend on them: a change of the
-//! generator that alters them needs a new entry point beside `generate`.
+//! The bytes of scenes that evaluation sets are made of. Published figures depend on them: a change
+//! of the generator that alters them needs a new entry point beside `generate`.
 
 use mmovseg_scene::{Scene, generate};
 
-/// Seed, side in pixels, and the FNV-1a hash of optical, SAR and label bytes and the backscatter's bits.
+/// Seed, side in pixels, and the FNV-1a hash of optical, SAR and label bytes and the backscatter's
+/// bits.
 const SCENES: [(u64, usize, u64); 22] = [
     (700001, 64, 0x7ae4_31d8_e599_267a),
     (700003, 64, 0x324e_8a63_e489_687f),

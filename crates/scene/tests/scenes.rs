@@ -1,5 +1,5 @@
-//! What every generated scene must keep: its labels and the physics of its classes. That its bytes are the
-//! same everywhere is tested beside the golden cases, in the browser too.
+//! What every generated scene must keep: its labels and the physics of its classes. That its bytes
+//! are the same everywhere is tested beside the golden cases, in the browser too.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use mmovseg_scene::{CLASSES, CloudKind, IGNORE, cloud_for, generate, generate_world};

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cleaning {
-    /// As CLIP does (docs/network.md §5): repair broken Unicode (ftfy), unescape HTML twice, collapse
-    /// whitespace, strip, lower-case.
+    /// As CLIP does (docs/network.md §5): repair broken Unicode (ftfy), unescape HTML twice,
+    /// collapse whitespace, strip, lower-case.
     Clip,
 }
 

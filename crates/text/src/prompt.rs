@@ -1,6 +1,7 @@
 //! Puts a class name into a prompt template.
 
-/// The template that the released models use (docs/network.md §5): no full stop, the tokenizer lower-cases.
+/// The template that the released models use (docs/network.md §5): no full stop, the tokenizer
+/// lower-cases.
 pub const CLIP_TEMPLATE: &str = "A photo of a {} in the scene";
 
 /// Fills `template`, which has one `{}`, with `class`.

@@ -1,5 +1,5 @@
-//! Tokenizers that frame a sequence as CLIP does: the byte-pair vocabulary of the released models, and
-//! WordPiece vocabularies such as that of the default model.
+//! Tokenizers that frame a sequence as CLIP does: the byte-pair vocabulary of the released models,
+//! and WordPiece vocabularies such as that of the default model.
 
 use std::collections::HashSet;
 use std::io::Read;
@@ -91,7 +91,8 @@ struct Stored {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
 enum Vocabulary {
-    /// By CLIP's rule (docs/network.md §5): 256 byte symbols, the same with `</w>`, one entry a merge.
+    /// By CLIP's rule (docs/network.md §5): 256 byte symbols, the same with `</w>`, one entry a
+    /// merge.
     ClipBpe {
         /// `"left right"`, best first.
         merges: Vec<String>,
@@ -113,8 +114,8 @@ type Library = TokenizerImpl<
 
 /// Text to token ids; a sequence is `START + ids + END`.
 ///
-/// CLIP's byte pairs leave no text unknown, since bytes are their alphabet; of WordPiece, words with
-/// letters that have no piece become one unknown entry.
+/// CLIP's byte pairs leave no text unknown, since bytes are their alphabet; of WordPiece, words
+/// with letters that have no piece become one unknown entry.
 pub struct Tokenizer {
     library: Library,
     vocabulary: Vocabulary,
@@ -379,8 +380,8 @@ impl Tokenizer {
         )
     }
 
-    /// A WordPiece tokenizer of BERT's kind from its entries without marks; `context` is the longest
-    /// sequence that its model reads. Text is cleaned as CLIP does, then loses accents.
+    /// A WordPiece tokenizer of BERT's kind from its entries without marks; `context` is the
+    /// longest sequence that its model reads. Text is cleaned as CLIP does, then loses accents.
     ///
     /// # Errors
     /// One line on the first entry that cannot be, or on one that is missing.
@@ -457,8 +458,8 @@ impl Tokenizer {
     }
 }
 
-/// Letters from which on a word that is spelled letter by letter counts as unknown: shorter ones are
-/// abbreviations.
+/// Letters from which on a word that is spelled letter by letter counts as unknown: shorter ones
+/// are abbreviations.
 const SPELLED_LETTERS: usize = 3;
 
 /// Whether a word of these pieces is the unknown entry, or spelled letter by letter.

@@ -1,5 +1,5 @@
-//! How well stage 1 aligned the sensors, measured on held-out pairs: whether a region's SAR features find its own
-//! optical features among those of other regions.
+//! How well stage 1 aligned the sensors, measured on held-out pairs: whether a region's SAR
+//! features find its own optical features among those of other regions.
 
 use std::path::Path;
 
@@ -30,7 +30,8 @@ pub struct AlignmentScore {
     pub cosine: f64,
     /// Mean cosine where the optical tower reads the SAR tile.
     pub cosine_of_copy: f64,
-    /// Share of regions whose own optical features are the nearest of 100, 99 of them drawn from all pairs.
+    /// Share of regions whose own optical features are the nearest of 100, 99 of them drawn from
+    /// all pairs.
     pub found: f64,
     /// Share found where the optical tower reads the SAR tile.
     pub found_by_copy: f64,
@@ -43,7 +44,8 @@ const CUT_PX: usize = 192;
 /// Cuts of one large pair, along each axis.
 const CUTS: usize = 2;
 
-/// Held-out pairs as tiles, by region: cuts of the Californian pairs, and SEN1-2 patches with cuts of India.
+/// Held-out pairs as tiles, by region: cuts of the Californian pairs, and SEN1-2 patches with cuts
+/// of India.
 ///
 /// # Errors
 /// When a file cannot be read.
@@ -128,8 +130,8 @@ pub(crate) async fn alignment(
     }))
 }
 
-/// What one DINO tower makes of the regions of a tile `[3, S, S]`: for each region the unit vectors of all tapped
-/// blocks behind one another, scaled so that a dot product is the mean cosine.
+/// What one DINO tower makes of the regions of a tile `[3, S, S]`: for each region the unit vectors
+/// of all tapped blocks behind one another, scaled so that a dot product is the mean cosine.
 async fn region_features(
     model: &MmOvSeg,
     planes: Vec<f32>,

@@ -1,5 +1,5 @@
-//! The running mean of the weights over the last steps of a stage: what a stage gives. Small batches
-//! leave the weights themselves jumping around it.
+//! The running mean of the weights over the last steps of a stage: what a stage gives. Small
+//! batches leave the weights themselves jumping around it.
 
 use burn::module::Module;
 use mmovseg_model::MmOvSeg;

@@ -1,4 +1,5 @@
-//! Samples of one kind as tensors, with the targets of the losses on the grids of features and logits.
+//! Samples of one kind as tensors, with the targets of the losses on the grids of features and
+//! logits.
 
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -9,7 +10,8 @@ use crate::data::sample::{Kind, Sample};
 use crate::labels::{IGNORE, LabelSet};
 use crate::words::Words;
 
-/// Sharpening of a taught sample's labels: the softmax of the teacher's logits over this temperature.
+/// Sharpening of a taught sample's labels: the softmax of the teacher's logits over this
+/// temperature.
 pub(crate) const TEACHER_TEMPERATURE: f64 = 0.5;
 /// Least probability of the teacher's first class among the candidates for a pixel to be labelled.
 pub(crate) const TEACHER_CONFIDENCE: f64 = 0.6;
@@ -95,8 +97,8 @@ impl Batch {
         })
     }
 
-    /// The batch with labels from a teacher's logits `[N, T, 4g, 4g]`: its sharpened distribution over the
-    /// candidate classes where it is confident. No gradient flows into the teacher.
+    /// The batch with labels from a teacher's logits `[N, T, 4g, 4g]`: its sharpened distribution
+    /// over the candidate classes where it is confident. No gradient flows into the teacher.
     pub fn taught_by(&self, logits: Tensor<4>) -> Self {
         let sharp = softmax(logits.detach() / TEACHER_TEMPERATURE, 1) * self.candidates.clone();
         let share = sharp.clone() / (sharp.sum_dim(1) + 1e-12);
@@ -140,8 +142,8 @@ pub(crate) fn drawn_words(words: &Words, set: LabelSet, seed: u64, step: usize) 
     words.draw(set, &mut dice)
 }
 
-/// Share of each class, `[N, T, grid²]`, and of labelled pixels weighted by class, `[N, 1, grid²]`, in each
-/// cell.
+/// Share of each class, `[N, T, grid²]`, and of labelled pixels weighted by class, `[N, 1, grid²]`,
+/// in each cell.
 fn shares(samples: &[Sample], set: LabelSet, grid: usize) -> (Vec<f32>, Vec<f32>) {
     let side = samples.first().map_or(0, Sample::side_px);
     let cell_px = (side / grid).max(1);
@@ -205,8 +207,8 @@ mod tests {
         };
         let device = Device::flex();
         let batch = Batch::new(&[sample], 2, &device).unwrap();
-        // The teacher prefers class 2 everywhere, which is no candidate; then 5 on the left half, and 0
-        // as much as 5 on the right one.
+        // The teacher prefers class 2 everywhere, which is no candidate; then 5 on the left half,
+        // and 0 as much as 5 on the right one.
         let mut logits = vec![-9.0f32; 7 * 64];
         for i in 0..64 {
             logits[2 * 64 + i] = 9.0;

@@ -1,5 +1,6 @@
-//! Calibration of probabilities: the temperature that fits the softmax over classes to labels, and the expected
-//! calibration error before and after (Guo et al., "On calibration of modern neural networks", 2017).
+//! Calibration of probabilities: the temperature that fits the softmax over classes to labels, and
+//! the expected calibration error before and after (Guo et al., "On calibration of modern neural
+//! networks", 2017).
 
 use serde::Serialize;
 
@@ -24,7 +25,8 @@ pub(crate) struct Pixel {
 pub struct Calibration {
     /// The temperature fitted on every other place.
     pub fitted: f64,
-    /// Expected calibration error of the softmax of the logits, on the places that the fit did not use.
+    /// Expected calibration error of the softmax of the logits, on the places that the fit did not
+    /// use.
     pub error_before: f64,
     /// Expected calibration error there with the fitted temperature.
     pub error_after: f64,
@@ -54,7 +56,8 @@ pub(crate) fn calibrate(pixels: &[Pixel], manifest: Option<f64>) -> Option<Calib
     })
 }
 
-/// The temperature of least mean negative log-likelihood, by golden-section search over its logarithm.
+/// The temperature of least mean negative log-likelihood, by golden-section search over its
+/// logarithm.
 fn fit_temperature(pixels: &[&Pixel]) -> f64 {
     let golden = (5f64.sqrt() - 1.0) / 2.0;
     let [mut low, mut high] = TEMPERATURES.map(f64::ln);
@@ -82,7 +85,8 @@ fn negative_log_likelihood(pixels: &[&Pixel], temperature: f64) -> f64 {
         / pixels.len() as f64
 }
 
-/// Mean absolute difference of confidence and accuracy over bins of confidence, weighted by their pixels.
+/// Mean absolute difference of confidence and accuracy over bins of confidence, weighted by their
+/// pixels.
 fn expected_error(pixels: &[&Pixel], temperature: f64) -> f64 {
     let mut bins = [[0.0f64; 3]; BINS];
     for pixel in pixels {
@@ -142,7 +146,8 @@ mod tests {
 
     #[test]
     fn the_temperature_of_overconfident_logits_is_found() {
-        // Three of four pixels have the first class; logits of ±1.0986 / 2 say so, these are four times as large.
+        // Three of four pixels have the first class; logits of ±1.0986 / 2 say so, these are four
+        // times as large.
         let logit = 4.0 * 3f32.ln() / 2.0;
         let pixels: Vec<Pixel> = (0..400)
             .map(|i| Pixel {

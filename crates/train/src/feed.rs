@@ -1,4 +1,5 @@
-//! The samples of a stage, and what else a step draws, as a stream of bytes: `torch/train.py` trains from it.
+//! The samples of a stage, and what else a step draws, as a stream of bytes: `torch/train.py`
+//! trains from it.
 
 use std::io::Write;
 
@@ -46,11 +47,12 @@ const START_FILE: &str = "start.safetensors";
 /// What else its trainer has to know.
 const FEED_FILE: &str = "feed.json";
 
-/// Writes a stage's first weights and its constants into its folder, then the batches from step `first` on to
-/// `out`, little-endian. Each batch begins with a number from 0 to 99 that chooses the sensors, the patches kept
-/// of a tile labelled as a whole `[g² / 4]` (both u32), and a word for each class of each label set, `[T, E]` f32.
-/// Then come the samples, bytes: label set, has an optical tile, has a SAR tile, is labelled as a whole, candidate
-/// classes (bits); the clouded, the clear and the SAR tile `[3, S, S]`; the labels `[S, S]`.
+/// Writes a stage's first weights and its constants into its folder, then the batches from step
+/// `first` on to `out`, little-endian. Each batch begins with a number from 0 to 99 that chooses
+/// the sensors, the patches kept of a tile labelled as a whole `[g² / 4]` (both u32), and a word
+/// for each class of each label set, `[T, E]` f32. Then come the samples, bytes: label set, has an
+/// optical tile, has a SAR tile, is labelled as a whole, candidate classes (bits); the clouded, the
+/// clear and the SAR tile `[3, S, S]`; the labels `[S, S]`.
 ///
 /// # Errors
 /// When an earlier stage has not been run, a file cannot be read or written, or `out` is closed.

@@ -1,5 +1,5 @@
-//! Putting a package into a run, so that training goes on from its weights: the default model's own,
-//! or those of a converted checkpoint.
+//! Putting a package into a run, so that training goes on from its weights: the default model's
+//! own, or those of a converted checkpoint.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,13 +1,13 @@
-//! Label sets: the lists of classes that training labels index into, the words of each class, and the
-//! weight of its pixels in the losses.
+//! Label sets: the lists of classes that training labels index into, the words of each class, and
+//! the weight of its pixels in the losses.
 
 use mmovseg_scene::CLASSES;
 
 /// A pixel without a label.
 pub const IGNORE: u8 = 255;
 
-/// Weight of a labelled road pixel; other classes have 1. Roads are about 4 % of the ground, and with
-/// equal weights a trained model never predicted one.
+/// Weight of a labelled road pixel; other classes have 1. Roads are about 4 % of the ground, and
+/// with equal weights a trained model never predicted one.
 const ROAD_WEIGHT: f32 = 3.0;
 /// Weight of WorldCover pixels of built-up and bare ground, which are 2.7 % and 0.7 % of the tiles.
 const RARE_WEIGHTS: [(&str, f32); 2] = [("city", 2.0), ("bare land", 2.0)];
@@ -67,8 +67,8 @@ impl LabelSet {
     }
 }
 
-/// Classes of the WorldCover label set: the codes of ESA WorldCover 2021 that it merges, and its words.
-/// Snow, wetland and moss are less than 0.5 % of the training tiles and are not labels.
+/// Classes of the WorldCover label set: the codes of ESA WorldCover 2021 that it merges, and its
+/// words. Snow, wetland and moss are less than 0.5 % of the training tiles and are not labels.
 pub const WORLD_COVER: [(&[u8], &[&str]); 7] = [
     (
         &[80],
@@ -151,8 +151,8 @@ pub fn world_cover_class(code: u8) -> u8 {
         .map_or(IGNORE, |class| class as u8)
 }
 
-/// EuroSAT's classes in its own order: file, and what its tiles may be called, the plain name first.
-/// Of a Highway or River tile, a part is what its name says; EuroSAT names it whole.
+/// EuroSAT's classes in its own order: file, and what its tiles may be called, the plain name
+/// first. Of a Highway or River tile, a part is what its name says; EuroSAT names it whole.
 pub const EUROSAT: [(&str, &[&str]); 10] = [
     (
         "AnnualCrop",

@@ -132,8 +132,8 @@ fn gradients(
     (sum.grads(), means)
 }
 
-/// The gradients of the parameters outside and inside `slow`, all scaled down together where the norm
-/// of the whole is above `clip_norm`.
+/// The gradients of the parameters outside and inside `slow`, all scaled down together where the
+/// norm of the whole is above `clip_norm`.
 fn split(
     mut gradients: GradientsParams,
     model: &MmOvSeg,

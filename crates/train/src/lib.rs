@@ -1,12 +1,14 @@
 //! Training, native only: data, the text tower, the vision stages, measurement.
 //!
-//! Each stage is one function, seeded and resumable, that logs its losses to a file: [`text::train_text`] distils
-//! the text tower; [`stages`] holds the four vision stages. [`evaluate`] measures a session on a folder,
-//! [`report`] on everything that the default model is held to.
+//! Each stage is one function, seeded and resumable, that logs its losses to a file:
+//! [`text::train_text`] distils the text tower; [`stages`] holds the four vision stages.
+//! [`evaluate`] measures a session on a folder, [`report`] on everything that the default model is
+//! held to.
 //!
-//! This crate owns data, augmentation, label sets, schedules, the constants of the losses and packages.
-//! `torch/train.py` is a second implementation of the networks and losses of three stages for graphics cards: it
-//! reads samples, draws and constants from [`feed`], and its weights come back into the run as a stage's result.
+//! This crate owns data, augmentation, label sets, schedules, the constants of the losses and
+//! packages. `torch/train.py` is a second implementation of the networks and losses of three stages
+//! for graphics cards: it reads samples, draws and constants from [`feed`], and its weights come
+//! back into the run as a stage's result.
 
 mod alignment;
 mod average;

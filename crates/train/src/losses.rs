@@ -10,9 +10,9 @@ pub(crate) const TEMPERATURE: f64 = 0.07;
 /// Cells along each side of a region whose mean feature InfoNCE compares.
 pub(crate) const REGION_CELLS: usize = 3;
 
-/// InfoNCE between paired features `[N, L, W]` of a square grid of `L` cells, docs/network.md section 14: each
-/// region of 3 × 3 cells must find its partner among the regions of all *other* samples. The second argument
-/// stays fixed.
+/// InfoNCE between paired features `[N, L, W]` of a square grid of `L` cells, docs/network.md
+/// section 14: each region of 3 × 3 cells must find its partner among the regions of all *other*
+/// samples. The second argument stays fixed.
 pub(crate) fn info_nce(features: Tensor<3>, fixed: Tensor<3>) -> Tensor<1> {
     let n = features.dims()[0];
     let features = region_means(features);
@@ -34,7 +34,8 @@ pub(crate) fn info_nce(features: Tensor<3>, fixed: Tensor<3>) -> Tensor<1> {
     -(log * here).sum() / all as f64
 }
 
-/// Mean absolute difference of paired features of unit length, `[N, L, W]`; the second argument stays fixed.
+/// Mean absolute difference of paired features of unit length, `[N, L, W]`; the second argument
+/// stays fixed.
 pub(crate) fn l1(features: Tensor<3>, fixed: Tensor<3>) -> Tensor<1> {
     let unit = |map: Tensor<3>| {
         let norm = map.clone().square().sum_dim(2).clamp_min(1e-24).sqrt();
@@ -44,7 +45,8 @@ pub(crate) fn l1(features: Tensor<3>, fixed: Tensor<3>) -> Tensor<1> {
     (unit(features) - unit(fixed.detach())).abs().mean() * width as f64
 }
 
-/// Unit means of the regions of each sample, `[N · regions, W]`; cells that fill no whole region are left out.
+/// Unit means of the regions of each sample, `[N · regions, W]`; cells that fill no whole region
+/// are left out.
 pub(crate) fn region_means(features: Tensor<3>) -> Tensor<2> {
     let [n, cells, width] = features.dims();
     let grid = cells.isqrt();
@@ -62,8 +64,8 @@ pub(crate) fn region_means(features: Tensor<3>) -> Tensor<2> {
     means / norm
 }
 
-/// Cross-entropy of cosines `[N, T, L]` against the classes of the cells. A tile that is labelled as a whole is
-/// compared at any cells, `L` of them.
+/// Cross-entropy of cosines `[N, T, L]` against the classes of the cells. A tile that is labelled
+/// as a whole is compared at any cells, `L` of them.
 pub(crate) fn dense_loss(cosines: Tensor<3>, batch: &Batch) -> Tensor<1> {
     let scores = cosines / TEMPERATURE;
     let cells = scores.dims()[2];
@@ -89,7 +91,8 @@ pub(crate) fn logits_loss(logits: Tensor<4>, batch: &Batch) -> Tensor<1> {
     with_mean_of_tile(each, scores, batch)
 }
 
-/// Binary cross-entropy of logits `[N, T, 4g, 4g]`, the loss of docs/network.md section 14, over labelled pixels.
+/// Binary cross-entropy of logits `[N, T, 4g, 4g]`, the loss of docs/network.md section 14, over
+/// labelled pixels.
 pub(crate) fn binary_loss(logits: Tensor<4>, batch: &Batch) -> Tensor<1> {
     let Targets { share, weight } = batch.pixels.clone();
     let each = relu(logits.clone()) - logits.clone() * share + (-logits.abs()).exp().log1p();
@@ -103,8 +106,8 @@ pub(crate) fn pixel_loss(cosines: Tensor<3>, batch: &Batch) -> Tensor<1> {
     cross_entropy(cosines / TEMPERATURE, share, weight)
 }
 
-/// For tiles that are labelled as a whole, half of the loss is that of the scores' mean: a tile of a river is
-/// mostly fields.
+/// For tiles that are labelled as a whole, half of the loss is that of the scores' mean: a tile of
+/// a river is mostly fields.
 fn with_mean_of_tile(each: Tensor<1>, scores: Tensor<3>, batch: &Batch) -> Tensor<1> {
     if !batch.kind.is_whole {
         return each;

@@ -1,5 +1,5 @@
-//! What a run starts from: a package that was put into it, or a new default model with the text tower of the
-//! run's own text stage.
+//! What a run starts from: a package that was put into it, or a new default model with the text
+//! tower of the run's own text stage.
 
 use std::path::Path;
 
@@ -48,7 +48,8 @@ impl TowerSize {
         serde_json::from_slice(&std::fs::read(run.join(SIZE_FILE)).ok()?).ok()
     }
 
-    /// Sets widths, depths, heads of 32 channels, and taps at the same depths as in the default model.
+    /// Sets widths, depths, heads of 32 channels, and taps at the same depths as in the default
+    /// model.
     fn apply(self, config: &mut ModelConfig) {
         let Self { width, layers } = self;
         let taps = [layers * 2 / 5 - 1, layers * 4 / 5 - 1];
@@ -149,8 +150,8 @@ pub(crate) fn has_text(run: &Path) -> bool {
     run.join("text").join("text.safetensors").exists()
 }
 
-/// The sizes that a run trains: a package's, but a default model of older sizes grows to today's; its
-/// text tower does where the run has one. [`TowerSize::write`] chooses other towers.
+/// The sizes that a run trains: a package's, but a default model of older sizes grows to today's;
+/// its text tower does where the run has one. [`TowerSize::write`] chooses other towers.
 pub(crate) fn config_of(run: &Path, imported: Option<&Imported>) -> ModelConfig {
     let mut config = ModelConfig::nano();
     if let Some(Imported { config: old, .. }) = imported {

@@ -1,6 +1,6 @@
-//! The paper's own stage 2, for converted checkpoints of variants B and L (docs/network.md §14): what is trained,
-//! the loss and the schedule are the authors'. One flaw is mended: crop and flip act on the optical
-//! tile, the SAR tile and the labels together.
+//! The paper's own stage 2, for converted checkpoints of variants B and L (docs/network.md §14):
+//! what is trained, the loss and the schedule are the authors'. One flaw is mended: crop and flip
+//! act on the optical tile, the SAR tile and the labels together.
 
 use burn::tensor::activation::relu;
 use burn::tensor::{Tensor, TensorData};
@@ -17,8 +17,8 @@ use crate::labels::IGNORE;
 use crate::learn::{Loss, learn};
 use crate::run::{Recipe, Slow, StageOptions};
 
-/// AdamW, half a cosine without warm-up, the norm of all gradients held to 0.01, CLIP a hundred times
-/// more slowly than the rest (docs/network.md §14).
+/// AdamW, half a cosine without warm-up, the norm of all gradients held to 0.01, CLIP a hundred
+/// times more slowly than the rest (docs/network.md §14).
 const RECIPE: Recipe = Recipe {
     weight_decay: 1e-4,
     beta_2: 0.999,
@@ -53,8 +53,8 @@ pub(crate) fn prompts(
         .collect()
 }
 
-/// Trains head, projections and CLIP's queries and values on clouded scenes with their ground truth;
-/// `prompts` are those of [`prompts`].
+/// Trains head, projections and CLIP's queries and values on clouded scenes with their ground
+/// truth; `prompts` are those of [`prompts`].
 pub(crate) fn segment(
     options: &StageOptions,
     model: MmOvSeg,
@@ -244,7 +244,8 @@ mod tests {
         ] {
             assert_ne!(after[name], last[name], "{name}");
         }
-        // A package of it shares the shards of what did not move: the optical DINO, CLIP's frozen parts.
+        // A package of it shares the shards of what did not move: the optical DINO, CLIP's frozen
+        // parts.
         let more = write_nano(&run, &folder.path().join("more"), StoreDtype::F32).unwrap();
         let shared = more
             .shards

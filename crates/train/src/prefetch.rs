@@ -35,8 +35,8 @@ pub(crate) struct Prefetch<T> {
 }
 
 impl<T: Send + 'static> Prefetch<T> {
-    /// Starts `threads` threads that make the batches from step `first` on and convert them with `finish`. A
-    /// step's samples depend on its number alone.
+    /// Starts `threads` threads that make the batches from step `first` on and convert them with
+    /// `finish`. A step's samples depend on its number alone.
     pub fn start(
         options: &StageOptions,
         square: Square,

@@ -156,8 +156,8 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Starts a stage, or goes on where it stopped: the module and the optimiser are replaced by the
-    /// last checkpoint's.
+    /// Starts a stage, or goes on where it stopped: the module and the optimiser are replaced by
+    /// the last checkpoint's.
     ///
     /// # Errors
     /// When the folder cannot be written, or holds a run of another length or seed.

@@ -61,8 +61,8 @@ pub(crate) fn towers(model: MmOvSeg) -> Result<MmOvSeg, TrainError> {
 }
 
 /// Replaces the random start of the text tower: the first block sums up what stands before the end
-/// mark, the others say little, and the first channels are the embedding, so that a phrase begins as
-/// the mean of its words. What no phrase teaches keeps that meaning.
+/// mark, the others say little, and the first channels are the embedding, so that a phrase begins
+/// as the mean of its words. What no phrase teaches keeps that meaning.
 ///
 /// # Errors
 /// When the device gives no values.

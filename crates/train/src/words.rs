@@ -15,7 +15,8 @@ const NOISE_MOST: f32 = 0.6;
 
 /// The words of each class of each label set with their embeddings.
 pub struct Words {
-    /// `[label set][class][word]`, each of the embedding's width; the first word is the class's own name.
+    /// `[label set][class][word]`, each of the embedding's width; the first word is the class's own
+    /// name.
     vectors: Vec<Vec<Vec<Vec<f32>>>>,
     embed: usize,
 }
@@ -68,9 +69,9 @@ impl Words {
             .collect()
     }
 
-    /// One word for each class of a label set, `[T, E]` flat: the class's own name half of the time, else
-    /// any of its words. Half of the time all are moved a little in a random direction, so that words
-    /// near them mean the same to what learns from them.
+    /// One word for each class of a label set, `[T, E]` flat: the class's own name half of the
+    /// time, else any of its words. Half of the time all are moved a little in a random direction,
+    /// so that words near them mean the same to what learns from them.
     pub fn draw(&self, set: LabelSet, dice: &mut ChaCha8Rng) -> Vec<f32> {
         let reach = if dice.random_bool(0.5) {
             // Of uniform numbers between -1 and 1, the mean square is a third.

@@ -1,6 +1,6 @@
-//! Drives a headless browser through its WebDriver server: one [`Page`] per test, with its own driver,
-//! browser profile and file server, all gone when the test ends. It is Chromium unless `$MMOVSEG_BROWSER` says
-//! Firefox, whose driver can do less.
+//! Drives a headless browser through its WebDriver server: one [`Page`] per test, with its own
+//! driver, browser profile and file server, all gone when the test ends. It is Chromium unless
+//! `$MMOVSEG_BROWSER` says Firefox, whose driver can do less.
 
 use std::cell::RefCell;
 use std::fs;
@@ -92,9 +92,9 @@ pub struct Page {
     _scratch: Scratch,
 }
 
-/// Serves `site` and runs `test` with a fresh browser, which has opened nothing yet; its WebGPU is the
-/// software one, the same on every machine. When the test fails, the page's console and a screenshot
-/// are reported with the error.
+/// Serves `site` and runs `test` with a fresh browser, which has opened nothing yet; its WebGPU is
+/// the software one, the same on every machine. When the test fails, the page's console and a
+/// screenshot are reported with the error.
 ///
 /// # Errors
 /// The test's own, or what kept the browser from starting.
@@ -197,7 +197,8 @@ impl Page {
         drop(self.server.take());
     }
 
-    /// Gives the page a viewport of this size, in CSS pixels; a window cannot be as narrow as a phone.
+    /// Gives the page a viewport of this size, in CSS pixels; a window cannot be as narrow as a
+    /// phone.
     ///
     /// # Errors
     /// When the browser refuses.

@@ -9,7 +9,8 @@ use std::time::Duration;
 use anyhow::Result;
 use mmovseg_browser_tests::with_page;
 
-/// The server's policy allows no icon within the page, and without one the console names a missing file.
+/// The server's policy allows no icon within the page, and without one the console names a missing
+/// file.
 const ICON: &str = "<svg xmlns='http://www.w3.org/2000/svg'/>";
 
 /// A site of one page and one Worker, which doubles numbers with a compute shader.

@@ -142,7 +142,8 @@ pub fn follow(state: State) {
     });
 }
 
-/// The user says that what waits shall run: starts the engine where it was stopped, and asks no more on this pair.
+/// The user says that what waits shall run: starts the engine where it was stopped, and asks no
+/// more on this pair.
 pub fn go_on(state: State) {
     state.long_allowed.set_value(true);
     state.waiting.set(None);
@@ -152,8 +153,8 @@ pub fn go_on(state: State) {
     run_now(state);
 }
 
-/// Asks for a run with what the state holds, unless something is missing or the user is to be asked first. What is
-/// missing runs this again when it arrives: the tiles, the model.
+/// Asks for a run with what the state holds, unless something is missing or the user is to be asked
+/// first. What is missing runs this again when it arrives: the tiles, the model.
 pub fn run_now(state: State) {
     let has_input = state.tiles.with_untracked(Option::is_some)
         && !state.reading.get_untracked()
@@ -303,7 +304,8 @@ pub fn open_package(state: State, package: Package) {
     engine::start(state);
 }
 
-/// Stops what runs or loads. A Worker that does not answer in time is replaced by one that gets the same pair.
+/// Stops what runs or loads. A Worker that does not answer in time is replaced by one that gets the
+/// same pair.
 pub fn stop(state: State) {
     SOON.set(None);
     NEWEST.set(NEWEST.get().wrapping_add(1));

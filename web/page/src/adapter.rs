@@ -1,5 +1,5 @@
-//! Asks the browser for its GPU before an engine is started: the CPU has a program of its own, and the GPU runtime, which
-//! cannot be started twice, panics on an adapter without timestamps.
+//! Asks the browser for its GPU before an engine is started: the CPU has a program of its own, and
+//! the GPU runtime, which cannot be started twice, panics on an adapter without timestamps.
 
 use js_sys::{Promise, Reflect};
 use leptos::prelude::{document, window};
@@ -72,8 +72,8 @@ pub async fn probe() -> Probe {
     }
 }
 
-/// Whether the site has the engine for WebGPU: the build lists those that are there in `index.html`. Without the list, as
-/// with Trunk, both are.
+/// Whether the site has the engine for WebGPU: the build lists those that are there in
+/// `index.html`. Without the list, as with Trunk, both are.
 fn has_gpu_engine() -> bool {
     let listed = document().query_selector("meta[name=mmovseg-engines]");
     let listed = listed.ok().flatten();

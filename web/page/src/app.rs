@@ -76,7 +76,8 @@ pub fn App() -> impl IntoView {
     }
 }
 
-/// The address of the model's folder: `?model=` names one under `models/`, else it is the default one.
+/// The address of the model's folder: `?model=` names one under `models/`, else it is the default
+/// one.
 fn model_url() -> String {
     let plain = |name: &String| {
         !name.is_empty()

@@ -1,5 +1,6 @@
-//! The class list, which is the legend too: each class is a chip with its colour, its share of the mask and its IoU
-//! where the truth is known. A chip can be renamed, hidden, shown alone, moved and removed.
+//! The class list, which is the legend too: each class is a chip with its colour, its share of the
+//! mask and its IoU where the truth is known. A chip can be renamed, hidden, shown alone, moved and
+//! removed.
 
 use leptos::ev;
 use leptos::html::Input;

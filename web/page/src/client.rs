@@ -1,4 +1,5 @@
-//! A Worker as the page sees it: started, spoken to, listened to, ended. Knows nothing of what the messages mean.
+//! A Worker as the page sees it: started, spoken to, listened to, ended. Knows nothing of what the
+//! messages mean.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -17,8 +18,8 @@ pub type OnEvent = Rc<dyn Fn(Event, Array)>;
 /// A running Worker and the listeners that must live as long as it.
 struct Running {
     worker: Worker,
-    /// Named like the Worker: its threads report failures here, since the Worker waits for them and could pass
-    /// nothing on.
+    /// Named like the Worker: its threads report failures here, since the Worker waits for them and
+    /// could pass nothing on.
     threads: BroadcastChannel,
     _on_message: Closure<dyn Fn(MessageEvent)>,
     _on_error: Closure<dyn Fn(ErrorEvent)>,
@@ -53,8 +54,8 @@ pub fn end() {
     GENERATION.set(GENERATION.get() + 1);
 }
 
-/// Replaces the Worker by a fresh one, whose events go to `on_event`; its failures arrive there too, as
-/// [`Event::Crashed`].
+/// Replaces the Worker by a fresh one, whose events go to `on_event`; its failures arrive there
+/// too, as [`Event::Crashed`].
 pub fn start(on_event: &OnEvent) -> Result<(), JsValue> {
     end();
     RUNNING.set(Some(spawn(on_event)?));
@@ -120,8 +121,8 @@ fn crash(message: String) -> Event {
     Event::Crashed { message }
 }
 
-/// Waits for the lock that a Worker holds while it lives (`worker.js`): nothing else tells of one that the browser
-/// has ended.
+/// Waits for the lock that a Worker holds while it lives (`worker.js`): nothing else tells of one
+/// that the browser has ended.
 async fn watch(on_event: OnEvent, name: String, generation: u32) {
     let Some(locks) = window().navigator().unchecked_into::<Locking>().locks() else {
         return;

@@ -1,12 +1,12 @@
-//! How sure the model is at every shown pixel: entropy, margin, and which pixels are below a threshold. The numbers are
-//! those of `probe`, for all pixels at once.
+//! How sure the model is at every shown pixel: entropy, margin, and which pixels are below a
+//! threshold. The numbers are those of `probe`, for all pixels at once.
 
 use mmovseg_protocol::Segmented;
 
 use crate::probe::{self, axis};
 
-/// Most evaluations (pixels times classes) for one picture: above, every n-th pixel stands for its neighbours, so that
-/// the page answers in a few tens of milliseconds.
+/// Most evaluations (pixels times classes) for one picture: above, every n-th pixel stands for its
+/// neighbours, so that the page answers in a few tens of milliseconds.
 const EVALUATIONS_MAX: usize = 4_000_000;
 
 /// Maps over the tile, row-major `[rows, columns]`, each value 0 to 1.
@@ -83,7 +83,8 @@ fn two_highest(values: &[f32]) -> (f32, f32) {
 }
 
 impl Doubt {
-    /// Shown pixels whose highest probability is below `threshold`, and whether the number is exact.
+    /// Shown pixels whose highest probability is below `threshold`, and whether the number is
+    /// exact.
     #[must_use]
     pub fn count_below(&self, threshold: f32) -> (u64, bool) {
         let count = self.best.iter().filter(|&&best| best < threshold).count();

@@ -1,5 +1,5 @@
-//! The engine's life: on which device a Worker opens the model, what a fresh Worker is given, and when a failed one is
-//! replaced. What the user entered stays in the state.
+//! The engine's life: on which device a Worker opens the model, what a fresh Worker is given, and
+//! when a failed one is replaced. What the user entered stays in the state.
 
 use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
@@ -14,8 +14,8 @@ use crate::adapter;
 use crate::client::{self, OnEvent, describe, generation};
 use crate::state::{Engine, Package, SCENE_SIDE_PX, Source, State, Waiting};
 
-/// Failures of the Worker in a row, without a finished run between, after which the page stops starting new ones by
-/// itself.
+/// Failures of the Worker in a row, without a finished run between, after which the page stops
+/// starting new ones by itself.
 const MAX_FAILURES: u32 = 3;
 
 thread_local! {
@@ -25,7 +25,8 @@ thread_local! {
     static DEVICE: Cell<DeviceChoice> = const { Cell::new(DeviceChoice::Auto) };
 }
 
-/// Names the function that moves the engine's events into the state. Called once, before the first [`start`].
+/// Names the function that moves the engine's events into the state. Called once, before the first
+/// [`start`].
 pub fn listen(state: State, take: fn(State, Event, &Array)) {
     let on_event: OnEvent = Rc::new(move |event, buffers| take(state, event, &buffers));
     // A second call would change nothing, and there is none.
@@ -84,7 +85,8 @@ fn launch(state: State, device: DeviceChoice) {
     }
 }
 
-/// Asks the browser for its GPU and has the Worker open the planned device. The Worker keeps other requests meanwhile.
+/// Asks the browser for its GPU and has the Worker open the planned device. The Worker keeps other
+/// requests meanwhile.
 async fn open(state: State, device: DeviceChoice, started: u32) {
     let found = if device == DeviceChoice::Cpu {
         Probe::NoWebGpu
@@ -141,8 +143,9 @@ pub fn send_tiles(state: State) {
     }
 }
 
-/// The Worker is lost: takes a fresh one, on the CPU when the GPU never worked. A run that was going on then begins
-/// again on the other device; on the same device it would fail again, so it waits for the user.
+/// The Worker is lost: takes a fresh one, on the CPU when the GPU never worked. A run that was
+/// going on then begins again on the other device; on the same device it would fail again, so it
+/// waits for the user.
 pub fn crashed(state: State, message: &str) {
     let failures = FAILURES.get() + 1;
     FAILURES.set(failures);

@@ -8,7 +8,8 @@ pub const ASK_ABOVE_S: f64 = 10.0;
 /// A scene longer than this many model inputs is cut into windows (`mmovseg_engine::Tiling::Auto`).
 const WHOLE_UP_TO: f64 = 1.5;
 
-/// Windows that a scene is cut into by a model of input `input_px`: one, or windows that overlap by a half.
+/// Windows that a scene is cut into by a model of input `input_px`: one, or windows that overlap by
+/// a half.
 #[must_use]
 pub fn windows(tiles: &Tiles, input_px: u32) -> u64 {
     let input = f64::from(input_px.max(1));

@@ -1,4 +1,5 @@
-//! Files that the user chose, dropped or pasted: which is optical, which is SAR, which belong together.
+//! Files that the user chose, dropped or pasted: which is optical, which is SAR, which belong
+//! together.
 
 use std::collections::BTreeMap;
 
@@ -52,8 +53,8 @@ pub fn first_is_sar(first: &str, second: &str) -> bool {
 /// A pair among files: its name, and the positions of its optical and its SAR file.
 pub type NamedPair = (String, usize, usize);
 
-/// Pairs among file names: two belong together when they differ only in the words for the sensor and
-/// in the ending. Also gives the names without a partner.
+/// Pairs among file names: two belong together when they differ only in the words for the sensor
+/// and in the ending. Also gives the names without a partner.
 pub fn pairs(names: &[String]) -> (Vec<NamedPair>, Vec<String>) {
     let mut groups = BTreeMap::<String, Vec<usize>>::new();
     for (index, name) in names.iter().enumerate() {

@@ -1,6 +1,6 @@
-//! The scene that the page opens with, as stored with the page: pictures, mask and stages that the default model
-//! computed when the files were made (`tests/browser/src/bin/first_scene.rs`). They are shown, and labelled as stored,
-//! until the model has computed its own.
+//! The scene that the page opens with, as stored with the page: pictures, mask and stages that the
+//! default model computed when the files were made (`tests/browser/src/bin/first_scene.rs`). They
+//! are shown, and labelled as stored, until the model has computed its own.
 
 use std::sync::Arc;
 
@@ -22,7 +22,8 @@ struct StoredScene {
     tiles: Tiles,
     segmented: Segmented,
     named_colours: Vec<(String, [u8; 3])>,
-    /// Labels `[height_px, width_px]` as pairs of a label and the number of pixels in a row that have it.
+    /// Labels `[height_px, width_px]` as pairs of a label and the number of pixels in a row that
+    /// have it.
     label_runs: Vec<(u8, u32)>,
 }
 

@@ -1,4 +1,5 @@
-//! A window onto the tile: takes gestures, shows the cursor, and beside it what the model says of that pixel.
+//! A window onto the tile: takes gestures, shows the cursor, and beside it what the model says of
+//! that pixel.
 
 use leptos::prelude::*;
 use mmovseg_protocol::Tiles;
@@ -7,7 +8,8 @@ use crate::gestures;
 use crate::pointer_probe::PointerProbe;
 use crate::state::State;
 
-/// Pixels across a frame up to which they are drawn sharp; frames are about that many of the screen's pixels wide.
+/// Pixels across a frame up to which they are drawn sharp; frames are about that many of the
+/// screen's pixels wide.
 const SHARP_UP_TO_PX: f64 = 512.0;
 
 /// A frame around `children`.
@@ -35,7 +37,8 @@ pub fn Frame(
         })
     };
     let near = move || look.view.get().zoom > 1.0;
-    // Where a pixel of the picture is smaller than one of the screen, sharp pixels would be a choice of some.
+    // Where a pixel of the picture is smaller than one of the screen, sharp pixels would be a
+    // choice of some.
     let far = move || {
         let shown_px = |tiles: &Tiles| f64::from(tiles.shown_width_px.max(tiles.shown_height_px));
         let side_px = state

@@ -1,5 +1,5 @@
-//! The page's icons: 16 × 16 drawings in the colour of the text around them. Hidden from screen readers, since the
-//! control around an icon has a name.
+//! The page's icons: 16 × 16 drawings in the colour of the text around them. Hidden from screen
+//! readers, since the control around an icon has a name.
 
 use leptos::prelude::*;
 

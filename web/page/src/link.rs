@@ -1,5 +1,5 @@
-//! The page's address holds its state, so that a link gives it back: model, device, classes, scene, cloud,
-//! sensors, window.
+//! The page's address holds its state, so that a link gives it back: model, device, classes, scene,
+//! cloud, sensors, window.
 
 use std::cell::Cell;
 

@@ -1,9 +1,10 @@
 //! The page: what the user sees and enters. It computes nothing; the engine lives in a Worker.
 //!
-//! Imports go one way, in this order: `state` holds everything that is shown; `client` speaks to a Worker; `engine`
-//! starts and replaces it; `actions` are what the user does, as requests; `events` are the engine's answers, moved into
-//! the state; the rest are the parts of the screen, which `app` lays out. What needs no browser is in `view`, `paint`,
-//! `probe`, `doubt`, `estimate` and `words`.
+//! Imports go one way, in this order: `state` holds everything that is shown; `client` speaks to a
+//! Worker; `engine` starts and replaces it; `actions` are what the user does, as requests; `events`
+//! are the engine's answers, moved into the state; the rest are the parts of the screen, which
+//! `app` lays out. What needs no browser is in `view`, `paint`, `probe`, `doubt`, `estimate` and
+//! `words`.
 
 mod actions;
 mod adapter;

@@ -5,8 +5,8 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::ServiceWorkerRegistration;
 
-/// Registers the service worker. A browser that has none, or refuses on an insecure address, only needs
-/// the connection again next time.
+/// Registers the service worker. A browser that has none, or refuses on an insecure address, only
+/// needs the connection again next time.
 pub fn register() {
     let navigator = window().navigator();
     let supported = js_sys::Reflect::has(&navigator, &"serviceWorker".into()).unwrap_or(false);

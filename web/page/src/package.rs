@@ -1,4 +1,5 @@
-//! Which model is in use, and opening another: by its address on this server, from a folder, or dropped.
+//! Which model is in use, and opening another: by its address on this server, from a folder, or
+//! dropped.
 
 use leptos::html::Input;
 use leptos::prelude::*;

@@ -20,7 +20,8 @@ pub struct MaskStyle {
 /// Colour of pixels that are "none of these".
 const NONE_COLOUR: [u8; 4] = [40, 40, 40, 255];
 
-/// A mask of labels `[h, w]`, in which pixels that are "none of these" (`is_none` of column and row) are a grey grid.
+/// A mask of labels `[h, w]`, in which pixels that are "none of these" (`is_none` of column and
+/// row) are a grey grid.
 #[must_use]
 pub fn mask_or_none(
     labels: &[u8],
@@ -59,7 +60,8 @@ const NO_DATA: u8 = 255;
 /// Distance of the lines that cover pixels without data, in pixels.
 const NO_DATA_LINE_PX: usize = 8;
 
-/// A mask of labels `[h, w]`. Labels without a class are transparent; pixels without data have grey diagonal lines.
+/// A mask of labels `[h, w]`. Labels without a class are transparent; pixels without data have grey
+/// diagonal lines.
 #[must_use]
 pub fn mask(labels: &[u8], width_px: usize, style: &MaskStyle) -> Vec<u8> {
     let width_px = width_px.max(1);
@@ -113,8 +115,8 @@ fn hatch(colour: [u8; 3]) -> [u8; 3] {
     })
 }
 
-/// A heat map of `values`, `low` dark blue to `high` pale yellow, with evenly rising lightness, so that it also works
-/// in grey.
+/// A heat map of `values`, `low` dark blue to `high` pale yellow, with evenly rising lightness, so
+/// that it also works in grey.
 #[must_use]
 pub fn heat(values: &[f32], low: f32, high: f32) -> Vec<u8> {
     let span = (high - low).max(f32::EPSILON);

@@ -1,4 +1,5 @@
-//! The three linked pictures: optical, SAR, and the mask over either, with one cursor and one window.
+//! The three linked pictures: optical, SAR, and the mask over either, with one cursor and one
+//! window.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! What the model says of the pixel under the cursor, beside it in the frame that the pointer is in.
+//! What the model says of the pixel under the cursor, beside it in the frame that the pointer is
+//! in.
 
 use leptos::prelude::*;
 
@@ -28,7 +29,8 @@ pub fn PointerProbe(
         let reading = probe::read(&outcome.report, &outcome.logits, x, y)?;
         Some(table(state, [x, y], &outcome, &reading))
     };
-    // Beside the cursor on the side where the window has more space; over the next picture it may lie.
+    // Beside the cursor on the side where the window has more space; over the next picture it may
+    // lie.
     let turn = match id {
         "rgb-frame" => 0.7,
         "mask-frame" => 0.35,

@@ -62,8 +62,8 @@ pub fn sigmoid(logit: f32) -> f32 {
     1.0 / (1.0 + (-logit).exp())
 }
 
-/// Lower cell, upper cell, weight of the upper: half-pixel bilinear sampling of `cells` values at pixel `at_px` of
-/// `size_px`.
+/// Lower cell, upper cell, weight of the upper: half-pixel bilinear sampling of `cells` values at
+/// pixel `at_px` of `size_px`.
 #[must_use]
 pub fn axis(cells: usize, size_px: u32, at_px: u32) -> (usize, usize, f32) {
     let ratio = cells as f32 / size_px.max(1) as f32;

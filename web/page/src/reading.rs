@@ -1,5 +1,5 @@
-//! What was decided on reading the files (bands, stretch, SAR scale, resampling), with a control for each decision. The
-//! pictures and the mask follow each change.
+//! What was decided on reading the files (bands, stretch, SAR scale, resampling), with a control
+//! for each decision. The pictures and the mask follow each change.
 
 use leptos::prelude::*;
 use mmovseg_protocol::{Reading, SarScale, Stretch};

@@ -15,7 +15,8 @@ use crate::view::View;
 /// Side of a generated scene in pixels; one pixel is 10 m.
 pub const SCENE_SIDE_PX: u32 = 256;
 
-/// The scene that a page opens with. Its tiles, mask and stages are stored with the page (`first_scene`).
+/// The scene that a page opens with. Its tiles, mask and stages are stored with the page
+/// (`first_scene`).
 pub const FIRST_SEED: u32 = 11;
 
 /// Where the current pair comes from, so that a fresh Worker can be given it again.
@@ -282,7 +283,8 @@ impl Look {
 pub struct State {
     /// Class names, in the order of the labels.
     pub classes: RwSignal<Vec<String>>,
-    /// The class list that was set for lack of one of the user's, which a package's own list replaces.
+    /// The class list that was set for lack of one of the user's, which a package's own list
+    /// replaces.
     pub suggested: StoredValue<Vec<String>>,
     /// Class names to which the package gives a colour.
     pub named_colours: RwSignal<Vec<(String, [u8; 3])>>,
@@ -398,7 +400,8 @@ impl State {
         self.panels.is_open(Panel::Compare) || self.look.overlay.get() == Overlay::Sensors
     }
 
-    /// Whether the mask that is shown was computed on this visit for the present class names and sensors.
+    /// Whether the mask that is shown was computed on this visit for the present class names and
+    /// sensors.
     #[must_use]
     pub fn is_current(&self) -> bool {
         let classes = self.classes.get();
@@ -414,7 +417,8 @@ impl State {
             })
     }
 
-    /// Whether the model agrees with its package on this device; before that its results are unchecked.
+    /// Whether the model agrees with its package on this device; before that its results are
+    /// unchecked.
     #[must_use]
     pub fn is_tested(&self) -> bool {
         self.self_test
@@ -428,7 +432,8 @@ impl State {
             .with(|named| class_colours(classes, named))
     }
 
-    /// Takes over what a package says of its classes: their colours, and the names unless the user chose their own.
+    /// Takes over what a package says of its classes: their colours, and the names unless the user
+    /// chose their own.
     pub fn take_package_classes(&self, names: &[String], named_colours: Vec<(String, [u8; 3])>) {
         self.named_colours.set(named_colours);
         let untouched = self

@@ -1,4 +1,5 @@
-//! What the page says about itself: device, self-test, what runs, what waits for the user, what went wrong.
+//! What the page says about itself: device, self-test, what runs, what waits for the user, what
+//! went wrong.
 
 use leptos::prelude::*;
 
@@ -118,8 +119,8 @@ pub fn StatusBar(state: State) -> impl IntoView {
     }
 }
 
-/// What went wrong, where, and what to do. The region exists before the words do, so that a screen reader notices
-/// them.
+/// What went wrong, where, and what to do. The region exists before the words do, so that a screen
+/// reader notices them.
 #[component]
 pub fn Alert(state: State) -> impl IntoView {
     view! {

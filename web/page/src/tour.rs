@@ -1,6 +1,6 @@
-//! "One pixel, one word": eight steps from a class name and a pixel to that pixel's class, each with a picture, a
-//! sentence and the formula with the numbers that the model has for this pixel; and three questions whose answers the
-//! page checks.
+//! "One pixel, one word": eight steps from a class name and a pixel to that pixel's class, each
+//! with a picture, a sentence and the formula with the numbers that the model has for this pixel;
+//! and three questions whose answers the page checks.
 
 use leptos::prelude::*;
 use mmovseg_protocol::Modality;
@@ -187,7 +187,8 @@ fn one(state: State, step: usize, texts: &'static Step) -> impl IntoView + use<>
     }
 }
 
-/// The word that the tour follows: the chosen one, else the class of the pinned pixel, else the first.
+/// The word that the tour follows: the chosen one, else the class of the pinned pixel, else the
+/// first.
 fn word(state: State) -> Option<String> {
     let classes = state.classes.get();
     let chosen = state

@@ -1,5 +1,5 @@
-//! How the pictures are looked at: enlargement, what lies under the mask and over it, and from which probability on a
-//! pixel belongs to a class at all.
+//! How the pictures are looked at: enlargement, what lies under the mask and over it, and from
+//! which probability on a pixel belongs to a class at all.
 
 use std::sync::Arc;
 

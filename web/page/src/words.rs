@@ -167,8 +167,8 @@ pub fn finished(report: &Segmented) -> String {
     format!("Done in {}.{saved}{largest}", milliseconds(ms))
 }
 
-/// Progress as a sentence, and as a part of 1 where a total is known. What is left is told of counted work
-/// alone, `elapsed_ms` after its first part began.
+/// Progress as a sentence, and as a part of 1 where a total is known. What is left is told of
+/// counted work alone, `elapsed_ms` after its first part began.
 pub fn progress(progress: &Progress, elapsed_ms: f64) -> (String, Option<f64>) {
     let Progress { step, done, total } = progress;
     let part = (*total > 0).then(|| (*done as f64 / *total as f64).min(1.0));

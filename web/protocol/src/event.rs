@@ -24,8 +24,8 @@ pub enum Event {
     Compared(Vec<Segmented>),
     /// A run's stages. Buffers: the values of each map as `f32`, `[classes, height, width]`.
     Explained(Explained),
-    /// Patch similarity. Buffers: cosines with the optical patches and with the SAR patches as `f32`,
-    /// `[grid[0], grid[1]]`.
+    /// Patch similarity. Buffers: cosines with the optical patches and with the SAR patches as
+    /// `f32`, `[grid[0], grid[1]]`.
     Similar(Similar),
     /// Cosines between class names.
     Vocabulary {

@@ -1,11 +1,12 @@
 //! The messages that page and Worker exchange, and the choice of the tier that they speak of.
 //!
-//! One `postMessage` carries the object `{ msg, buffers }`: `msg` is a [`Request`] (page to Worker) or an
-//! [`Event`] (Worker to page), `buffers` is the array of binary parts that its documentation names. Parts
-//! are transferred or shared, never copied: `ArrayBuffer` for pixels, `File` for the user's files.
+//! One `postMessage` carries the object `{ msg, buffers }`: `msg` is a [`Request`] (page to Worker)
+//! or an [`Event`] (Worker to page), `buffers` is the array of binary parts that its documentation
+//! names. Parts are transferred or shared, never copied: `ArrayBuffer` for pixels, `File` for the
+//! user's files.
 //!
-//! Pictures are RGBA, 8 bit, row-major, `[height_px, width_px, 4]`, alpha 255: ready for `ImageData`.
-//! `f32` arrays are in the machine's byte order.
+//! Pictures are RGBA, 8 bit, row-major, `[height_px, width_px, 4]`, alpha 255: ready for
+//! `ImageData`. `f32` arrays are in the machine's byte order.
 
 mod event;
 mod request;
@@ -39,7 +40,8 @@ pub enum DeviceChoice {
 }
 
 impl DeviceChoice {
-    /// Reads the `device` parameter of the page's address; anything unknown is [`DeviceChoice::Auto`].
+    /// Reads the `device` parameter of the page's address; anything unknown is
+    /// [`DeviceChoice::Auto`].
     #[must_use]
     pub fn from_query(value: &str) -> Self {
         match value {

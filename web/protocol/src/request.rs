@@ -68,8 +68,8 @@ pub enum Request {
         /// Which kind.
         format: Format,
     },
-    /// Segment several pairs of files into one archive. Buffers: optical and SAR `File` of each pair in
-    /// turn. Answered by progress and [`Event::File`](crate::Event::File).
+    /// Segment several pairs of files into one archive. Buffers: optical and SAR `File` of each
+    /// pair in turn. Answered by progress and [`Event::File`](crate::Event::File).
     Batch {
         /// Name, optical file name and SAR file name of each pair.
         pairs: Vec<[String; 3]>,

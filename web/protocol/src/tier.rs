@@ -7,7 +7,8 @@ use crate::{DeviceChoice, Tier};
 /// What the browser says about its GPU.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Probe {
-    /// The site holds no engine for WebGPU. `cargo xtask serve` serves the page before it has built that one.
+    /// The site holds no engine for WebGPU. `cargo xtask serve` serves the page before it has built
+    /// that one.
     NotBuilt,
     /// It has no `navigator.gpu`.
     NoWebGpu,
@@ -37,15 +38,15 @@ pub struct Plan {
     pub note: Option<String>,
 }
 
-/// Processors up to which each gets a thread. Of more, half do: the others are often hyperthreads of the same cores, or
-/// efficiency cores that the fast ones would wait for.
+/// Processors up to which each gets a thread. Of more, half do: the others are often hyperthreads
+/// of the same cores, or efficiency cores that the fast ones would wait for.
 const EACH_UP_TO: u32 = 4;
 
 /// The most threads that share the CPU's work in a browser: each is a Worker.
 const MAX_THREADS: u32 = 8;
 
-/// Threads for the CPU tier: one unless the page is isolated from other origins, because only then threads may share
-/// memory.
+/// Threads for the CPU tier: one unless the page is isolated from other origins, because only then
+/// threads may share memory.
 #[must_use]
 pub fn threads(is_isolated: bool, processors: u32) -> u32 {
     if !is_isolated {

@@ -1,9 +1,10 @@
-//! Several threads in a browser: Workers of the engine's own Worker, which share its memory and wait for work.
+//! Several threads in a browser: Workers of the engine's own Worker, which share its memory and
+//! wait for work.
 //!
-//! Only for builds with shared memory (`xtask/src/run.rs`). There `threads.js` starts `n - 1` Workers with `helper.js`,
-//! each of which calls [`help`], and then calls [`share_work`]; the engine's Worker is the `n`-th member of the pool. A
-//! thread that fails reports to the page over a broadcast channel with the Worker's name, because the Worker itself is
-//! blocked meanwhile.
+//! Only for builds with shared memory (`xtask/src/run.rs`). There `threads.js` starts `n - 1`
+//! Workers with `helper.js`, each of which calls [`help`], and then calls [`share_work`]; the
+//! engine's Worker is the `n`-th member of the pool. A thread that fails reports to the page over a
+//! broadcast channel with the Worker's name, because the Worker itself is blocked meanwhile.
 
 use std::cell::OnceCell;
 use std::collections::VecDeque;
@@ -31,8 +32,8 @@ pub fn program() -> Array {
     Array::of2(&wasm_bindgen::module(), &wasm_bindgen::memory())
 }
 
-/// Shares the CPU's work among `threads` of them, of which this is one. It waits until the others, on their way to
-/// [`help`], have begun.
+/// Shares the CPU's work among `threads` of them, of which this is one. It waits until the others,
+/// on their way to [`help`], have begun.
 ///
 /// # Errors
 /// When this is done twice.

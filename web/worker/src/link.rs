@@ -60,8 +60,8 @@ pub fn receive(data: &JsValue) -> Result<(Request, Array), JsValue> {
     Ok((request, buffers.dyn_into().unwrap_or_default()))
 }
 
-/// The means of each `step_px × step_px` pixels of a picture as RGBA: to leave pixels out would turn speckle and
-/// roofs into noise.
+/// The means of each `step_px × step_px` pixels of a picture as RGBA: to leave pixels out would
+/// turn speckle and roofs into noise.
 pub fn rgba(picture: &Rgb8, step_px: usize) -> ArrayBuffer {
     let line = 3 * picture.width_px.max(1);
     let mut bytes = Vec::with_capacity(picture.data.len() / 3 * 4 / (step_px * step_px));

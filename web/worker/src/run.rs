@@ -48,7 +48,8 @@ fn has_newer_run(state: &WorkerState) -> bool {
     state.jobs.iter().any(|job| matches!(job, Job::Segment(_)))
 }
 
-/// A run for each choice of sensors; a newer run makes it pointless. False when the device is not to be used again.
+/// A run for each choice of sensors; a newer run makes it pointless. False when the device is not
+/// to be used again.
 pub async fn compare(session: &mut Session, tiles: &Rc<OpenTiles>, run: Run) -> bool {
     let (mut told, mut parts) = (Vec::new(), Vec::new());
     for (index, modality) in Modality::ALL.into_iter().enumerate() {

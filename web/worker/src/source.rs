@@ -1,5 +1,5 @@
-//! Where a package comes from: an address, read as it arrives and kept for the next visit, or files of
-//! the user's.
+//! Where a package comes from: an address, read as it arrives and kept for the next visit, or files
+//! of the user's.
 
 use std::collections::HashMap;
 

@@ -90,8 +90,8 @@ pub fn with<T>(change: impl FnOnce(&mut WorkerState) -> T) -> T {
     STATE.with_borrow_mut(change)
 }
 
-/// Runs `work` to its end, or gives `None` when the user stopped it or `pointless` holds. Both are checked whenever
-/// the work waits for the device or lets messages in.
+/// Runs `work` to its end, or gives `None` when the user stopped it or `pointless` holds. Both are
+/// checked whenever the work waits for the device or lets messages in.
 pub async fn while_wanted<T>(
     work: impl Future<Output = T>,
     pointless: impl Fn(&WorkerState) -> bool,

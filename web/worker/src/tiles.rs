@@ -146,7 +146,8 @@ fn radar(reading: &Reading) -> SarOptions {
     }
 }
 
-/// A side in pixels as the protocol has it; the raster crate limits sides to far less than `u32::MAX`.
+/// A side in pixels as the protocol has it; the raster crate limits sides to far less than
+/// `u32::MAX`.
 pub fn side(px: usize) -> u32 {
     u32::try_from(px).unwrap_or(u32::MAX)
 }

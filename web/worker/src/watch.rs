@@ -1,8 +1,9 @@
 //! Errors that the GPU layer only logs, and panics.
 //!
-//! In a browser the GPU layer only logs a kernel that was refused; its output buffer then keeps its old content, and
-//! the mask is wrong without an error. So an error in that log counts as a failed device: the page is told and starts
-//! a fresh Worker. A panic is reported before the trap that follows.
+//! In a browser the GPU layer only logs a kernel that was refused; its output buffer then keeps its
+//! old content, and the mask is wrong without an error. So an error in that log counts as a failed
+//! device: the page is told and starts a fresh Worker. A panic is reported before the trap that
+//! follows.
 
 use std::sync::Mutex;
 

@@ -1,7 +1,7 @@
 //! Compressions, bit depths and predictors of TIFF, on the bytes of one strip or tile at a time.
 //!
-//! Reading is as lenient as libtiff's: a stream may lack its end code or go on after the last pixel.
-//! Only a stream that holds fewer bytes than the strip or tile needs is an error.
+//! Reading is as lenient as libtiff's: a stream may lack its end code or go on after the last
+//! pixel. Only a stream that holds fewer bytes than the strip or tile needs is an error.
 
 use std::io::Read;
 
@@ -51,8 +51,8 @@ fn read_at_most(reader: impl Read, size: usize) -> Result<Vec<u8>, String> {
     }
 }
 
-/// LZW of TIFF 6.0, section 13, and the variant of writers before 1988 (least significant bit first),
-/// which is told by its first code as in libtiff.
+/// LZW of TIFF 6.0, section 13, and the variant of writers before 1988 (least significant bit
+/// first), which is told by its first code as in libtiff.
 fn unpack_lzw(packed: &[u8], size: usize) -> Result<Vec<u8>, String> {
     /// Bytes the output grows by: the size is only what the header claims.
     const STEP: usize = 1 << 16;
@@ -104,8 +104,8 @@ fn unpack_packbits(packed: &[u8], size: usize) -> Vec<u8> {
     out
 }
 
-/// Rows of `row_samples` values of `bits` bits (1 to 16, most significant bit first), each row starting
-/// on a byte, to one byte a value (two, little-endian, above 8 bits).
+/// Rows of `row_samples` values of `bits` bits (1 to 16, most significant bit first), each row
+/// starting on a byte, to one byte a value (two, little-endian, above 8 bits).
 pub(super) fn unpack_bits(packed: &[u8], row_samples: usize, bits: usize) -> Vec<u8> {
     let row_bytes = (row_samples * bits).div_ceil(8).max(1);
     let wide = bits > 8;
@@ -153,8 +153,8 @@ pub(super) fn undo_differences(data: &mut [u8], row_bytes: usize, stride: usize,
     }
 }
 
-/// Undoes predictor 3 (Adobe Photoshop TIFF technical note 3): bytes are stored as differences, and a
-/// row as all highest bytes, then all second highest, and so on. Leaves little-endian samples.
+/// Undoes predictor 3 (Adobe Photoshop TIFF technical note 3): bytes are stored as differences, and
+/// a row as all highest bytes, then all second highest, and so on. Leaves little-endian samples.
 pub(super) fn undo_float_differences(
     data: &mut [u8],
     row_bytes: usize,
@@ -181,8 +181,8 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
     use super::{Compression, decompress, unpack_bits};
 
-    /// The step of the output buffer doubled at each clear code: 48 of them overflowed a `usize`, and
-    /// 16 on a 32-bit machine. GDAL's default COG has more in each of its tiles of 512 px.
+    /// The step of the output buffer doubled at each clear code: 48 of them overflowed a `usize`,
+    /// and 16 on a 32-bit machine. GDAL's default COG has more in each of its tiles of 512 px.
     #[test]
     fn lzw_with_many_clear_codes_is_read_to_its_end() {
         let mut state = 1_u32;

@@ -1,12 +1,13 @@
 //! The directories of a TIFF or `BigTIFF`: tag numbers and their values (TIFF 6.0, section 2).
 //!
-//! Values are read on demand and without judging them: files in use leave out or falsify tags that a
-//! strict reader needs (strip sizes above all), and `layout` decides what can do without.
+//! Values are read on demand and without judging them: files in use leave out or falsify tags that
+//! a strict reader needs (strip sizes above all), and `layout` decides what can do without.
 
 use super::context::Context;
 use crate::RasterError;
 
-/// Most bytes of one tag: chunk offsets of a picture of 2²⁰ px a side in tiles of 512 fit, nonsense does not.
+/// Most bytes of one tag: chunk offsets of a picture of 2²⁰ px a side in tiles of 512 fit, nonsense
+/// does not.
 const MAX_TAG_BYTES: u64 = 64 << 20;
 
 /// Most directories that are looked at.
@@ -127,7 +128,8 @@ fn width(kind: u16) -> u64 {
 }
 
 impl Directory {
-    /// The bytes of a tag's values with the width of one; `None` when the directory does not have it.
+    /// The bytes of a tag's values with the width of one; `None` when the directory does not have
+    /// it.
     fn raw(&self, context: &Context<'_>, tag: u16) -> Result<Option<(u16, Vec<u8>)>, RasterError> {
         let Some(entry) = self.entries.iter().find(|entry| entry.tag == tag) else {
             return Ok(None);

@@ -2,8 +2,8 @@
 
 use crate::{Raster, Samples};
 
-/// The orientation, 1 to 8, in a block of EXIF data (a TIFF directory, perhaps after `Exif\0\0`); 1 when
-/// there is none.
+/// The orientation, 1 to 8, in a block of EXIF data (a TIFF directory, perhaps after `Exif\0\0`); 1
+/// when there is none.
 pub(super) fn orientation(exif: &[u8]) -> u8 {
     read(exif.strip_prefix(b"Exif\0\0").unwrap_or(exif))
         .filter(|value| (1..=8).contains(value))
@@ -118,7 +118,8 @@ mod tests {
 
     #[test]
     fn every_orientation_puts_the_first_pixel_where_exif_says() {
-        // Row 0 and column 0 of the stored picture: "top, left", "top, right", … (EXIF 2.32, table 6).
+        // Row 0 and column 0 of the stored picture: "top, left", "top, right", … (EXIF 2.32, table
+        // 6).
         let stored = Raster::plain("t", [3, 2], 1, Samples::U8((1..=6).collect()));
         let upright: [(u8, [usize; 2], [u8; 6]); 8] = [
             (1, [3, 2], [1, 2, 3, 4, 5, 6]),

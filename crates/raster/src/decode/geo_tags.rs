@@ -3,8 +3,8 @@
 use super::tags::Tags;
 use crate::{ControlPoint, GeoRef, control_points};
 
-/// The place that a file gives; `None` when it gives none. Scale and tie point win over a matrix, and
-/// both over control points, as in GDAL.
+/// The place that a file gives; `None` when it gives none. Scale and tie point win over a matrix,
+/// and both over control points, as in GDAL.
 pub(super) fn georef(tags: &Tags) -> Option<GeoRef> {
     let keys = tags.geo_keys.clone();
     let half_px = if keys.pixel_is_point() { 0.5 } else { 0.0 };

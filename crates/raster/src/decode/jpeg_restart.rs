@@ -1,8 +1,9 @@
-//! Checks the restart markers of a JPEG: a decoder goes on after a lost one with all later rows wrong.
+//! Checks the restart markers of a JPEG: a decoder goes on after a lost one with all later rows
+//! wrong.
 
-/// What is wrong with the restart markers of a JPEG file (ITU-T T.81, B.2.1 and E.1.4), if anything: in
-/// each scan they count 0 to 7 over and over, and in a scan of all components their number follows from
-/// the frame's size.
+/// What is wrong with the restart markers of a JPEG file (ITU-T T.81, B.2.1 and E.1.4), if
+/// anything: in each scan they count 0 to 7 over and over, and in a scan of all components their
+/// number follows from the frame's size.
 pub(super) fn damage(bytes: &[u8]) -> Option<String> {
     let mut frame = Frame::default();
     let mut interval = 0_usize;
@@ -48,7 +49,8 @@ fn segment(bytes: &[u8], at: usize) -> Option<(u8, &[u8], usize)> {
     Some((marker, body, at + 2 + length))
 }
 
-/// The numbers of the restart markers in the entropy-coded data from a position on, and where it ends.
+/// The numbers of the restart markers in the entropy-coded data from a position on, and where it
+/// ends.
 fn restarts(bytes: &[u8], from: usize) -> (Vec<u8>, usize) {
     let mut found = Vec::new();
     let mut at = from;
@@ -97,7 +99,8 @@ struct Frame {
     width: usize,
     height: usize,
     components: usize,
-    /// Largest sampling factors: one unit of a scan of all components covers 8 × 8 times these pixels.
+    /// Largest sampling factors: one unit of a scan of all components covers 8 × 8 times these
+    /// pixels.
     sampling: [usize; 2],
 }
 

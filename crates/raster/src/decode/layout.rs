@@ -1,4 +1,5 @@
-//! How the pixels of one TIFF directory lie in the file, and reading them strip by strip or tile by tile.
+//! How the pixels of one TIFF directory lie in the file, and reading them strip by strip or tile by
+//! tile.
 
 use super::codec::{self, Compression};
 use super::context::Context;
@@ -160,7 +161,8 @@ impl Layout {
 
         let impossible = |_| context.damaged("impossible strip or tile size");
         let bands = usize::try_from(bands).map_err(impossible)?;
-        // Sides are of 32 bits in every TIFF; 2²⁰ leaves sums of positions far from overflow on wasm.
+        // Sides are of 32 bits in every TIFF; 2²⁰ leaves sums of positions far from overflow on
+        // wasm.
         if width == 0 || height == 0 || bands == 0 || bands > usize::from(u16::MAX) {
             return Err(context.damaged("a picture without pixels"));
         }
@@ -386,7 +388,8 @@ impl Layout {
         in_chunk: usize,
         rows: usize,
     ) -> Result<Vec<u8>, RasterError> {
-        // The tables are a JPEG of their own: its end mark and the chunk's start mark are taken out.
+        // The tables are a JPEG of their own: its end mark and the chunk's start mark are taken
+        // out.
         let joined;
         let whole = match (self.jpeg_tables.as_slice(), packed) {
             ([tables @ .., _, _], [_, _, rest @ ..]) => {
@@ -435,7 +438,8 @@ struct Part<'a> {
 }
 
 impl Part<'_> {
-    /// Unpacks every chunk that the part touches and puts its samples in their places, pixel-interleaved.
+    /// Unpacks every chunk that the part touches and puts its samples in their places,
+    /// pixel-interleaved.
     fn gather<T: Copy, const N: usize>(
         &self,
         fill: T,

@@ -22,8 +22,8 @@ pub use source::ByteSource;
 use crate::raster::MAX_DECODED_BYTES;
 use crate::{Raster, RasterError};
 
-/// A file that is open for reading in parts. A TIFF is read strip by strip or tile by tile; a PNG or
-/// JPEG, whose pixels can only be read in order, is decoded once as a whole.
+/// A file that is open for reading in parts. A TIFF is read strip by strip or tile by tile; a PNG
+/// or JPEG, whose pixels can only be read in order, is decoded once as a whole.
 pub struct RasterFile<'a> {
     content: Content<'a>,
 }
@@ -76,12 +76,12 @@ impl<'a> RasterFile<'a> {
         }
     }
 
-    /// Reads the part of `size` pixels (columns, rows) whose top-left corner is at `at`; its place on
-    /// the ground is that of the part.
+    /// Reads the part of `size` pixels (columns, rows) whose top-left corner is at `at`; its place
+    /// on the ground is that of the part.
     ///
     /// # Errors
-    /// [`RasterError::Argument`] when the part does not lie in the raster, [`RasterError::TooLarge`], and
-    /// those of the strips or tiles that it touches.
+    /// [`RasterError::Argument`] when the part does not lie in the raster,
+    /// [`RasterError::TooLarge`], and those of the strips or tiles that it touches.
     pub fn read(&self, at: [usize; 2], size: [usize; 2]) -> Result<Raster, RasterError> {
         let whole = self.size_px();
         let inside = |axis: usize| {
@@ -133,26 +133,28 @@ fn cut(raster: &Raster, at: [usize; 2], size: [usize; 2]) -> Raster {
 
 /// Decodes a PNG, a JPEG or a (Geo)TIFF.
 ///
-/// - PNG: all kinds; palette files give indices and a palette; alpha and a colour key give the mask; an
-///   orientation in its EXIF data is applied.
-/// - JPEG: grey, or anything else as RGB; orientation as for PNG. A scan with lost restart markers is
-///   refused.
-/// - TIFF, classic or `BigTIFF`, either byte order, strips or tiles, chunky or planar, any band count: the
-///   first full-resolution image. Further pages of its size and type with one band each are further
-///   bands; overviews are passed over; an internal mask and alpha give the mask. Unsigned integers of 1
-///   to 16 bits, other integers of 8, 16, 32 and 64 bits (the last as floats), floats of 16, 32 and 64
-///   bits; uncompressed, deflate, LZW, `PackBits`, Zstandard, JPEG; predictors 2 and 3; either bit order;
-///   grey (also with white as zero), RGB, palettes, CMYK; place from tie points and scale, a matrix or
-///   control points, reference system from the `GeoKeys`; no-data, band names, scale and offset from
-///   GDAL's tags. Tiles left out of a sparse file hold no-data, or zero.
+/// - PNG: all kinds; palette files give indices and a palette; alpha and a colour key give the
+///   mask; an orientation in its EXIF data is applied.
+/// - JPEG: grey, or anything else as RGB; orientation as for PNG. A scan with lost restart markers
+///   is refused.
+/// - TIFF, classic or `BigTIFF`, either byte order, strips or tiles, chunky or planar, any band
+///   count: the first full-resolution image. Further pages of its size and type with one band each
+///   are further bands; overviews are passed over; an internal mask and alpha give the mask.
+///   Unsigned integers of 1 to 16 bits, other integers of 8, 16, 32 and 64 bits (the last as
+///   floats), floats of 16, 32 and 64 bits; uncompressed, deflate, LZW, `PackBits`, Zstandard,
+///   JPEG; predictors 2 and 3; either bit order; grey (also with white as zero), RGB, palettes,
+///   CMYK; place from tie points and scale, a matrix or control points, reference system from the
+///   `GeoKeys`; no-data, band names, scale and offset from GDAL's tags. Tiles left out of a sparse
+///   file hold no-data, or zero.
 ///
-/// At most [`crate::MAX_SIDE_PX`] a side and [`MAX_DECODED_BYTES`] decoded. `name` is used in messages only.
+/// At most [`crate::MAX_SIDE_PX`] a side and [`MAX_DECODED_BYTES`] decoded. `name` is used in
+/// messages only.
 ///
 /// # Errors
 /// [`RasterError::UnknownFormat`], [`RasterError::Damaged`], [`RasterError::TooLarge`], and
-/// [`RasterError::Unsupported`] for what valid files may hold besides: complex samples, mixed sample
-/// types, CIELab and logarithmic colours, `YCbCr` outside JPEG, and LERC, LZMA, `WebP`, JPEG 2000, fax and
-/// old-style JPEG compression.
+/// [`RasterError::Unsupported`] for what valid files may hold besides: complex samples, mixed
+/// sample types, CIELab and logarithmic colours, `YCbCr` outside JPEG, and LERC, LZMA, `WebP`, JPEG
+/// 2000, fax and old-style JPEG compression.
 pub fn decode(bytes: &[u8], name: &str) -> Result<Raster, RasterError> {
     let raster = match bytes {
         [0x89, b'P', b'N', b'G', ..] => png::decode(bytes, name)?,

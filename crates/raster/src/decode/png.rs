@@ -21,7 +21,8 @@ pub(super) fn decode(bytes: &[u8], name: &str) -> Result<Raster, RasterError> {
     let indexed = header.color_type == ColorType::Indexed;
     let (width, height) = header.size();
     check_size(name, width.into(), height.into(), 4, 2)?;
-    // Indices are data (label maps); everything else is widened to whole bytes, a colour key to alpha.
+    // Indices are data (label maps); everything else is widened to whole bytes, a colour key to
+    // alpha.
     decoder.set_transformations(if indexed {
         Transformations::IDENTITY
     } else {

@@ -1,5 +1,5 @@
-//! Cloud-optimised `GeoTIFF`s of 8-bit bands: tiles of 512 px, deflate, overviews down to one tile, all
-//! directories at the start of the file and the smallest overview's tiles first.
+//! Cloud-optimised `GeoTIFF`s of 8-bit bands: tiles of 512 px, deflate, overviews down to one tile,
+//! all directories at the start of the file and the smallest overview's tiles first.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -45,8 +45,8 @@ pub struct CogOptions<'a> {
 /// Writes a file whose rows come from `row`, one after the other: `row(y, buffer)` fills
 /// `[width_px, bands]` bytes. Rows are asked for once, in order.
 ///
-/// Memory: the packed tiles of the whole file, one row of tiles, and a quarter of the pixels for the first
-/// overview.
+/// Memory: the packed tiles of the whole file, one row of tiles, and a quarter of the pixels for
+/// the first overview.
 ///
 /// # Errors
 /// Those of `row` and of `out`.

@@ -23,21 +23,22 @@ pub struct GeoJsonOptions<'a> {
     pub properties: &'a [(&'a str, String)],
 }
 
-/// A `FeatureCollection` with one `Polygon` feature for each region of pixels of one class that touch by
-/// their edges. Its properties: `class` (name), `index`, `colour` (`#rrggbb`), `area_m2` (on the
-/// ellipsoid, before simplification; where the place is known), `area_px`, `probability` (mean over its
-/// pixels, where it is known), and those of the options.
+/// A `FeatureCollection` with one `Polygon` feature for each region of pixels of one class that
+/// touch by their edges. Its properties: `class` (name), `index`, `colour` (`#rrggbb`), `area_m2`
+/// (on the ellipsoid, before simplification; where the place is known), `area_px`, `probability`
+/// (mean over its pixels, where it is known), and those of the options.
 ///
-/// Coordinates are WGS 84 degrees when the reference system is understood. Else they are pixels from the
-/// top-left corner, rows downwards, and the collection's foreign member `coordinates` says so. Outer rings
-/// run counterclockwise as drawn on axes that point right and up, holes clockwise.
+/// Coordinates are WGS 84 degrees when the reference system is understood. Else they are pixels
+/// from the top-left corner, rows downwards, and the collection's foreign member `coordinates` says
+/// so. Outer rings run counterclockwise as drawn on axes that point right and up, holes clockwise.
 ///
 /// With `simplify_px` above 0, borders lose corners but move by at most so many pixels; neighbours
 /// still share them, and none cross. Labels that have no name are left out.
 ///
 /// # Errors
-/// [`RasterError::Argument`] when `labels` does not hold `width_px * height_px` bytes, there are more
-/// than 256 names or colours, a side is longer than 65 535 px, or the labels are too detailed (noise).
+/// [`RasterError::Argument`] when `labels` does not hold `width_px * height_px` bytes, there are
+/// more than 256 names or colours, a side is longer than 65 535 px, or the labels are too detailed
+/// (noise).
 pub fn geojson(
     labels: &[u8],
     width_px: usize,
@@ -49,8 +50,8 @@ pub fn geojson(
     check(labels, width_px, height_px, palette.len().max(names.len()))?;
     let mut outline = Outline::trace(labels, width_px, height_px)?;
     let regions = Regions::find(labels, width_px, options.confidence);
-    // The first pixel of a region has its top-left corner on the outer ring, and no corner of it comes
-    // before that one in rows from the top.
+    // The first pixel of a region has its top-left corner on the outer ring, and no corner of it
+    // comes before that one in rows from the top.
     let measures: Vec<_> = outline
         .regions
         .iter()

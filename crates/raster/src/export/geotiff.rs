@@ -1,17 +1,17 @@
-//! Label maps and probabilities as cloud-optimised `GeoTIFF`s with colours, names and the place on the
-//! ground.
+//! Label maps and probabilities as cloud-optimised `GeoTIFF`s with colours, names and the place on
+//! the ground.
 
 use super::check::check;
 use super::cog::{CogOptions, Overview, escape, write_cog};
 use crate::label::NO_DATA_LABEL;
 use crate::{GeoRef, RasterError};
 
-/// One band of class numbers with a colour map, the class names as GDAL metadata of the band (`CLASS_0`,
-/// `CLASS_1`, …), 255 declared as no-data where it is no class, and overviews that hold the commonest
-/// class.
+/// One band of class numbers with a colour map, the class names as GDAL metadata of the band
+/// (`CLASS_0`, `CLASS_1`, …), 255 declared as no-data where it is no class, and overviews that hold
+/// the commonest class.
 ///
-/// The transform and the `GeoKeys` of `geo` are written as they were read; a place without keys gets
-/// those of its EPSG code.
+/// The transform and the `GeoKeys` of `geo` are written as they were read; a place without keys
+/// gets those of its EPSG code.
 ///
 /// # Errors
 /// [`RasterError::Argument`] when `labels` does not hold `width_px * height_px` bytes, or there are
@@ -58,8 +58,8 @@ pub fn label_options<'a>(
     }
 }
 
-/// Bands of 8 bits, pixel-interleaved `[height_px, width_px, bands]`: 0 to 254 for 0 to 1, and 255 where
-/// there is no data. Overviews hold means.
+/// Bands of 8 bits, pixel-interleaved `[height_px, width_px, bands]`: 0 to 254 for 0 to 1, and 255
+/// where there is no data. Overviews hold means.
 ///
 /// # Errors
 /// [`RasterError::Argument`] when `values` does not fill the picture.
@@ -107,8 +107,8 @@ pub fn share_options<'a>(
     }
 }
 
-/// GDAL's side file of a label map (`NAME.tif.aux.xml`), the one place where GDAL keeps category names of
-/// a `GeoTIFF`.
+/// GDAL's side file of a label map (`NAME.tif.aux.xml`), the one place where GDAL keeps category
+/// names of a `GeoTIFF`.
 #[must_use]
 pub fn category_names_xml(names: &[String]) -> String {
     let names: String = names

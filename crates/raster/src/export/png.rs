@@ -8,8 +8,8 @@ use crate::{RasterError, Rgb8};
 /// Labels past the end of the palette (such as 255 for "ignored") are drawn black.
 ///
 /// # Errors
-/// [`RasterError::Argument`] when `labels` does not hold `width_px * height_px` bytes, or the palette
-/// more than 256 colours.
+/// [`RasterError::Argument`] when `labels` does not hold `width_px * height_px` bytes, or the
+/// palette more than 256 colours.
 pub fn indexed_png(
     labels: &[u8],
     width_px: usize,

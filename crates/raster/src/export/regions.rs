@@ -1,4 +1,5 @@
-//! Connected regions of a label map: which region each pixel belongs to, and what is measured of each.
+//! Connected regions of a label map: which region each pixel belongs to, and what is measured of
+//! each.
 
 /// Regions of pixels of one label that touch by their edges.
 pub(super) struct Regions {
@@ -32,8 +33,8 @@ impl Measure {
 }
 
 impl Regions {
-    /// Finds the regions of labels `[height_px, width_px]`. `confidence` has 0 to 254 for 0 to 1, and 255
-    /// where it is not known.
+    /// Finds the regions of labels `[height_px, width_px]`. `confidence` has 0 to 254 for 0 to 1,
+    /// and 255 where it is not known.
     pub fn find(labels: &[u8], width_px: usize, confidence: Option<&[u8]>) -> Self {
         // Each pixel points to an earlier one of its region, or to itself.
         let mut ids: Vec<u32> = Vec::with_capacity(labels.len());

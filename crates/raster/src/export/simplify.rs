@@ -1,8 +1,9 @@
-//! Fewer corners for the arcs of an [`Outline`], with every border still shared and none crossing another.
+//! Fewer corners for the arcs of an [`Outline`], with every border still shared and none crossing
+//! another.
 //!
-//! Corners go one by one, the one with the smallest triangle first (Visvalingam and Whyatt, 1993), as
-//! long as no corner of the original strays farther from its border than allowed. A corner stays when
-//! another one lies in its triangle: if none does, the shorter way cannot meet any border.
+//! Corners go one by one, the one with the smallest triangle first (Visvalingam and Whyatt, 1993),
+//! as long as no corner of the original strays farther from its border than allowed. A corner stays
+//! when another one lies in its triangle: if none does, the shorter way cannot meet any border.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};

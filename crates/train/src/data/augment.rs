@@ -22,13 +22,15 @@ impl Radiometric {
         gain: 1.35,
         gamma: 1.4,
     };
-    /// For EuroSAT: a tile of forest and one of lake differ by a few counts of red, which stronger changes hide.
+    /// For EuroSAT: a tile of forest and one of lake differ by a few counts of red, which stronger
+    /// changes hide.
     pub const WEAK: Self = Self {
         share: 0.35,
         gain: 1.35,
         gamma: 1.4,
     };
-    /// For the 30 m tiles, of one product and few places: sensors and stretches differ more than they show.
+    /// For the 30 m tiles, of one product and few places: sensors and stretches differ more than
+    /// they show.
     pub const STRONG: Self = Self {
         share: 0.8,
         gain: 1.4,
@@ -51,7 +53,8 @@ pub(crate) fn vary_optical(rgb: &Rgb8, strength: Radiometric, dice: &mut ChaCha8
     let gain = around(strength.gain);
     let cast: [f32; 3] = std::array::from_fn(|_| gain * around(1.15));
     let black = dice.random_range(-15.0f32..30.0);
-    // Rayleigh scattering is strongest in blue; products without atmospheric correction look bluish and flat.
+    // Rayleigh scattering is strongest in blue; products without atmospheric correction look bluish
+    // and flat.
     let haze = if dice.random_bool(0.4) {
         dice.random_range(0.0f32..1.0)
     } else {
@@ -83,8 +86,9 @@ const TEXTURE_SHARE: f64 = 0.5;
 /// Largest gain of pixel-scale contrast; the least is its inverse.
 const TEXTURE_GAIN: f32 = 2.5;
 
-/// Weakens or strengthens contrast at the scale of one to a few pixels, on ground of every class alike. Without this
-/// a model learns that whatever is rough is a city: generated fields are smooth, and real savanna is not.
+/// Weakens or strengthens contrast at the scale of one to a few pixels, on ground of every class
+/// alike. Without this a model learns that whatever is rough is a city: generated fields are
+/// smooth, and real savanna is not.
 pub(crate) fn vary_texture(rgb: &Rgb8, dice: &mut ChaCha8Rng) -> Rgb8 {
     if !dice.random_bool(TEXTURE_SHARE) {
         return rgb.clone();
@@ -152,7 +156,8 @@ fn stretched(rgb: &Rgb8) -> Rgb8 {
     out
 }
 
-/// Gain and gamma of a SAR tile in the scale of its file: linear, amplitude and dB pictures all occur.
+/// Gain and gamma of a SAR tile in the scale of its file: linear, amplitude and dB pictures all
+/// occur.
 pub(crate) fn vary_sar_scale(sar: &Rgb8, dice: &mut ChaCha8Rng) -> Rgb8 {
     let gain = dice.random_range(0.7f32..1.4);
     let gamma = dice.random_range(0.8f32..1.1);
@@ -161,8 +166,9 @@ pub(crate) fn vary_sar_scale(sar: &Rgb8, dice: &mut ChaCha8Rng) -> Rgb8 {
     out
 }
 
-/// Varies a SAR tile in dB stretched to 0 to 255 as polarisation, incidence angle, looks and percentile
-/// stretches do: bent and shifted histograms, a ramp across the swath, speckle added or averaged.
+/// Varies a SAR tile in dB stretched to 0 to 255 as polarisation, incidence angle, looks and
+/// percentile stretches do: bent and shifted histograms, a ramp across the swath, speckle added or
+/// averaged.
 pub(crate) fn vary_sar(sar: &Rgb8, dice: &mut ChaCha8Rng) -> Rgb8 {
     let (w, h) = (sar.width_px, sar.height_px);
     let mut out = sar.clone();

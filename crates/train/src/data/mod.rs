@@ -1,4 +1,5 @@
-//! Training data: readers of the data folder, held-out places, sampling, augmentation and pseudo-labels.
+//! Training data: readers of the data folder, held-out places, sampling, augmentation and
+//! pseudo-labels.
 
 pub mod augment;
 pub mod pseudo_label;

@@ -1,5 +1,5 @@
-//! Pseudo-labels of real pairs without ground truth: thresholds on both tiles for the Californian pairs,
-//! and for SEN1-2 the classes that each region of interest can hold.
+//! Pseudo-labels of real pairs without ground truth: thresholds on both tiles for the Californian
+//! pairs, and for SEN1-2 the classes that each region of interest can hold.
 
 use mmovseg_raster::Rgb8;
 
@@ -32,8 +32,9 @@ const WOODED: [u32; 10] = [2, 12, 13, 14, 23, 24, 100, 101, 1003, 1004];
 /// Patches of the forested hills that are mostly pasture, seen by eye.
 const PASTURES: [u32; 5] = [211, 218, 219, 220, 221];
 
-/// What is known of a SEN1-2 patch, from looking at the regions of the data folder: European fields with
-/// villages and forest, dry savanna on red soil without settlements, an American suburb, and forested hills.
+/// What is known of a SEN1-2 patch, from looking at the regions of the data folder: European fields
+/// with villages and forest, dry savanna on red soil without settlements, an American suburb, and
+/// forested hills.
 #[must_use]
 pub fn patch_label(region: &str, patch: u32) -> PatchLabel {
     match region {
@@ -51,9 +52,10 @@ pub fn patch_label(region: &str, patch: u32) -> PatchLabel {
     }
 }
 
-/// Labels of a Californian pair by thresholds on means of a neighbourhood, the rest [`IGNORE`]: city where
-/// backscatter is strong and the ground is not reddish, bare land where the ground is reddish and bright and
-/// backscatter is weak. The thresholds were read off these pairs (each tile divided by its 99 % quantile).
+/// Labels of a Californian pair by thresholds on means of a neighbourhood, the rest [`IGNORE`]:
+/// city where backscatter is strong and the ground is not reddish, bare land where the ground is
+/// reddish and bright and backscatter is weak. The thresholds were read off these pairs (each tile
+/// divided by its 99 % quantile).
 pub(crate) fn plain_ground(rgb: &Rgb8, sar: &Rgb8, reach: usize) -> Vec<u8> {
     let (w, h) = (rgb.width_px, rgb.height_px);
     let plane = |picture: &Rgb8, f: fn(&[u8]) -> f32| -> Vec<f32> {

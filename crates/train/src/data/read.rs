@@ -138,8 +138,8 @@ pub fn patch_pairs(data: &Path, part: Part) -> Result<Vec<PatchPair>, TrainError
     Ok(pairs)
 }
 
-/// The 30 m tiles with land cover. Where a tile has a map of the water seen in it, that map replaces the
-/// land cover's water: many tiles show floods.
+/// The 30 m tiles with land cover. Where a tile has a map of the water seen in it, that map
+/// replaces the land cover's water: many tiles show floods.
 ///
 /// # Errors
 /// When a file cannot be read, or its place is not in the manifest.
@@ -196,8 +196,8 @@ pub fn labelled_tiles(data: &Path, part: Part) -> Result<Vec<LabelledTile>, Trai
     Ok(tiles)
 }
 
-/// SAR tiles without an optical tile: SEN1-2 scenes of one class (their optical side is grey), and flood
-/// tiles, where only new water is labelled.
+/// SAR tiles without an optical tile: SEN1-2 scenes of one class (their optical side is grey), and
+/// flood tiles, where only new water is labelled.
 ///
 /// # Errors
 /// When a file cannot be read.
@@ -247,7 +247,8 @@ pub fn sar_tiles(data: &Path, part: Part) -> Result<Vec<SarTile>, TrainError> {
     Ok(tiles)
 }
 
-/// The files of a folder with this start and ending, sorted, of one part of the split without places.
+/// The files of a folder with this start and ending, sorted, of one part of the split without
+/// places.
 fn files(folder: &Path, start: &str, end: &str, part: Part) -> Vec<PathBuf> {
     stems(folder, end)
         .into_iter()

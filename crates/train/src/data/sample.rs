@@ -12,7 +12,8 @@ use crate::labels::LabelSet;
 /// One training sample.
 #[derive(Clone)]
 pub struct Sample {
-    /// Optical tile with its cloud, normalised, `[3, side_px, side_px]`; zeros without an optical tile.
+    /// Optical tile with its cloud, normalised, `[3, side_px, side_px]`; zeros without an optical
+    /// tile.
     pub optical: Vec<f32>,
     /// Optical tile without the cloud, `[3, side_px, side_px]`.
     pub clear: Vec<f32>,
@@ -22,8 +23,8 @@ pub struct Sample {
     pub kind: Kind,
     /// Index into the label set for each pixel, or [`IGNORE`](crate::labels::IGNORE).
     pub label: Vec<u8>,
-    /// For a sample without labels, the classes that its ground can be, bit `i` for class `i`: the clear
-    /// optical tile's own prediction among them is its label. 0 where labels are given.
+    /// For a sample without labels, the classes that its ground can be, bit `i` for class `i`: the
+    /// clear optical tile's own prediction among them is its label. 0 where labels are given.
     pub candidates: u8,
 }
 

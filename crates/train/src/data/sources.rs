@@ -1,5 +1,6 @@
-//! Samples drawn from the data folder: generated scenes, EuroSAT collages, 30 m tiles with land cover, real
-//! pairs and SAR tiles. Every sample is a function of a seed, so a run that resumes sees the same samples.
+//! Samples drawn from the data folder: generated scenes, EuroSAT collages, 30 m tiles with land
+//! cover, real pairs and SAR tiles. Every sample is a function of a seed, so a run that resumes
+//! sees the same samples.
 
 use std::path::Path;
 
@@ -17,7 +18,8 @@ use crate::data::read::{self, LabelledTile, Part, PatchPair, SarTile};
 use crate::data::sample::{Kind, Sample, Square};
 use crate::labels::{EUROSAT, IGNORE, LabelSet};
 
-/// How often the optical tile is clear, thinly or thickly clouded, in hundredths; thick is the rest.
+/// How often the optical tile is clear, thinly or thickly clouded, in hundredths; thick is the
+/// rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CloudMix {
     /// Without clouds.
@@ -76,7 +78,8 @@ const BRIGHTENED: f64 = 0.6;
 pub struct Sources {
     eurosat: Vec<Vec<Vec<u8>>>,
     world_cover: Vec<LabelledTile>,
-    /// Positions in `world_cover` of each place: places are drawn alike, whatever their number of tiles.
+    /// Positions in `world_cover` of each place: places are drawn alike, whatever their number of
+    /// tiles.
     places: Vec<Vec<usize>>,
     californian: Vec<(Rgb8, Rgb8)>,
     indian: Vec<(Rgb8, Rgb8)>,
@@ -135,8 +138,8 @@ impl Sources {
         }
     }
 
-    /// One of the sources by their shares in hundredths, which may leave a rest: a generated scene then, as
-    /// where the data folder lacks the source.
+    /// One of the sources by their shares in hundredths, which may leave a rest: a generated scene
+    /// then, as where the data folder lacks the source.
     pub(crate) fn choose(&self, shares: &[(Source, u8)], dice: &mut ChaCha8Rng) -> Source {
         let mut roll = dice.random_range(0..100u8);
         for &(source, share) in shares {
@@ -329,8 +332,8 @@ impl Sources {
         self.finish(tiles, (CloudMix::CLEAR, Radiometric::USUAL), dice)
     }
 
-    /// The same random square of both tiles, of a side between `least` and `most`, at the model's size; and
-    /// the side.
+    /// The same random square of both tiles, of a side between `least` and `most`, at the model's
+    /// size; and the side.
     fn crops(
         &self,
         pair: [&Rgb8; 2],
@@ -343,8 +346,8 @@ impl Sources {
         (pair.map(cut), side)
     }
 
-    /// Turns and mirrors all tiles together, changes their radiometry, lays a cloud over the optical tile,
-    /// and applies the radiometry of inference.
+    /// Turns and mirrors all tiles together, changes their radiometry, lays a cloud over the
+    /// optical tile, and applies the radiometry of inference.
     fn finish(
         &self,
         tiles: Tiles,
@@ -414,7 +417,8 @@ impl Tiles {
     }
 }
 
-/// A random square of a side between two lengths within a picture: column and row of its corner, and its side.
+/// A random square of a side between two lengths within a picture: column and row of its corner,
+/// and its side.
 fn square_in(
     picture: &Rgb8,
     [least, most]: [usize; 2],

@@ -1,5 +1,5 @@
-//! Which tiles of the data folder are held out from training: always whole places, never single tiles of
-//! a place that training reads.
+//! Which tiles of the data folder are held out from training: always whole places, never single
+//! tiles of a place that training reads.
 
 /// Californian pairs: every seventh 10 km tile of the sorted list is held out, 10 of 69.
 const PAIRS_EVERY: usize = 7;
@@ -8,19 +8,23 @@ const EUROSAT_EVERY: usize = 5;
 /// Grey SEN1-2 pairs and flood tiles: every fifth tile is held out. They carry no place.
 const UNPLACED_EVERY: usize = 5;
 
-/// Held-out places of the 30 m WorldCover tiles, by the place numbers of `real/manifest.csv`. Places whose
-/// label maps overlap (normalised cross-correlation of class edges above 0.25 at any shift) are one site;
-/// of the 57 sites, sorted by their lowest place number, every third from the third on is held out.
+/// Held-out places of the 30 m WorldCover tiles, by the place numbers of `real/manifest.csv`.
+/// Places whose label maps overlap (normalised cross-correlation of class edges above 0.25 at any
+/// shift) are one site; of the 57 sites, sorted by their lowest place number, every third from the
+/// third on is held out.
 const WORLD_COVER_PLACES: [u16; 26] = [
     25, 41, 113, 163, 173, 189, 211, 218, 227, 239, 273, 291, 314, 321, 333, 346, 353, 355, 384,
     389, 391, 400, 405, 408, 418, 427,
 ];
 
-/// Held-out regions of interest of the SEN1-2 pairs: an American suburb and forested hills with pastures.
+/// Held-out regions of interest of the SEN1-2 pairs: an American suburb and forested hills with
+/// pastures.
 const REGIONS: [&str; 2] = ["ROIs1970_fall_8", "ROIs1970_fall_11"];
-/// Region of European farmland: the patches from this number on, another part of the same scene, are held out.
+/// Region of European farmland: the patches from this number on, another part of the same scene,
+/// are held out.
 const FARMLAND: (&str, u32) = ("ROIs1868_summer_59", 1000);
-/// Region of dry savanna: the patches below this number, another part of the same scene, are held out.
+/// Region of dry savanna: the patches below this number, another part of the same scene, are held
+/// out.
 const SAVANNA: (&str, u32) = ("ROIs1970_fall_2", 200);
 
 /// The held-out tile of India: Ahmedabad.

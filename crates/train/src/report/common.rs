@@ -1,4 +1,5 @@
-//! What the parts of the report share: a pass over a pair, the largest class of a mask, cells of tables.
+//! What the parts of the report share: a pass over a pair, the largest class of a mask, cells of
+//! tables.
 
 use mmovseg_engine::{
     EngineError, HashedPair, Modality, Preprocess, SegmentRequest, Segmentation, Session, Tiling,

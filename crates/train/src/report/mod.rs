@@ -1,5 +1,5 @@
-//! What the default model is measured by, in one document: real ground first, then EuroSAT, generated scenes and the
-//! alignment of the sensors.
+//! What the default model is measured by, in one document: real ground first, then EuroSAT,
+//! generated scenes and the alignment of the sensors.
 
 mod common;
 mod error;
@@ -86,7 +86,8 @@ pub async fn report(
     })
 }
 
-/// Fits the temperature of a session's probabilities to the held-out land-cover tiles; `None` where there are none.
+/// Fits the temperature of a session's probabilities to the held-out land-cover tiles; `None` where
+/// there are none.
 ///
 /// # Errors
 /// When a file of the data folder is damaged, or a run fails.

@@ -1,5 +1,5 @@
-//! Real ground that training never read: land cover of 30 m tiles, scene classes of pairs, masks under clouds, and
-//! calibrated probabilities.
+//! Real ground that training never read: land cover of 30 m tiles, scene classes of pairs, masks
+//! under clouds, and calibrated probabilities.
 
 use std::path::Path;
 
@@ -52,7 +52,8 @@ pub struct SceneClassRow {
     pub class: &'static str,
     /// Number of tiles.
     pub tiles: usize,
-    /// Tiles named right by both tiles, the optical one alone, SAR alone; `None` where the optical tile is missing.
+    /// Tiles named right by both tiles, the optical one alone, SAR alone; `None` where the optical
+    /// tile is missing.
     pub right: [Option<usize>; 3],
 }
 
@@ -77,7 +78,8 @@ fn names() -> Vec<&'static str> {
         .collect()
 }
 
-/// Measures a session; `on_step(what, done, total)` reports progress. `californian` are cuts of held-out pairs.
+/// Measures a session; `on_step(what, done, total)` reports progress. `californian` are cuts of
+/// held-out pairs.
 pub(super) async fn measure(
     session: &mut Session,
     data: &Path,

@@ -1,5 +1,5 @@
-//! Stage `align`, the paper's stage 1 (docs/network.md section 14): the SAR DINO learns the features of the frozen
-//! optical DINO from co-registered pairs.
+//! Stage `align`, the paper's stage 1 (docs/network.md section 14): the SAR DINO learns the
+//! features of the frozen optical DINO from co-registered pairs.
 
 use mmovseg_model::config::EncoderConfig;
 use mmovseg_model::dino::DinoTaps;
@@ -42,13 +42,14 @@ pub(crate) const RECIPE: Recipe = Recipe {
 /// Shares of the samples in hundredths; the rest are generated scenes.
 const SHARES: [(Source, u8); 2] = [(Source::CalifornianPair, 35), (Source::OtherPair, 40)];
 
-/// Trains the SAR DINO, from a copy of the optical one for the default model, from its own weights for a released
-/// variant. The loss is the mean over the tapped blocks. All samples of a step are one part, because they are each
-/// other's negatives. Ends with `report.json`, measured on held-out pairs.
+/// Trains the SAR DINO, from a copy of the optical one for the default model, from its own weights
+/// for a released variant. The loss is the mean over the tapped blocks. All samples of a step are
+/// one part, because they are each other's negatives. Ends with `report.json`, measured on held-out
+/// pairs.
 ///
 /// # Errors
-/// When the optical stage has not been run, a step has fewer than two samples, or a file cannot be read or
-/// written.
+/// When the optical stage has not been run, a step has fewer than two samples, or a file cannot be
+/// read or written.
 pub fn train_align(options: &StageOptions, loss: AlignLoss) -> Result<(), TrainError> {
     let options = &StageOptions {
         part: options.batch,

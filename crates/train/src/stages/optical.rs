@@ -23,9 +23,9 @@ const SHARES: [(Source, u8); 3] = [
     (Source::WorldCover, 28),
 ];
 
-/// Teaches both optical towers land cover: each cell of the feature grid is classified by its cosine with class
-/// words. Of a tile that is labelled as a whole the towers read a quarter of the patches, which costs a quarter of
-/// the time.
+/// Teaches both optical towers land cover: each cell of the feature grid is classified by its
+/// cosine with class words. Of a tile that is labelled as a whole the towers read a quarter of the
+/// patches, which costs a quarter of the time.
 ///
 /// # Errors
 /// When the text stage has not been run, or a file cannot be read or written.
@@ -97,7 +97,8 @@ pub(crate) fn optical_sample(
     sources.draw(sources.choose(&SHARES, dice), seed, CloudMix::MOSTLY_CLEAR)
 }
 
-/// The patches that a step keeps of tiles labelled as a whole: one of each two by two, row by row, `[grid² / 4]`.
+/// The patches that a step keeps of tiles labelled as a whole: one of each two by two, row by row,
+/// `[grid² / 4]`.
 pub(crate) fn a_quarter(grid: usize, seed: u64, step: usize) -> Vec<i32> {
     let mut dice = ChaCha8Rng::seed_from_u64(seed ^ 0x9A7C ^ (step as u64) << 16);
     let half = grid / 2;

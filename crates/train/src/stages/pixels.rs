@@ -1,4 +1,5 @@
-//! Stage `pixels`: the pixel towers of the default model and their comparison with text, everything else frozen.
+//! Stage `pixels`: the pixel towers of the default model and their comparison with text, everything
+//! else frozen.
 
 use burn::tensor::Tensor;
 use mmovseg_model::parameters::Role;
@@ -19,7 +20,8 @@ const SHARES: [(Source, u8); 3] = [
     (Source::CalifornianPair, 10),
 ];
 
-/// Trains the pixel towers, judged by each sensor alone and by both: a step costs a third of one of `segment`.
+/// Trains the pixel towers, judged by each sensor alone and by both: a step costs a third of one of
+/// `segment`.
 ///
 /// # Errors
 /// When the align stage has not been run, or a file cannot be read or written.

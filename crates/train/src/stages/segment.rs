@@ -33,9 +33,9 @@ const SHARES: [(Source, u8); 6] = [
     (Source::Sar, 6),
 ];
 
-/// Segmentation under clouds, on samples of all sources. A pair without labels is labelled by the model's own
-/// prediction on its clear optical tile, for the fused and the SAR pass. The towers keep classifying by themselves,
-/// so that their features stay comparable with any text.
+/// Segmentation under clouds, on samples of all sources. A pair without labels is labelled by the
+/// model's own prediction on its clear optical tile, for the fused and the SAR pass. The towers
+/// keep classifying by themselves, so that their features stay comparable with any text.
 ///
 /// # Errors
 /// When the align stage has not been run, or a file cannot be read or written.
@@ -141,7 +141,8 @@ pub(crate) fn segment_learns(table: &ParameterTable, name: &str) -> bool {
     table.of(name).part != Part::Text
 }
 
-/// A sample of `segment`. EuroSAT is mostly clear, as are 30 m tiles: they have no SAR tile to fall back on.
+/// A sample of `segment`. EuroSAT is mostly clear, as are 30 m tiles: they have no SAR tile to fall
+/// back on.
 pub(crate) fn segment_sample(
     sources: &Sources,
     seed: u64,
@@ -155,8 +156,8 @@ pub(crate) fn segment_sample(
     sources.draw(source, seed, clouds)
 }
 
-/// The tiles that a batch is read by at a step: of pairs, the optical one alone below 15, SAR alone below 40, both
-/// else.
+/// The tiles that a batch is read by at a step: of pairs, the optical one alone below 15, SAR alone
+/// below 40, both else.
 fn modality_of(kind: Kind, roll: u8) -> Modality {
     match roll {
         _ if !kind.has_sar => Modality::Optical,

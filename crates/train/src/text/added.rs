@@ -1,7 +1,7 @@
-//! Adds whole words to the vocabulary of a package, each with the meaning of phrases that its text tower
-//! knows. Nothing else that the tower reads changes: one unused entry of the vocabulary becomes the
-//! word, and one row of the token table is fitted to it (textual inversion, Gal et al. 2022, with
-//! phrases in place of pictures).
+//! Adds whole words to the vocabulary of a package, each with the meaning of phrases that its text
+//! tower knows. Nothing else that the tower reads changes: one unused entry of the vocabulary
+//! becomes the word, and one row of the token table is fitted to it (textual inversion, Gal et al.
+//! 2022, with phrases in place of pictures).
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -42,8 +42,8 @@ pub struct AddedWord {
     pub after: f32,
 }
 
-/// Adds [`ADDED_WORDS`] to the package in the folder `package` and writes the result to `out`. Words that the
-/// vocabulary has are left alone.
+/// Adds [`ADDED_WORDS`] to the package in the folder `package` and writes the result to `out`.
+/// Words that the vocabulary has are left alone.
 ///
 /// # Errors
 /// When the package is damaged or has no WordPiece vocabulary, or `out` cannot be written.
@@ -80,7 +80,8 @@ pub fn add_words(package: &Path, out: &Path) -> Result<Vec<AddedWord>, TrainErro
     Ok(told)
 }
 
-/// The vocabulary with `word` in place of its last entry that no word of training needs, and the id.
+/// The vocabulary with `word` in place of its last entry that no word of training needs, and the
+/// id.
 fn with_word(tokenizer: &Tokenizer, word: &str) -> Option<(Tokenizer, usize)> {
     let context = tokenizer.context();
     let needed: Vec<&str> = LabelSet::ALL

@@ -50,7 +50,8 @@ pub(super) enum Kind {
     Gloss,
     /// A land-cover phrase.
     LandCover,
-    /// Two or three words that a head noun or WordNet puts together; the teacher knows what they mean.
+    /// Two or three words that a head noun or WordNet puts together; the teacher knows what they
+    /// mean.
     Compound,
     /// A word of the examination that training must not see.
     HeldOut,
@@ -158,8 +159,8 @@ impl Builder {
         }
     }
 
-    /// What [`Builder::add_synset`] leaves out: its other nouns of several words, and its short ones
-    /// before a few of [`HEADS`]. Nouns that are kept from training are kept out here too.
+    /// What [`Builder::add_synset`] leaves out: its other nouns of several words, and its short
+    /// ones before a few of [`HEADS`]. Nouns that are kept from training are kept out here too.
     fn add_compounds(&mut self, line: &str) {
         let Some(synset) = Synset::parse(line) else {
             return;

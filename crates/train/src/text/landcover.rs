@@ -368,9 +368,9 @@ pub(super) const TERMS: &[&str] = &[
     "woods",
 ];
 
-/// Words whose land cover the teacher hardly knows, each with phrases that mean the same ground. To the
-/// teacher "paddock" is `pad` + `##dock`: its cosine with "pasture" is 0.43, where "wheat field" has 0.64,
-/// so that pastures were called wheat fields or lagoons before paddocks.
+/// Words whose land cover the teacher hardly knows, each with phrases that mean the same ground. To
+/// the teacher "paddock" is `pad` + `##dock`: its cosine with "pasture" is 0.43, where "wheat
+/// field" has 0.64, so that pastures were called wheat fields or lagoons before paddocks.
 pub(super) const ADDED_WORDS: &[(&str, &[&str])] =
     &[("paddock", &["pasture", "grazing land", "grassy field"])];
 

@@ -58,8 +58,8 @@ pub struct TextReport {
 /// Builds vocabulary and targets, trains the student, measures it.
 ///
 /// Writes to `options.out`: `tokenizer.json`; `text.safetensors` (the tower under the checkpoint
-/// names of docs/network.md §13, f32); `report.json`; `losses.jsonl`; `teacher.safetensors` (a cache) and
-/// the last checkpoint (`model.bpk`, `optimizer.bpk`, `state.json`).
+/// names of docs/network.md §13, f32); `report.json`; `losses.jsonl`; `teacher.safetensors` (a
+/// cache) and the last checkpoint (`model.bpk`, `optimizer.bpk`, `state.json`).
 ///
 /// # Errors
 /// [`TrainError`] when a source is missing or damaged, or `out` cannot be written.
@@ -148,9 +148,10 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
     std::fs::write(path, bytes).map_err(TrainError::file(path, "give a folder that can be written"))
 }
 
-/// What the student is to learn of every phrase, before reduction, `[N, WIDTH]` unit vectors:
-/// the teacher's embedding, with land-cover phrases seen from above ([`VIEW`]) and each class name
-/// drawn half-way to its synonyms, which it has to stand for. [`ADDED_WORDS`] mean what their phrases do.
+/// What the student is to learn of every phrase, before reduction, `[N, WIDTH]` unit vectors: the
+/// teacher's embedding, with land-cover phrases seen from above ([`VIEW`]) and each class name
+/// drawn half-way to its synonyms, which it has to stand for. [`ADDED_WORDS`] mean what their
+/// phrases do.
 fn teach(options: &TextOptions, phrases: &[Phrase]) -> Result<Vec<f32>, TrainError> {
     let seen_from_above: Vec<usize> = (0..phrases.len())
         .filter(|&i| matches!(phrases[i].kind, Kind::LandCover | Kind::HeldOut))
@@ -257,7 +258,8 @@ fn embed_all(options: &TextOptions, texts: &[&str]) -> Result<Vec<f32>, TrainErr
 
 /// Where the student's token table starts, `[vocab, width]`: what the teacher makes of each entry
 /// alone, in the targets' own directions, and beside it the strongest directions of the teacher's
-/// input vectors. A phrase then starts as the sum of its words' meanings, for words of no phrase too.
+/// input vectors. A phrase then starts as the sum of its words' meanings, for words of no phrase
+/// too.
 fn token_table(
     options: &TextOptions,
     tokenizer: &Tokenizer,

@@ -6,9 +6,9 @@
 
 use super::teacher::WIDTH;
 
-/// Keeps the principal directions, gives unit vectors. The mean stays in: what phrases have in common
-/// is a part of how alike they are, and without it the reduced similarities of held-out nouns follow the
-/// teacher's at 0.85 (Spearman) and not at 0.98.
+/// Keeps the principal directions, gives unit vectors. The mean stays in: what phrases have in
+/// common is a part of how alike they are, and without it the reduced similarities of held-out
+/// nouns follow the teacher's at 0.85 (Spearman) and not at 0.98.
 pub(super) struct Projection {
     /// One row a direction, strongest first, `[width, WIDTH]`.
     rows: Vec<Vec<f64>>,

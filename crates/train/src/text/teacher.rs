@@ -125,8 +125,8 @@ impl Teacher {
         Ok(out)
     }
 
-    /// The `count` entries of the teacher's vocabulary that the student keeps: the unknown entry, all
-    /// single letters and digits, then in turn the most used of `texts` and the next in the
+    /// The `count` entries of the teacher's vocabulary that the student keeps: the unknown entry,
+    /// all single letters and digits, then in turn the most used of `texts` and the next in the
     /// vocabulary's own order, which is that of written language at large: people type common words
     /// that the corpus may hold only inside what is kept for measuring.
     pub(super) fn pieces(&self, texts: &[&str], count: usize) -> Result<Vec<String>, TrainError> {

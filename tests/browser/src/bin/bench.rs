@@ -1,6 +1,7 @@
-//! Runs the bench's page in Chromium: `bench ADAPTER SITE JOBS` measures each job of a JSON list in turn
-//! and prints the reports as JSON lines as they come. ADAPTER is what WebGPU runs on: `software` or
-//! `hardware`. A job with `stages` times the engine of the finished page, which SITE then is (`stages.js`).
+//! Runs the bench's page in Chromium: `bench ADAPTER SITE JOBS` measures each job of a JSON list in
+//! turn and prints the reports as JSON lines as they come. ADAPTER is what WebGPU runs on:
+//! `software` or `hardware`. A job with `stages` times the engine of the finished page, which SITE
+//! then is (`stages.js`).
 
 use std::path::Path;
 
@@ -27,7 +28,8 @@ fn main() -> Result<()> {
     let adapter = Adapter::of(adapter)?;
     let jobs: Vec<Value> = serde_json::from_str(jobs).context("JOBS is a JSON list")?;
     for (index, job) in jobs.iter().enumerate() {
-        // A browser for each: memory that one job leaves in pieces has slowed the first seconds of the next.
+        // A browser for each: memory that one job leaves in pieces has slowed the first seconds of
+        // the next.
         with_page_on(adapter, "bench", Path::new(site), async |page| {
             let script = if job["stages"] == true {
                 // Of the same server, and without the page.

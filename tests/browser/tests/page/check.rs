@@ -127,8 +127,8 @@ fn every_export_holds_the_mask_and_the_place() -> Result<()> {
     })
 }
 
-/// Waits until the optical canvas shows exactly this. Each change of a field reads the tiles anew, so
-/// that a picture may be that of a change before the last.
+/// Waits until the optical canvas shows exactly this. Each change of a field reads the tiles anew,
+/// so that a picture may be that of a change before the last.
 async fn expect_picture(page: &Page, wanted: &[[u8; 3]], or: &str) -> Result<()> {
     let start = Instant::now();
     while canvas(page, "rgb-canvas").await?.1 != wanted {
@@ -286,8 +286,8 @@ fn a_large_scene_runs_in_windows_stops_without_a_new_engine_and_runs_again() -> 
             .await?;
         run_to_mask(page).await?;
         upload_pair(page, &files).await?;
-        // Sixteen windows take more than ten seconds on a small machine: then the page asks first. On a fast one it
-        // begins by itself.
+        // Sixteen windows take more than ten seconds on a small machine: then the page asks first.
+        // On a fast one it begins by itself.
         page.wait_until(
             &format!("document.querySelector('[data-testid=compute]') || {PAGE}.busy === 'true'"),
             SOON,

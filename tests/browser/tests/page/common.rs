@@ -135,7 +135,8 @@ pub async fn type_classes(page: &Page, names: &str) -> Result<()> {
         .await
 }
 
-/// Waits for the mask of the present tiles, class names and sensors; says yes where the page asks first.
+/// Waits for the mask of the present tiles, class names and sensors; says yes where the page asks
+/// first.
 pub async fn run_to_mask(page: &Page) -> Result<()> {
     page.wait_until(
         &format!(
@@ -250,7 +251,8 @@ WebAssembly.instantiateStreaming = async function (...given) {
 };
 ";
 
-/// Runs `test` on the built page with a Worker that runs `script` ahead of its own, where there is a model.
+/// Runs `test` on the built page with a Worker that runs `script` ahead of its own, where there is
+/// a model.
 pub fn with_worker_script(
     name: &str,
     script: &str,
@@ -267,7 +269,8 @@ pub fn with_worker_script(
     with_page(name, &site.0, test)
 }
 
-/// Changes a file of a copied site, and takes away its compressed twin, which the server would rather send.
+/// Changes a file of a copied site, and takes away its compressed twin, which the server would
+/// rather send.
 pub fn rewrite(file: &Path, change: impl FnOnce(String) -> String) -> Result<()> {
     fs::write(file, change(fs::read_to_string(file)?))?;
     let mut twin = file.as_os_str().to_owned();

@@ -294,7 +294,8 @@ fn model_files_are_kept_mended_when_damaged_and_cleared() -> Result<()> {
         let told = page.execute(told, vec![]).await?;
         assert_eq!(told, json!(on_disk.to_string()));
 
-        // One kept shard is spoilt, another marked: the first must be fetched again, the second not.
+        // One kept shard is spoilt, another marked: the first must be fetched again, the second
+        // not.
         let before = page
             .execute_async(
                 "const store = await caches.open('mmovseg-packages');\
@@ -335,8 +336,8 @@ fn model_files_are_kept_mended_when_damaged_and_cleared() -> Result<()> {
     })
 }
 
-/// The page once ignored what a package says of its classes: it started with a list of its own, and the same class had
-/// one colour on the command line and another on the page.
+/// The page once ignored what a package says of its classes: it started with a list of its own, and
+/// the same class had one colour on the command line and another on the page.
 #[test]
 fn the_page_starts_with_the_packages_classes_and_colours() -> Result<()> {
     if model()?.is_none() {
@@ -365,7 +366,8 @@ fn the_page_starts_with_the_packages_classes_and_colours() -> Result<()> {
                 .all(|p| [[1, 2, 3], [200, 20, 100]].contains(p))
         );
 
-        // A class that the package does not know gets another colour, and the known ones keep theirs.
+        // A class that the package does not know gets another colour, and the known ones keep
+        // theirs.
         page.type_text(&test_id("class-input"), "dunes\u{e007}")
             .await?;
         page.wait_until(&format!("{chips}.length === 3"), SOON)

@@ -1,5 +1,6 @@
-//! When the ground gives way: a lost device, a refused shader, memory that is not there, a Worker that the
-//! browser ends, another tab. The page says what happened, starts a fresh engine and keeps what it was given.
+//! When the ground gives way: a lost device, a refused shader, memory that is not there, a Worker
+//! that the browser ends, another tab. The page says what happened, starts a fresh engine and keeps
+//! what it was given.
 
 use anyhow::Result;
 use mmovseg_browser_tests::{Page, dist, test_id, with_page};
@@ -34,7 +35,8 @@ GPUDevice.prototype.createShaderModule = function (given) {
 };
 ";
 
-/// Script under which the GPU has no memory for one buffer: it becomes an error, as WebGPU specifies.
+/// Script under which the GPU has no memory for one buffer: it becomes an error, as WebGPU
+/// specifies.
 const NO_MEMORY: &str = "
 const buffer = GPUDevice.prototype.createBuffer;
 let buffers = 0;
@@ -45,7 +47,8 @@ GPUDevice.prototype.createBuffer = function (given) {
 };
 ";
 
-/// The same after [`CATCH_MEMORY`], where the Worker's memory can be filled: it then has what it already took and no byte more.
+/// The same after [`CATCH_MEMORY`], where the Worker's memory can be filled: it then has what it
+/// already took and no byte more.
 const FULL_MEMORY: &str = "
 const faults = new BroadcastChannel('faults');
 faults.onmessage = ({ data }) => {
@@ -97,7 +100,8 @@ async fn mask(page: &Page) -> Result<Vec<[u8; 3]>> {
     Ok(canvas(page, "mask-canvas").await?.1)
 }
 
-/// Waits for the mask, with a yes where the page asks; messages of earlier failures may still stand.
+/// Waits for the mask, with a yes where the page asks; messages of earlier failures may still
+/// stand.
 async fn run_again(page: &Page) -> Result<()> {
     page.wait_until(
         &format!(
@@ -121,7 +125,8 @@ fn a_worker_that_the_browser_ended_is_replaced_and_the_inputs_stay() -> Result<(
     })
 }
 
-/// A thread that falls over before it has begun, the first time: the Worker then waits for it and hears nothing more.
+/// A thread that falls over before it has begun, the first time: the Worker then waits for it and
+/// hears nothing more.
 #[test]
 fn a_thread_that_fails_is_told_past_the_worker_that_waits_for_it() -> Result<()> {
     if model()?.is_none() {

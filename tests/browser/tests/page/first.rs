@@ -1,5 +1,5 @@
-//! The first minute: a mask without a click, pictures that are large enough, controls in sight, a page of somebody
-//! else's around the engine.
+//! The first minute: a mask without a click, pictures that are large enough, controls in sight, a
+//! page of somebody else's around the engine.
 
 use std::fs;
 
@@ -48,8 +48,8 @@ fn a_stored_mask_and_stored_stages_are_there_before_the_model_is() -> Result<()>
     })
 }
 
-/// The stored files are of the default model as it is now; else `tests/browser/src/bin/first_scene.rs` has to make them
-/// again.
+/// The stored files are of the default model as it is now; else
+/// `tests/browser/src/bin/first_scene.rs` has to make them again.
 #[test]
 fn the_first_mask_comes_without_a_click_and_agrees_with_the_stored_one() -> Result<()> {
     if model()?.is_none() {
@@ -201,7 +201,8 @@ fn doubt_is_drawn_and_none_of_these_is_counted() -> Result<()> {
         set(page, "overlay", "sensors").await?;
         page.wait_until("document.querySelector('[data-testid=overlay-facts]').textContent.includes('differ on')", LONG).await?;
 
-        // Below a threshold a pixel has no class; the count is that of the pixels that are drawn so.
+        // Below a threshold a pixel has no class; the count is that of the pixels that are drawn
+        // so.
         set(page, "overlay", "classes").await?;
         set(page, "none-below", "60").await?;
         page.wait_until("document.querySelector('[data-testid=overlay-facts]').textContent.startsWith('None of these')", SOON).await?;

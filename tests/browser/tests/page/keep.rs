@@ -1,4 +1,5 @@
-//! Coming back: offline, by a link, with another model; nothing fetched that was kept, nothing unchecked.
+//! Coming back: offline, by a link, with another model; nothing fetched that was kept, nothing
+//! unchecked.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! Weight: what a visitor downloads, compressed as the server sends it, what a call of the engine drags along, and the
-//! memory that it takes.
+//! Weight: what a visitor downloads, compressed as the server sends it, what a call of the engine
+//! drags along, and the memory that it takes.
 
 use std::fs;
 use std::path::Path;
@@ -78,7 +78,8 @@ fn page_and_engine_keep_to_their_budgets() -> Result<()> {
     Ok(())
 }
 
-/// Linked as a command, the engine once ran some five thousand constructors before each call from JavaScript.
+/// Linked as a command, the engine once ran some five thousand constructors before each call from
+/// JavaScript.
 #[test]
 fn the_engines_constructors_run_once_and_not_before_each_call() -> Result<()> {
     with_page("light-constructors", &dist()?, async |page| {
