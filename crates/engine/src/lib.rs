@@ -17,6 +17,7 @@ mod load;
 mod package;
 mod pixels;
 mod precision;
+mod readback;
 mod run;
 mod scene;
 mod self_test;

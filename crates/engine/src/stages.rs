@@ -13,6 +13,7 @@ use crate::api::{Event, Stage, StageTiming};
 use crate::cache::{Cached, Key};
 use crate::error::EngineError;
 use crate::pixels::upload;
+use crate::readback;
 use crate::scene::Scene;
 use crate::session::Session;
 
@@ -506,13 +507,11 @@ pub(crate) fn device_error(stage: &Stage, reason: impl ToString) -> EngineError 
     }
 }
 
+/// Values of a tensor of `stage`.
 pub(crate) async fn read(flat: Tensor<1>, stage: &Stage) -> Result<Vec<f32>, EngineError> {
-    let data = flat
-        .into_data_async()
+    readback::read(flat)
         .await
-        .map_err(|error| device_error(stage, format!("{error:?}")))?;
-    data.try_into_vec::<f32>()
-        .map_err(|error| device_error(stage, format!("{error:?}")))
+        .map_err(|reason| device_error(stage, reason))
 }
 
 /// Waits until a map is computed by reading one value of it, so that stage times are true and a

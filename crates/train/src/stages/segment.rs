@@ -27,10 +27,10 @@ pub(crate) const DENSE_WEIGHT: f64 = 0.3;
 const SHARES: [(Source, u8); 6] = [
     (Source::Collage, 12),
     (Source::Tile, 8),
-    (Source::WorldCover, 36),
+    (Source::WorldCover, 30),
     (Source::CalifornianPair, 6),
-    (Source::OtherPair, 15),
-    (Source::Sar, 6),
+    (Source::OtherPair, 14),
+    (Source::Sar, 5),
 ];
 
 /// Segmentation under clouds, on samples of all sources. A pair without labels is labelled by the
