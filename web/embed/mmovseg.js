@@ -11,7 +11,7 @@
 // among threads; without them there is one. Every method that fails rejects with an Error that says why.
 
 const CLEAR = { opacity: 0, cover: 0.7, seed: 1 };
-const AS_FOUND = { bands: null, stretch: "Auto", polarisation: null, scale: "Auto" };
+const AS_FOUND = { optical: { bands: null, stretch: "auto" }, sar: { polarisation: null, scale: "auto" } };
 
 /** Threads for the CPU: one for each processor up to four, then half of them, eight at most. */
 const threads = () => {
@@ -48,8 +48,8 @@ export class Engine {
    */
   static async load({ model = "models/nano/", device = "cpu", onProgress } = {}) {
     const engine = new Engine(onProgress);
-    const tier = device === "gpu" ? "Gpu" : "Cpu";
-    const plan = { tier, threads: tier === "Cpu" ? threads() : 1, adapter: null, note: null };
+    const tier = device === "gpu" ? "gpu" : "cpu";
+    const plan = { tier, threads: tier === "cpu" ? threads() : 1, adapter: null, note: null };
     const url = new URL(model, document.baseURI).href;
     engine.info = (await engine.#ask({ Open: { plan, model: { Url: url } } }, [], "Opened")).event;
     return engine;
@@ -85,12 +85,12 @@ export class Engine {
   /**
    * Segments the open pair.
    * @param {string[]} words class names, 1 to 255
-   * @param {"Fused"|"Optical"|"Sar"} sensors
+   * @param {"fused"|"optical"|"sar"} sensors
    * @returns {Promise<object>} `labels`: Uint8Array, row-major, position in `words` of each pixel (of every n-th one,
    *   where a side is longer than 4096 px); `width`, `height`; `classes`: `{ name, share, iou }` each; `logits`:
    *   Float32Array `[words, grid[0], grid[1]]`; `timings`.
    */
-  async run(words, sensors = "Fused") {
+  async run(words, sensors = "fused") {
     const run = { id: ++this.#run, classes: words, modality: sensors, windows: true };
     const { event, buffers } = await this.#ask({ Segment: run }, [], "Segmented");
     return {

@@ -24,7 +24,7 @@ self.addEventListener("message", keep);
 // The CPU has a smaller program of its own with threads that share memory; where it does not start, the program for
 // WebGPU computes on the CPU with one thread.
 const engineFor = async ({ tier, threads }) => {
-  if (tier === "Cpu") {
+  if (tier === "cpu") {
     try {
       return await start(new URL("cpu/mmovseg_worker.js", import.meta.url).href, threads);
     } catch (error) {

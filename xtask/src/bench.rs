@@ -281,7 +281,7 @@ impl Options {
 /// Number of threads that the page uses on this machine.
 fn threads() -> Result<u32> {
     let processors = std::thread::available_parallelism()?;
-    Ok(mmovseg_protocol::threads(
+    Ok(mmovseg_types::browser_threads(
         true,
         processors.get().try_into()?,
     ))

@@ -7,34 +7,10 @@ use std::sync::Mutex;
 use burn::tensor::wgpu::WgpuBackend;
 use burn::tensor::{DType, Device};
 use mmovseg_model::Precision;
+use mmovseg_types::{DeviceChoice, Tier};
 use serde::{Deserialize, Serialize};
 
 use crate::error::EngineError;
-
-/// What a user asks for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DeviceChoice {
-    /// A hardware GPU when there is one, else the CPU: a software GPU is slower than our CPU code.
-    #[default]
-    Auto,
-    /// The CPU.
-    Cpu,
-    /// Any GPU, a software one included.
-    Gpu,
-}
-
-/// Capability tiers, lowest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Tier {
-    /// CPU kernels.
-    Cpu,
-    /// A GPU interface served by the CPU (SwiftShader, lavapipe).
-    SoftwareGpu,
-    /// A hardware GPU.
-    Gpu,
-}
 
 /// What a session runs on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,13 +6,14 @@ use burn::tensor::activation::sigmoid;
 use mmovseg_model::{Modality, Observer, Sensor};
 use serde::{Deserialize, Serialize};
 
-use crate::api::{Event, SegmentRequest, Stage};
+use crate::api::{Event, SegmentRequest};
 use crate::error::EngineError;
 use crate::scene::Scene;
 use crate::session::Session;
 use crate::stages::{Clock, Encoder, Fused, Input, fused, read};
 use crate::tiles::HashedPair;
 use crate::windows::Tiling;
+use mmovseg_types::Stage;
 
 /// One stage of the head, as a map for each class.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

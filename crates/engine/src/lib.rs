@@ -27,12 +27,8 @@ mod tiles;
 mod vocabulary;
 mod windows;
 
-pub use api::{
-    CancelFlag, Event, SegmentRequest, Segmentation, SelfTestReport, Sensor, Stage, StageTiming,
-};
-pub use device::{
-    DeviceChoice, DeviceInfo, PrecisionChoice, Tier, half_precision, is_gpu_layer, open_device,
-};
+pub use api::{CancelFlag, Event, SegmentRequest, Segmentation, SelfTestReport};
+pub use device::{DeviceInfo, PrecisionChoice, half_precision, is_gpu_layer, open_device};
 pub use error::EngineError;
 pub use explain::{PatchSimilarity, StageMap};
 pub use labels::labels;
@@ -49,6 +45,7 @@ pub use tiles::HashedPair;
 pub use windows::Tiling;
 
 pub use mmovseg_kernels::threads;
-pub use mmovseg_model::{EncoderId, Modality, Precision};
+pub use mmovseg_model::Precision;
 pub use mmovseg_raster::{Preprocess, TilePair};
+pub use mmovseg_types::{DeviceChoice, EncoderId, Modality, Sensor, Stage, StageTiming, Tier};
 pub use mmovseg_weights::MANIFEST_FILE;

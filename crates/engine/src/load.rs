@@ -164,10 +164,11 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
     use std::cell::{Cell, RefCell};
 
-    use crate::device::{DeviceChoice, PrecisionChoice, open_device};
+    use crate::device::{PrecisionChoice, open_device};
     use crate::error::EngineError;
     use crate::package::{FolderSource, PackageSource, nano};
     use crate::session::Session;
+    use mmovseg_types::DeviceChoice;
 
     /// Damages the first `damaged` arrivals of every shard.
     struct BadLine {

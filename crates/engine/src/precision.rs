@@ -4,10 +4,11 @@
 use mmovseg_model::Precision;
 
 use crate::api::Event;
-use crate::device::{PrecisionChoice, Tier, half_precision};
+use crate::device::{PrecisionChoice, half_precision};
 use crate::error::EngineError;
 use crate::package::PackageSource;
 use crate::session::Session;
+use mmovseg_types::Tier;
 
 /// Width of the towers from which on half precision is worth its rounding: below, a graphics card
 /// waits for launches and not for memory (docs/performance.md).
@@ -58,10 +59,11 @@ mod tests {
     use mmovseg_model::Precision;
 
     use crate::api::Event;
-    use crate::device::{DeviceChoice, PrecisionChoice, Tier, open_device};
+    use crate::device::{PrecisionChoice, open_device};
     use crate::error::EngineError;
     use crate::package::nano;
     use crate::session::Session;
+    use mmovseg_types::{DeviceChoice, Tier};
 
     #[test]
     fn half_precision_is_chosen_for_wide_towers_on_hardware_that_can_prove_it() {

@@ -3,7 +3,7 @@
 use mmovseg_model::{Sensor, Silent, Trace};
 use mmovseg_raster::NO_DATA_LABEL;
 
-use crate::api::{Event, SegmentRequest, Segmentation, Stage};
+use crate::api::{Event, SegmentRequest, Segmentation};
 use crate::error::EngineError;
 use crate::labels::{labels, shares};
 use crate::scene::Scene;
@@ -11,6 +11,7 @@ use crate::session::Session;
 use crate::stages::{Clock, Encoder, Fused, Input, Inputs, Logits, Relay, fused};
 use crate::tiles::HashedPair;
 use crate::windows::Blend;
+use mmovseg_types::Stage;
 
 /// What is left of a run's result before shares and times are added.
 struct Found {

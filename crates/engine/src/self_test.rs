@@ -20,7 +20,7 @@ use mmovseg_weights::{Probe, SelfTest};
 use crate::api::Event;
 use crate::api::{SegmentRequest, SelfTestReport};
 #[cfg(not(target_arch = "wasm32"))]
-use crate::device::{DeviceChoice, DeviceInfo, open_device};
+use crate::device::{DeviceInfo, open_device};
 use crate::error::EngineError;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::package::{FolderSource, PackageSource};
@@ -31,6 +31,7 @@ use crate::session::Session;
 use crate::stages::{Clock, Encoder};
 use crate::tiles::HashedPair;
 use crate::windows::Tiling;
+use mmovseg_types::DeviceChoice;
 
 /// How much further off than in single precision a self-test may be in half precision: eleven bits
 /// for each value that passes between operations.
@@ -220,9 +221,10 @@ pub async fn add_self_test(folder: &Path, manifest: &mut Manifest) -> Result<(),
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
     use super::parts;
-    use crate::device::{DeviceChoice, PrecisionChoice, open_device};
+    use crate::device::{PrecisionChoice, open_device};
     use crate::package::nano;
     use crate::session::Session;
+    use mmovseg_types::DeviceChoice;
 
     #[test]
     fn a_self_test_by_parts_is_that_of_the_whole_model() {

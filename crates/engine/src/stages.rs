@@ -9,13 +9,14 @@ use mmovseg_text::{TextError, prompt};
 use web_time::Instant;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::api::{Event, Stage, StageTiming};
+use crate::api::Event;
 use crate::cache::{Cached, Key};
 use crate::error::EngineError;
 use crate::pixels::upload;
 use crate::readback;
 use crate::scene::Scene;
 use crate::session::Session;
+use mmovseg_types::{Stage, StageTiming};
 
 /// What an encoder reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::ops::Deref;
 use mmovseg_raster::{Rgb8, TilePair};
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::api::Sensor;
+use mmovseg_types::Sensor;
 
 /// A tile pair whose owner has hashed its pixels: sessions find results of it by these hashes, and
 /// do not read a scene of 300 MB again for every changed word.

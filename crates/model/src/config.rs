@@ -1,7 +1,6 @@
 //! Every size of the network in one value, stored in the package beside the weights.
 
-use std::sync::Arc;
-
+use mmovseg_types::{EncoderId, Sensor};
 use serde::{Deserialize, Serialize};
 
 /// The sizes of one network (docs/network.md §2), stored in the package beside the weights.
@@ -23,44 +22,6 @@ pub struct ModelConfig {
     pub text: TextConfig,
     /// Correlation, aggregator and decoder.
     pub head: HeadConfig,
-}
-
-/// Identifies an encoder in configurations, events, timings and reports.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(from = "String", into = "String")]
-pub struct EncoderId(Arc<str>);
-
-impl EncoderId {
-    /// CLIP's visual tower over the optical tile.
-    pub const CLIP: &'static str = "clip";
-    /// The DINO over the optical tile.
-    pub const DINO_OPTICAL: &'static str = "dino-optical";
-    /// The DINO over the SAR tile.
-    pub const DINO_SAR: &'static str = "dino-sar";
-
-    /// The name.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<&str> for EncoderId {
-    fn from(id: &str) -> Self {
-        Self(id.into())
-    }
-}
-
-impl From<String> for EncoderId {
-    fn from(id: String) -> Self {
-        Self(id.into())
-    }
-}
-
-impl From<EncoderId> for String {
-    fn from(id: EncoderId) -> Self {
-        id.as_str().to_owned()
-    }
 }
 
 /// Which network an encoder is.
@@ -155,16 +116,6 @@ impl EncoderConfig {
     pub fn is_clip(&self) -> bool {
         self.architecture == Architecture::ClipVit
     }
-}
-
-/// What a tile was taken with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Sensor {
-    /// A camera: red, green, blue.
-    Optical,
-    /// Synthetic-aperture radar: backscatter.
-    Sar,
 }
 
 /// What happens to the bytes of a tile before the CLIP mean and deviation are applied.

@@ -5,7 +5,7 @@ use burn::tensor::{Device, Int, Tensor};
 use mmovseg_kernels::{self as kernels, Epilogue};
 
 use crate::clip_visual::ClipVisual;
-use crate::config::{EncoderConfig, ModelConfig, Sensor};
+use crate::config::{EncoderConfig, ModelConfig};
 use crate::dino::{Dino, DinoTaps};
 use crate::features::{Embedding, EncoderMaps};
 use crate::layers::{constant, normal, to_map};
@@ -13,6 +13,7 @@ use crate::named::{Named, flat_module};
 use crate::names::module_path;
 use crate::observe::{Observer, see};
 use crate::pixels::{PixelGuidance, PixelTower};
+use mmovseg_types::Sensor;
 
 /// A convolution between a tap and the head. Kernel and stride are equal; whether it shrinks or
 /// enlarges follows from the encoder's grid (docs/network.md §6, §7).

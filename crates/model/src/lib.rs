@@ -40,14 +40,16 @@ mod pixels;
 mod recognise;
 mod resample;
 
-pub use config::{EncoderId, ModelConfig, Sensor};
+pub use config::ModelConfig;
 pub use correlation::cosine;
 pub use features::EncoderMaps;
 pub use head::{ClassAgnostic, CostVolumes};
-pub use network::{MmOvSeg, Modality};
+pub use network::MmOvSeg;
 pub use observe::{Observer, Silent, Trace, TracedTensor};
 pub use params::Precision;
 pub use resample::enlarge;
+
+pub use mmovseg_types::{EncoderId, Modality, Sensor};
 
 /// The CLIP pixel mean (RGB order, 8-bit scale), used by every branch, SAR included
 /// (docs/network.md §3.2).

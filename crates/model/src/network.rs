@@ -5,7 +5,7 @@ use burn::tensor::{Device, Int, Tensor};
 use mmovseg_kernels::{self as kernels, SpinGuard};
 
 use crate::clip_text::TextTower;
-use crate::config::{ConfigError, ModelConfig, Sensor};
+use crate::config::{ConfigError, ModelConfig};
 use crate::dino::DinoTaps;
 use crate::encoder::Encoder;
 use crate::features::EncoderMaps;
@@ -13,33 +13,7 @@ use crate::head::{ClassAgnostic, CostVolumes, Head};
 use crate::named::{Flat, Named, flat_module};
 use crate::observe::{Observer, see};
 use crate::pixels::PixelHead;
-
-/// Which tiles a run uses.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum Modality {
-    /// Both, the model as trained.
-    #[default]
-    Fused,
-    /// The optical tile alone: the SAR tower's term is dropped from the sum.
-    Optical,
-    /// The SAR tile alone: the optical tower's term is dropped and CLIP sees a blank tile.
-    Sar,
-}
-
-impl Modality {
-    /// Whether a run uses tiles of this sensor.
-    #[must_use]
-    pub fn uses(self, sensor: Sensor) -> bool {
-        match self {
-            Self::Fused => true,
-            Self::Optical => sensor == Sensor::Optical,
-            Self::Sar => sensor == Sensor::Sar,
-        }
-    }
-}
+use mmovseg_types::Sensor;
 
 /// The network: encoders, the text tower, and the head that compares and fuses them.
 #[derive(Clone, Debug)]
@@ -234,9 +208,9 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
     use super::*;
-    use crate::config::EncoderId;
     use crate::observe::Silent;
     use burn::tensor::{Distribution, Tolerance};
+    use mmovseg_types::EncoderId;
 
     #[test]
     fn towers_that_keep_every_patch_give_what_they_always_give() {

@@ -1,7 +1,8 @@
 //! Which part of the network each parameter belongs to: the one table that is used by loading,
 //! packing, precision, freezing and the self-test.
 
-use crate::config::{EncoderId, ModelConfig};
+use crate::config::ModelConfig;
+use mmovseg_types::EncoderId;
 
 /// A part of the network that can be run by itself once its inputs are there.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -2,9 +2,9 @@
 //! §13).
 
 use crate::config::{
-    Architecture, ConfigError, EncoderConfig, HeadConfig, ModelConfig, Radiometry, Sensor,
-    TextConfig, Vit,
+    Architecture, ConfigError, EncoderConfig, HeadConfig, ModelConfig, Radiometry, TextConfig, Vit,
 };
+use mmovseg_types::Sensor;
 
 const CLIP: &str = "sem_seg_head.predictor.clip_model.";
 const HEAD: &str = "sem_seg_head.predictor.transformer.";

@@ -1,9 +1,11 @@
 //! Clouds and their shadows over an optical tile: seeded, the same bytes on every platform.
 
+use serde::{Deserialize, Serialize};
+
 use crate::Rgb8;
 
-/// A cloud layer over a tile.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// A cloud layer over a tile; the same values give the same cloud.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cloud {
     /// Chooses shapes, place and the sun's direction.
     pub seed: u64,
@@ -12,6 +14,21 @@ pub struct Cloud {
     pub opacity: f32,
     /// Share of the tile with at least a trace of cloud, 0 to 1.
     pub cover: f32,
+}
+
+impl Cloud {
+    /// A clear sky.
+    pub const NONE: Self = Self {
+        seed: 1,
+        opacity: 0.0,
+        cover: 0.7,
+    };
+
+    /// Whether it changes the tile.
+    #[must_use]
+    pub fn is_visible(&self) -> bool {
+        self.opacity > 0.0 && self.cover > 0.0
+    }
 }
 
 /// Octaves of the noise: shapes from a third of the tile down to about a hundredth of it.
@@ -149,4 +166,21 @@ fn lattice(seed: u64, octave: u32, x: u32, y: u32) -> f32 {
     z ^= z >> 31;
     // 24 bits fit a f32 exactly.
     (z >> 40) as f32 / 16_777_215.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cloud;
+
+    #[test]
+    fn a_cloud_needs_both_opacity_and_cover_to_be_seen() {
+        let cloud = |opacity, cover| Cloud {
+            opacity,
+            cover,
+            seed: 1,
+        };
+        assert!(!Cloud::NONE.is_visible());
+        assert!(!cloud(0.5, 0.0).is_visible());
+        assert!(cloud(0.5, 0.5).is_visible());
+    }
 }

@@ -87,5 +87,5 @@ pub fn threads() -> u32 {
     let isolated = Reflect::get(&window(), &"crossOriginIsolated".into());
     let isolated = isolated.is_ok_and(|value| value.is_truthy());
     let processors = window().navigator().hardware_concurrency();
-    mmovseg_protocol::threads(isolated, processors as u32)
+    mmovseg_types::browser_threads(isolated, processors as u32)
 }

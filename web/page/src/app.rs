@@ -2,7 +2,6 @@
 
 use leptos::ev;
 use leptos::prelude::*;
-use mmovseg_protocol::DeviceChoice;
 
 use crate::chips::Chips;
 use crate::controls::Controls;
@@ -19,9 +18,8 @@ use crate::{actions, client, engine, events, first_scene, link, offline};
 /// The whole page.
 #[component]
 pub fn App() -> impl IntoView {
-    let device = client::query("device").unwrap_or_default();
     let package = Package::Url(model_url());
-    let state = State::new(DeviceChoice::from_query(&device), package);
+    let state = State::new(link::device(), package);
     engine::listen(state, events::take);
     link::restore(state);
     engine::start(state);

@@ -197,7 +197,7 @@ fn finished(state: State, report: Segmented, buffers: &Array) -> Result<(), JsVa
 fn measure(state: State, report: &Segmented) {
     let ran = |names: &[&str]| {
         let mut timings = report.timings.iter();
-        timings.any(|timing| names.contains(&timing.stage.as_str()))
+        timings.any(|timing| names.contains(&timing.stage.name()))
     };
     if ran(&["clip", "windows"]) {
         let ms: f64 = report.timings.iter().map(|timing| timing.ms).sum();

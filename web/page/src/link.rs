@@ -5,7 +5,7 @@ use std::cell::Cell;
 
 use gloo_timers::callback::Timeout;
 use leptos::prelude::*;
-use mmovseg_protocol::{Cloud, MAX_CLASSES};
+use mmovseg_protocol::{Cloud, DeviceChoice, MAX_CLASSES};
 use mmovseg_raster::Preset;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
@@ -23,6 +23,15 @@ const REST_MS: u32 = 300;
 
 thread_local! {
     static SOON: Cell<Option<Timeout>> = const { Cell::new(None) };
+}
+
+/// The device that the page's address asks for. Without one, or with an unknown one, the fastest.
+pub fn device() -> DeviceChoice {
+    match query("device").as_deref() {
+        Some("gpu") => DeviceChoice::Gpu,
+        Some("cpu") => DeviceChoice::Cpu,
+        _ => DeviceChoice::Auto,
+    }
 }
 
 /// Takes the state from the page's address. What is missing or odd there stays as it is.

@@ -28,30 +28,36 @@ pub fn ReadingList(state: State) -> impl IntoView {
             .source
             .with(|source| matches!(source, Some(Source::Files { .. })))
     };
-    let stretch_key = move || match state.read_as.get().stretch {
+    let stretch_key = move || match state.read_as.get().optical.stretch {
         Stretch::Auto => "auto",
-        Stretch::Percent(..) => "percent",
-        Stretch::Range(..) => "range",
+        Stretch::Percentile { .. } => "percent",
+        Stretch::Range { .. } => "range",
     };
-    let ends = move || match state.read_as.get().stretch {
+    let ends = move || match state.read_as.get().optical.stretch {
         Stretch::Auto => None,
-        Stretch::Percent(low, high) | Stretch::Range(low, high) => Some([low, high]),
+        Stretch::Percentile { low, high } | Stretch::Range { low, high } => Some([low, high]),
     };
     let choose_stretch = move |event| {
         let stretch = match event_target_value(&event).as_str() {
-            "percent" => Stretch::Percent(2.0, 98.0),
-            "range" => Stretch::Range(0.0, 3000.0),
+            "percent" => Stretch::Percentile {
+                low: 2.0,
+                high: 98.0,
+            },
+            "range" => Stretch::Range {
+                low: 0.0,
+                high: 3000.0,
+            },
             _ => Stretch::Auto,
         };
-        change(state, |reading| reading.stretch = stretch);
+        change(state, |reading| reading.optical.stretch = stretch);
     };
     let set_end = move |index: usize, event: leptos::ev::Event| {
         let Ok(value) = event_target_value(&event).parse::<f32>() else {
             return;
         };
-        change(state, |reading| match &mut reading.stretch {
+        change(state, |reading| match &mut reading.optical.stretch {
             Stretch::Auto => {}
-            Stretch::Percent(low, high) | Stretch::Range(low, high) => {
+            Stretch::Percentile { low, high } | Stretch::Range { low, high } => {
                 *[low, high][index] = value;
             }
         });
@@ -59,22 +65,22 @@ pub fn ReadingList(state: State) -> impl IntoView {
     let choose_scale = move |event| {
         let value = event_target_value(&event);
         if let Some(&(.., scale)) = SCALES.iter().find(|(key, ..)| *key == value) {
-            change(state, |reading| reading.scale = scale);
+            change(state, |reading| reading.sar.scale = scale);
         }
     };
     let band = move |index: usize| {
-        let bands = state.read_as.get().bands;
+        let bands = state.read_as.get().optical.bands;
         bands.map_or(String::new(), |bands| (bands[index] + 1).to_string())
     };
     let set_band = move |index: usize, event: leptos::ev::Event| {
         let typed = event_target_value(&event);
         change(state, |reading| match one_based(&typed) {
             Some(band) => {
-                let mut bands = reading.bands.unwrap_or([0, 1, 2]);
+                let mut bands = reading.optical.bands.unwrap_or([0, 1, 2]);
                 bands[index] = band;
-                reading.bands = Some(bands);
+                reading.optical.bands = Some(bands);
             }
-            None => reading.bands = None,
+            None => reading.optical.bands = None,
         });
     };
     let bands = ["Red", "Green", "Blue"]
@@ -130,10 +136,10 @@ pub fn ReadingList(state: State) -> impl IntoView {
                     <label class="field">
                         <span>"SAR band"</span>
                         <input type="number" min="1" step="1" placeholder="auto" data-testid="sar-band"
-                            prop:value=move || state.read_as.get().polarisation.map_or(String::new(), |b| (b + 1).to_string())
+                            prop:value=move || state.read_as.get().sar.polarisation.map_or(String::new(), |b| (b + 1).to_string())
                             on:change=move |event| {
                                 let typed = event_target_value(&event);
-                                change(state, |reading| reading.polarisation = one_based(&typed));
+                                change(state, |reading| reading.sar.polarisation = one_based(&typed));
                             } />
                     </label>
                     <label class="field">
@@ -143,7 +149,7 @@ pub fn ReadingList(state: State) -> impl IntoView {
                                 .iter()
                                 .map(|&(key, name, scale)| {
                                     view! {
-                                        <option value=key selected=move || state.read_as.get().scale == scale>{name}</option>
+                                        <option value=key selected=move || state.read_as.get().sar.scale == scale>{name}</option>
                                     }
                                 })
                                 .collect_view()}

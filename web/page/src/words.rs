@@ -148,7 +148,7 @@ pub fn finished(report: &Segmented) -> String {
     let ms = report.timings.iter().map(|timing| timing.ms).sum::<f64>();
     let ran = |names: &[&str]| {
         let mut timings = report.timings.iter();
-        timings.any(|timing| names.contains(&timing.stage.as_str()))
+        timings.any(|timing| names.contains(&timing.stage.name()))
     };
     let saved = if ran(&["clip", "dino-optical", "dino-sar"]) {
         ""
@@ -279,7 +279,7 @@ mod tests {
             timings: stages
                 .iter()
                 .map(|&stage| StageTiming {
-                    stage: stage.into(),
+                    stage: String::from(stage).into(),
                     ms: 600.0,
                 })
                 .collect(),

@@ -1,8 +1,7 @@
 //! What the Worker reports.
 
+use mmovseg_types::{Modality, StageTiming, Tier};
 use serde::{Deserialize, Serialize};
-
-use crate::{Modality, Tier};
 
 /// What the Worker reports.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -170,15 +169,6 @@ pub struct ClassResult {
     pub share: f64,
     /// Intersection over union with the ground truth, 0 to 1, where there is one for this class.
     pub iou: Option<f64>,
-}
-
-/// Time that one stage took.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct StageTiming {
-    /// The engine's name of the stage.
-    pub stage: String,
-    /// Wall-clock milliseconds.
-    pub ms: f64,
 }
 
 /// The stages of a run, as maps.

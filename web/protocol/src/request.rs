@@ -1,8 +1,10 @@
 //! What the page asks for.
 
+use mmovseg_raster::{Cloud, OpticalOptions, SarOptions};
+use mmovseg_types::Modality;
 use serde::{Deserialize, Serialize};
 
-use crate::{Cloud, Modality, Plan};
+use crate::Plan;
 
 /// What the page asks for. A new request of the same kind replaces one that has not begun.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -108,40 +110,10 @@ pub struct Run {
 /// How samples of files become 8-bit pictures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Reading {
-    /// Optical bands for red, green and blue, 0-based; `None` lets the engine choose.
-    pub bands: Option<[usize; 3]>,
-    /// Optical stretch.
-    pub stretch: Stretch,
-    /// SAR band, 0-based; `None` lets the engine choose.
-    pub polarisation: Option<usize>,
-    /// What SAR samples measure.
-    pub scale: SarScale,
-}
-
-/// From optical samples to bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub enum Stretch {
-    /// Bytes as they are, anything else from its 2 to its 98 % percentile.
-    #[default]
-    Auto,
-    /// These two percentages become 0 and 255.
-    Percent(f32, f32),
-    /// These two sample values become 0 and 255.
-    Range(f32, f32),
-}
-
-/// What SAR samples measure.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum SarScale {
-    /// By their values.
-    #[default]
-    Auto,
-    /// Linear amplitude or power.
-    Linear,
-    /// Decibel.
-    Decibel,
-    /// Already a picture.
-    AsIs,
+    /// The optical tile.
+    pub optical: OpticalOptions,
+    /// The SAR tile.
+    pub sar: SarOptions,
 }
 
 /// Kinds of result files.

@@ -1,8 +1,7 @@
 //! Which tier is used, from the user's choice and what the browser offers.
 
+use mmovseg_types::{DeviceChoice, Tier};
 use serde::{Deserialize, Serialize};
-
-use crate::{DeviceChoice, Tier};
 
 /// What the browser says about its GPU.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,24 +35,6 @@ pub struct Plan {
     pub adapter: Option<String>,
     /// A sentence for the user.
     pub note: Option<String>,
-}
-
-/// Processors up to which each gets a thread. Of more, half do: the others are often hyperthreads
-/// of the same cores, or efficiency cores that the fast ones would wait for.
-const EACH_UP_TO: u32 = 4;
-
-/// The most threads that share the CPU's work in a browser: each is a Worker.
-const MAX_THREADS: u32 = 8;
-
-/// Threads for the CPU tier: one unless the page is isolated from other origins, because only then
-/// threads may share memory.
-#[must_use]
-pub fn threads(is_isolated: bool, processors: u32) -> u32 {
-    if !is_isolated {
-        return 1;
-    }
-    let half = processors.div_ceil(2).max(EACH_UP_TO);
-    processors.clamp(1, half).min(MAX_THREADS)
 }
 
 /// The tier for a choice and an adapter, with [`threads`] where that is the CPU.
@@ -138,12 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_are_for_the_cpu_of_an_isolated_page() {
-        let counts = [1, 2, 4, 6, 8, 12].map(|processors| threads(true, processors));
-        assert_eq!(counts, [1, 2, 4, 4, 4, 6]);
-        assert_eq!(threads(true, 64), MAX_THREADS);
-        assert_eq!(threads(true, 0), 1);
-        assert_eq!(threads(false, 4), 1);
+    fn threads_are_for_the_cpu_alone() {
         let of = |probe: Probe| plan(DeviceChoice::Auto, &probe, 4).threads;
         assert_eq!(of(Probe::NoWebGpu), 4);
         assert_eq!(of(adapter(false, true)), 1);

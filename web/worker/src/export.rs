@@ -1,7 +1,7 @@
 //! The last run as files.
 
 use mmovseg_engine::{Segmentation, Session};
-use mmovseg_protocol::{Activity, Event, Format, Modality, Tier};
+use mmovseg_protocol::{Activity, Event, Format, Tier};
 use mmovseg_raster::{
     GeoJsonOptions, GeoRef, class_colours, colour_png, geojson, indexed_png, label_geotiff,
 };
@@ -138,11 +138,6 @@ pub fn about(session: &Session, tier: Tier, device: &str) -> Value {
 /// Model, hashes, settings and numbers of a run.
 fn report(last: &LastRun, about: &Value) -> Value {
     let tiles = &last.tiles;
-    let modality = match last.told.modality {
-        Modality::Fused => "fused",
-        Modality::Optical => "optical",
-        Modality::Sar => "sar",
-    };
     json!({
         "program": { "name": "mmovseg", "version": env!("CARGO_PKG_VERSION") },
         "model": about["model"],
@@ -155,7 +150,7 @@ fn report(last: &LastRun, about: &Value) -> Value {
             "notes": tiles.shown.notes,
         },
         "settings": {
-            "modality": modality,
+            "modality": last.told.modality,
             "preprocess": "aligned",
             "windows": last.found.windows,
             "cloud": {

@@ -1,8 +1,8 @@
 //! Opening a device and loading the model onto it.
 
 use mmovseg_engine::{
-    DeviceChoice, Event as EngineEvent, PackageSource, PrecisionChoice, Session,
-    Tier as EngineTier, open_device, threads,
+    DeviceChoice, Event as EngineEvent, PackageSource, PrecisionChoice, Session, open_device,
+    threads,
 };
 use mmovseg_protocol::{Activity, Event, Opened, Plan, SelfTest, Step, Tier};
 
@@ -60,7 +60,7 @@ pub async fn open(plan: Plan, source: impl PackageSource) {
     }
     if tier == Tier::SoftwareGpu {
         // The page has asked the browser; the engine knows emulated adapters by name only.
-        opened.1.tier = EngineTier::SoftwareGpu;
+        opened.1.tier = Tier::SoftwareGpu;
     }
 
     let mut before = None;

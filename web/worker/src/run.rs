@@ -2,11 +2,8 @@
 
 use std::rc::Rc;
 
-use mmovseg_engine::{
-    EngineError, Modality as EngineModality, Preprocess, SegmentRequest, Segmentation, Session,
-    Tiling,
-};
-use mmovseg_protocol::{Activity, ClassResult, Event, Modality, Run, Segmented, StageTiming, Step};
+use mmovseg_engine::{EngineError, Preprocess, SegmentRequest, Segmentation, Session, Tiling};
+use mmovseg_protocol::{Activity, ClassResult, Event, Modality, Run, Segmented, Step};
 
 use crate::link::{numbers, post_with, thinned};
 use crate::report::{failed, progress, relay};
@@ -81,11 +78,7 @@ pub fn refused(error: &EngineError) -> bool {
 pub fn request(run: &Run, modality: Modality) -> SegmentRequest {
     SegmentRequest {
         classes: run.classes.clone(),
-        modality: match modality {
-            Modality::Fused => EngineModality::Fused,
-            Modality::Optical => EngineModality::Optical,
-            Modality::Sar => EngineModality::Sar,
-        },
+        modality,
         preprocess: Preprocess::default(),
         tiling: if run.windows {
             Tiling::Auto
@@ -117,14 +110,6 @@ pub fn describe(
             iou,
         })
         .collect();
-    let timings = found
-        .timings
-        .iter()
-        .map(|timing| StageTiming {
-            stage: timing.stage.name().into(),
-            ms: timing.ms,
-        })
-        .collect();
     let step = tiles.step_px();
     Segmented {
         id: run.id,
@@ -132,7 +117,7 @@ pub fn describe(
         height_px: side(found.height_px.div_ceil(step)),
         grid_px: found.grid_px.map(side),
         classes,
-        timings,
+        timings: found.timings.clone(),
         modality,
         windows: side(found.windows),
     }

@@ -1,8 +1,8 @@
 //! The pair that is open: as read, and as shown under its cloud.
 
 use mmovseg_engine::{HashedPair, TilePair};
-use mmovseg_protocol::{Cloud, MAX_SHOWN_PX, Reading, SarScale, Stretch, Tiles};
-use mmovseg_raster::{OpticalOptions, RasterError, Rgb8, SarOptions, add_cloud, open_pair};
+use mmovseg_protocol::{Cloud, MAX_SHOWN_PX, Reading, Tiles};
+use mmovseg_raster::{RasterError, Rgb8, add_cloud, open_pair};
 
 use crate::sensor::looks_swapped;
 
@@ -34,7 +34,7 @@ impl OpenTiles {
         reading: &Reading,
         cloud: Cloud,
     ) -> Result<Self, RasterError> {
-        let pair = open_pair(rgb, sar, &optical(reading), &radar(reading))?;
+        let pair = open_pair(rgb, sar, &reading.optical, &reading.sar)?;
         let swapped = looks_swapped(&pair.rgb, &pair.sar);
         let origin = format!("{} and {}", rgb.1, sar.1);
         Ok(Self::new(pair, None, swapped, origin, cloud))
@@ -79,12 +79,7 @@ impl OpenTiles {
             return;
         }
         let clear = clear.unwrap_or_else(|| self.shown.rgb.clone());
-        let layer = mmovseg_raster::Cloud {
-            seed: u64::from(cloud.seed),
-            opacity: cloud.opacity,
-            cover: cloud.cover,
-        };
-        self.shown.set_rgb(add_cloud(&clear, &layer).0);
+        self.shown.set_rgb(add_cloud(&clear, &cloud).0);
         self.clear = Some(clear);
     }
 
@@ -120,29 +115,6 @@ impl OpenTiles {
                 .map(|code| format!("EPSG:{code}")),
             notes,
         }
-    }
-}
-
-fn optical(reading: &Reading) -> OpticalOptions {
-    OpticalOptions {
-        bands: reading.bands,
-        stretch: match reading.stretch {
-            Stretch::Auto => mmovseg_raster::Stretch::Auto,
-            Stretch::Percent(low, high) => mmovseg_raster::Stretch::Percentile { low, high },
-            Stretch::Range(low, high) => mmovseg_raster::Stretch::Range { low, high },
-        },
-    }
-}
-
-fn radar(reading: &Reading) -> SarOptions {
-    SarOptions {
-        polarisation: reading.polarisation,
-        scale: match reading.scale {
-            SarScale::Auto => mmovseg_raster::SarScale::Auto,
-            SarScale::Linear => mmovseg_raster::SarScale::Linear,
-            SarScale::Decibel => mmovseg_raster::SarScale::Decibel,
-            SarScale::AsIs => mmovseg_raster::SarScale::AsIs,
-        },
     }
 }
 

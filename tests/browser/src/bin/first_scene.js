@@ -10,12 +10,12 @@ const asked = (msg, answer) => new Promise((done, failed) => {
   worker.postMessage({ msg, buffers: [] });
 });
 
-const plan = { tier: "Cpu", threads: 2, adapter: null, note: null };
+const plan = { tier: "cpu", threads: 2, adapter: null, note: null };
 const model = { Url: new URL("models/nano/", location).href };
 const opened = (await asked({ Open: { plan, model } }, "Opened")).event;
 const cloud = { opacity: 0, cover: 0.7, seed: 1 };
 const tiles = await asked({ Scene: { seed: job.seed, size_px: 256, cloud } }, "Tiles");
-const run = { id: 0, classes: opened.default_classes, modality: "Fused", windows: true };
+const run = { id: 0, classes: opened.default_classes, modality: "fused", windows: true };
 const segmented = await asked({ Segment: run }, "Segmented");
 const explained = await asked({ Explain: run }, "Explained");
 

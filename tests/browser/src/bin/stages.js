@@ -24,7 +24,7 @@ const pass = async (id, classes) => {
   // Pictures of the pass before have left by then.
   await new Promise((rested) => setTimeout(rested, 80));
   const started = performance.now();
-  const { timings } = await ask({ Segment: { id, classes, modality: "Fused", windows: false } }, "Segmented");
+  const { timings } = await ask({ Segment: { id, classes, modality: "fused", windows: false } }, "Segmented");
   return { total: performance.now() - started, ...Object.fromEntries(timings.map(({ stage, ms }) => [stage, ms])) };
 };
 const report = { stages: true, plan, device, full: [], word: [] };

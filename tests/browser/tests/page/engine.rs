@@ -166,7 +166,7 @@ fn the_cpu_tier_shares_its_work_and_labels_as_the_native_engine_does() -> Result
     let told = Told {
         device: "cpu",
         tier: "CPU",
-        threads: Some(|processors| mmovseg_protocol::threads(true, processors)),
+        threads: Some(|processors| mmovseg_types::browser_threads(true, processors)),
     };
     same_as_native("page-cpu", &dist()?, &told, true)
 }

@@ -60,7 +60,7 @@ fn a_host_without_headers_gives_threads_on_the_first_visit_and_the_second_needs_
             threads_told(page).await
         };
         let told = visit().await?;
-        let several = mmovseg_protocol::threads(true, processors(page).await?);
+        let several = mmovseg_types::browser_threads(true, processors(page).await?);
         assert_eq!(told, several);
         run_to_mask(page).await?;
         page.expect_clean_console().await?;
