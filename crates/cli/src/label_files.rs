@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use mmovseg_engine::{ENTROPY_BAND, PixelShares, Wanted};
 use mmovseg_raster::{
     GeoJsonOptions, GeoRef, category_names_xml, class_colours, geojson, indexed_png, label_geotiff,
     share_geotiff,
@@ -9,7 +10,6 @@ use mmovseg_raster::{
 use mmovseg_weights::Manifest;
 
 use crate::output::Outputs;
-use crate::probability::{PixelShares, Wanted};
 
 /// Where the results of one pair go.
 #[derive(Clone, Debug, Default)]
@@ -113,9 +113,6 @@ impl LabelFiles {
         outputs.add(path, text.as_bytes())
     }
 }
-
-/// Description of the only band of an entropy raster.
-pub const ENTROPY_BAND: &str = "entropy";
 
 /// Whether a file's name asks for a TIFF.
 pub fn is_tiff(path: &Path) -> bool {

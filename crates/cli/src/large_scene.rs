@@ -12,7 +12,10 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context as _;
-use mmovseg_engine::{HashedPair, Preprocess, SegmentRequest, Segmentation, Session, Tiling};
+use mmovseg_engine::{
+    ENTROPY_BAND, HashedPair, PixelShares, Preprocess, SegmentRequest, Segmentation, Session,
+    Tiling, Wanted, pixel_shares,
+};
 use mmovseg_raster::{
     CogOptions, NO_DATA_LABEL, PairFile, RasterFile, label_options, share_options, write_cog,
 };
@@ -21,9 +24,8 @@ use serde::{Deserialize, Serialize};
 use crate::failure::complain;
 use crate::inputs::{FileBytes, ReadingArgs};
 use crate::job::{Job, Outcome, about, size_px};
-use crate::label_files::{ENTROPY_BAND, is_tiff, palette};
+use crate::label_files::{is_tiff, palette};
 use crate::output::Outputs;
-use crate::probability::{PixelShares, Wanted, pixel_shares};
 use crate::progress::Progress;
 
 /// Longest side and largest area of a scene that is held in memory as a whole, in pixels.

@@ -22,7 +22,6 @@ mod large_scene;
 mod measure;
 mod output;
 mod pairs;
-mod probability;
 mod progress;
 mod report;
 mod scene;

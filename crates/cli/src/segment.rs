@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use mmovseg_engine::{
-    HashedPair, Modality, SegmentRequest, Segmentation, Session, TilePair, Tiling,
+    HashedPair, Modality, SegmentRequest, Segmentation, Session, TilePair, Tiling, pixel_shares,
 };
 use mmovseg_raster::NO_DATA_LABEL;
 use safetensors::tensor::{Dtype, TensorView};
@@ -19,7 +19,6 @@ use crate::label_files::{LabelFiles, palette};
 use crate::large_scene;
 use crate::output::{Outputs, json, say};
 use crate::pairs::{self, Share};
-use crate::probability::pixel_shares;
 use crate::progress::Progress;
 use crate::report::RunReport;
 

@@ -17,6 +17,7 @@ mod load;
 mod package;
 mod pixels;
 mod precision;
+mod probability;
 mod readback;
 mod run;
 mod scene;
@@ -38,6 +39,7 @@ pub use layout::package_layout;
 pub use package::FolderSource;
 pub use package::PackageSource;
 pub use pixels::{model_pixels, normalise_pixels};
+pub use probability::{ENTROPY_BAND, PixelShares, Wanted, pixel_shares};
 #[cfg(not(target_arch = "wasm32"))]
 pub use self_test::add_self_test;
 pub use session::Session;

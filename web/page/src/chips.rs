@@ -12,7 +12,7 @@ use web_sys::{DragEvent, HtmlElement, KeyboardEvent};
 
 use crate::icons::{Icon, icon};
 use crate::state::State;
-use crate::words::{class_notes, css_colour, new_classes, percent};
+use crate::words::{self, class_notes, css_colour, new_classes, percent};
 
 /// What a run says about one class.
 #[derive(Clone, Copy, PartialEq)]
@@ -48,6 +48,12 @@ pub fn Chips(state: State) -> impl IntoView {
             (!known.is_empty()).then(|| format!("Mean IoU {}", percent(mean)))
         })
     };
+    let unknown = move || {
+        state.outcome.with(|outcome| {
+            let named = outcome.as_ref()?.report.classes.iter();
+            words::unknown(named.map(|class| (class.name.as_str(), class.unknown_words.as_slice())))
+        })
+    };
     view! {
         <section class="words" aria-label="Classes">
             <ul class="chips" data-testid="legend" aria-label="Classes: colour, name, share of the mask, IoU">{chips}</ul>
@@ -60,6 +66,7 @@ pub fn Chips(state: State) -> impl IntoView {
                 })}
                 <span class="fine keys-hint">"Drag a chip, or Alt with the arrows, to reorder."</span>
             </div>
+            {move || unknown().map(|text| view! { <p class="fine" role="note" data-testid="unknown-words">{text}</p> })}
         </section>
     }
 }

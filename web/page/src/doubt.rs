@@ -111,6 +111,7 @@ mod tests {
             name: "x".into(),
             share: 0.0,
             iou: None,
+            unknown_words: Vec::new(),
         };
         Segmented {
             id: 0,

@@ -12,6 +12,12 @@ const FORMATS: &[(&str, &str, Format)] = &[
     ("indexed", "Indexed PNG", Format::IndexedPng),
     ("geotiff", "GeoTIFF", Format::GeoTiff),
     ("geojson", "GeoJSON", Format::GeoJson),
+    (
+        "probabilities",
+        "Class probabilities (GeoTIFF)",
+        Format::Probabilities,
+    ),
+    ("entropy", "Entropy (GeoTIFF)", Format::Entropy),
     ("report", "Report (JSON)", Format::Report),
 ];
 

@@ -21,6 +21,24 @@ pub fn class_notes(classes: &[String], index: usize) -> Vec<&'static str> {
     notes
 }
 
+/// A sentence on class names of which the model's vocabulary does not know every word, if there are
+/// any. Takes names with their unknown words.
+pub fn unknown<'a>(classes: impl Iterator<Item = (&'a str, &'a [String])>) -> Option<String> {
+    let named: Vec<String> = classes
+        .filter(|(_, words)| !words.is_empty())
+        .map(|(name, words)| match words {
+            [word] if word == name => format!("“{name}”"),
+            _ => format!("“{}” in “{name}”", words.join("”, “")),
+        })
+        .collect();
+    (!named.is_empty()).then(|| {
+        format!(
+            "The model's vocabulary does not have {}: labels by such a word are chance.",
+            named.join("; ")
+        )
+    })
+}
+
 /// Sensors: value in the page's controls, name, choice.
 pub const MODALITIES: &[(&str, &str, Modality)] = &[
     ("fused", "Fused", Modality::Fused),
@@ -265,6 +283,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn unknown_words_are_named_with_their_class() {
+        let none: &[String] = &[];
+        let some = ["qzx".to_owned()];
+        assert_eq!(unknown([("water", none)].into_iter()), None);
+        let text = unknown([("water", none), ("qzx", &some), ("qzx field", &some)].into_iter());
+        let text = text.unwrap_or_default();
+        assert!(text.contains("“qzx”; “qzx” in “qzx field”"), "{text}");
+    }
+
+    #[test]
     fn a_finished_run_says_what_did_not_run_again() {
         let report = |stages: &[&str]| Segmented {
             id: 1,
@@ -275,6 +303,7 @@ mod tests {
                 name: "water".into(),
                 share: 0.25,
                 iou: None,
+                unknown_words: Vec::new(),
             }],
             timings: stages
                 .iter()

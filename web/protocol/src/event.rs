@@ -169,6 +169,9 @@ pub struct ClassResult {
     pub share: f64,
     /// Intersection over union with the ground truth, 0 to 1, where there is one for this class.
     pub iou: Option<f64>,
+    /// Words of the name that the model's vocabulary does not know.
+    #[serde(default)]
+    pub unknown_words: Vec<String>,
 }
 
 /// The stages of a run, as maps.

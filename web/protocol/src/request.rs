@@ -127,6 +127,10 @@ pub enum Format {
     GeoTiff,
     /// Polygons as GeoJSON.
     GeoJson,
+    /// Probability of each class as a GeoTIFF of 8-bit bands, 0 to 254 for 0 to 1.
+    Probabilities,
+    /// Entropy of the classes as a GeoTIFF, 0 to 254 for 0 to 1.
+    Entropy,
     /// JSON with model, hashes, settings and numbers.
     Report,
 }

@@ -87,7 +87,7 @@ async fn one(session: &mut Session, batch: &Batch, index: usize) -> Result<LastR
         .segment(&tiles.shown, &request, &mut |_| {})
         .await
         .map_err(|error| error.to_string())?;
-    let told = describe(&found, &tiles, &batch.run, batch.run.modality);
+    let told = describe(session, &found, &tiles, &batch.run, batch.run.modality);
     Ok(LastRun {
         found,
         told,

@@ -1,9 +1,10 @@
 //! The last run as files.
 
-use mmovseg_engine::{Segmentation, Session};
+use mmovseg_engine::{ENTROPY_BAND, Segmentation, Session, Wanted, pixel_shares};
 use mmovseg_protocol::{Activity, Event, Format, Tier};
 use mmovseg_raster::{
     GeoJsonOptions, GeoRef, class_colours, colour_png, geojson, indexed_png, label_geotiff,
+    share_geotiff,
 };
 use serde_json::{Value, json};
 
@@ -50,6 +51,8 @@ pub fn file(
         width_px,
         height_px,
         classes,
+        logits,
+        grid_px,
         ..
     } = &last.found;
     let (w, h) = (*width_px, *height_px);
@@ -91,6 +94,31 @@ pub fn file(
             .map_err(words)?
             .into_bytes(),
         ),
+        Format::Probabilities => {
+            let wanted = Wanted {
+                classes: true,
+                ..Wanted::default()
+            };
+            let shares = pixel_shares(labels, w, logits, *grid_px, wanted);
+            (
+                "-probabilities.tif",
+                "image/tiff",
+                share_geotiff(&shares.classes, w, h, classes, place).map_err(words)?,
+            )
+        }
+        Format::Entropy => {
+            let wanted = Wanted {
+                entropy: true,
+                ..Wanted::default()
+            };
+            let shares = pixel_shares(labels, w, logits, *grid_px, wanted);
+            let bands = [ENTROPY_BAND.to_owned()];
+            (
+                "-entropy.tif",
+                "image/tiff",
+                share_geotiff(&shares.entropy, w, h, &bands, place).map_err(words)?,
+            )
+        }
         Format::Report => (
             "-report.json",
             "application/json",
@@ -102,7 +130,7 @@ pub fn file(
 fn notes(format: Format, place: Option<&GeoRef>) -> Vec<String> {
     let placed = place.is_some_and(|place| place.epsg.is_some());
     let note = match format {
-        Format::GeoTiff if !placed => {
+        Format::GeoTiff | Format::Probabilities | Format::Entropy if !placed => {
             "The tile names no reference system, so the GeoTIFF has none either."
         }
         Format::GeoJson if !placed => {

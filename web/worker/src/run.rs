@@ -20,7 +20,7 @@ pub async fn segment(session: &mut Session, tiles: &Rc<OpenTiles>, run: Run) -> 
     };
     match result {
         Ok(found) => {
-            let told = describe(&found, tiles, &run, run.modality);
+            let told = describe(session, &found, tiles, &run, run.modality);
             let step = tiles.step_px();
             let parts = vec![
                 thinned(&found.labels, found.width_px, step),
@@ -58,7 +58,7 @@ pub async fn compare(session: &mut Session, tiles: &Rc<OpenTiles>, run: Run) -> 
             None => return true,
             Some(Err(error)) => return refused(&error),
             Some(Ok(found)) => {
-                told.push(describe(&found, tiles, &run, modality));
+                told.push(describe(session, &found, tiles, &run, modality));
                 parts.push(thinned(&found.labels, found.width_px, tiles.step_px()));
             }
         }
@@ -90,6 +90,7 @@ pub fn request(run: &Run, modality: Modality) -> SegmentRequest {
 
 /// What the page is told of a run.
 pub fn describe(
+    session: &Session,
     found: &Segmentation,
     tiles: &OpenTiles,
     run: &Run,
@@ -108,6 +109,7 @@ pub fn describe(
             name: name.clone(),
             share,
             iou,
+            unknown_words: session.unknown_words(name),
         })
         .collect();
     let step = tiles.step_px();

@@ -74,7 +74,15 @@ fn every_export_holds_the_mask_and_the_place() -> Result<()> {
             .map(|pixel| palette.iter().position(|colour| colour == pixel).unwrap() as u8)
             .collect();
         open_tab(page, "save").await?;
-        for kind in ["colour", "indexed", "geotiff", "geojson", "report"] {
+        for kind in [
+            "colour",
+            "indexed",
+            "geotiff",
+            "geojson",
+            "probabilities",
+            "entropy",
+            "report",
+        ] {
             page.click(&test_id(&format!("export-{kind}"))).await?;
             status(page, "Saved", SOON).await?;
         }
@@ -92,6 +100,20 @@ fn every_export_holds_the_mask_and_the_place() -> Result<()> {
         assert_eq!(georef.epsg, Some(32_611));
         assert!((georef.transform[2] - 500_000.0).abs() < 1e-6);
         assert!((0..wanted.len()).all(|i| tiff.samples.get(i) == f64::from(wanted[i])));
+
+        let (name, bytes) = saved(page, "-probabilities.tif").await?;
+        let shares = decode(&bytes, &name)?;
+        assert_eq!((shares.width_px, shares.bands), (width, names.len()));
+        let likeliest = (0..wanted.len()).filter(|&i| {
+            let of = |class: usize| shares.samples.get(i * names.len() + class);
+            (0..names.len()).all(|class| of(class) <= of(usize::from(wanted[i])))
+        });
+        assert!(likeliest.count() * 100 >= wanted.len() * 99);
+        let (name, bytes) = saved(page, "-entropy.tif").await?;
+        let entropy = decode(&bytes, &name)?;
+        assert_eq!((entropy.width_px, entropy.bands), (width, 1));
+        let values: Vec<f64> = (0..wanted.len()).map(|i| entropy.samples.get(i)).collect();
+        assert!(values.iter().any(|&value| value > 0.0 && value < 254.0));
 
         let (_, bytes) = saved(page, ".geojson").await?;
         let polygons: Value = serde_json::from_slice(&bytes)?;

@@ -134,3 +134,21 @@ fn a_cloud_hides_the_ground_from_the_optical_mask_and_the_three_are_compared() -
         expect_no_error(page).await
     })
 }
+
+#[test]
+fn a_word_that_the_vocabulary_does_not_have_is_named() -> Result<()> {
+    if model()?.is_none() {
+        return Ok(());
+    }
+    with_page("live-unknown", &dist()?, async |page| {
+        ready_scene(page, "scene=11").await?;
+        run_to_mask(page).await?;
+        let note = "(document.querySelector('[data-testid=unknown-words]')?.textContent ?? '')";
+        assert_eq!(value(page, note).await?, json!(""));
+        page.type_text(&test_id("class-input"), "qzxv\u{e007}")
+            .await?;
+        page.wait_until(&format!("{note}.includes('qzxv')"), LONG)
+            .await?;
+        expect_no_error(page).await
+    })
+}

@@ -3,6 +3,9 @@
 
 use mmovseg_raster::NO_DATA_LABEL;
 
+/// Description of the only band of an entropy raster.
+pub const ENTROPY_BAND: &str = "entropy";
+
 /// What to compute beside the labels.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Wanted {
