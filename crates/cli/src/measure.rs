@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use mmovseg_train::report::{ReportOptions, report};
+use anyhow::Context as _;
+use mmovseg_raster::write_rgb_png;
+use mmovseg_train::report::{ReportOptions, pictures, report};
 
 use crate::inputs::ModelArgs;
 use crate::output::{Outputs, json, say};
@@ -27,13 +29,22 @@ pub struct Args {
     /// Where to write the table
     #[arg(long, value_name = "FILE.md")]
     out: Option<PathBuf>,
+    /// Where to write eight held-out 30 m tiles with their masks and labels, chosen by rank of their
+    /// accuracy from the worst to the best
+    #[arg(long, value_name = "FILE.png")]
+    pictures: Option<PathBuf>,
     /// Where to write the figures
     #[arg(long, value_name = "FILE.json")]
     json: Option<PathBuf>,
 }
 
 pub fn run(args: Args) -> anyhow::Result<()> {
-    Outputs::check(args.out.iter().chain(&args.json).map(PathBuf::as_path))?;
+    Outputs::check(
+        [&args.out, &args.json, &args.pictures]
+            .into_iter()
+            .flatten()
+            .map(PathBuf::as_path),
+    )?;
     let options = ReportOptions {
         data: args.data,
         scenes: args.scenes as usize,
@@ -45,9 +56,22 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let report = pollster::block_on(report(&mut session, &options, &mut |what, done, total| {
         progress.step(what, done, total);
     }))?;
-    drop(progress);
-    let table = report.markdown(&args.model.model, &options);
+    let mut table = report.markdown(&args.model.model, &options);
     let mut outputs = Outputs::default();
+    if let Some(path) = &args.pictures {
+        let found = pictures(&mut session, &options.data, &mut |what, done, total| {
+            progress.step(what, done, total);
+        });
+        let sheet = pollster::block_on(found)?.with_context(|| {
+            format!(
+                "{}: has fewer than eight held-out 30 m tiles, so there are no pictures; leave --pictures out",
+                options.data.display()
+            )
+        })?;
+        table = format!("{table}\nPictures. {}\n", sheet.caption);
+        outputs.add(path, &write_rgb_png(&sheet.picture)?)?;
+    }
+    drop(progress);
     if let Some(path) = &args.out {
         outputs.add(path, table.as_bytes())?;
     }

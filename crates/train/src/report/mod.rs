@@ -4,6 +4,7 @@
 mod common;
 mod error;
 mod eurosat;
+mod pictures;
 mod real;
 mod scenes;
 
@@ -16,6 +17,7 @@ use crate::alignment::{AlignmentScore, alignment, held_out_tiles};
 pub use crate::calibration::Calibration;
 pub use error::ReportError;
 use eurosat::EurosatScore;
+pub use pictures::{PictureSheet, pictures};
 use real::RealScore;
 use scenes::SceneScore;
 

@@ -71,7 +71,7 @@ pub struct CloudRow {
 }
 
 /// Names of the classes on real ground.
-fn names() -> Vec<&'static str> {
+pub(super) fn names() -> Vec<&'static str> {
     WORLD_COVER[..NAMES]
         .iter()
         .map(|(_, words)| words[0])
@@ -151,7 +151,7 @@ pub(super) async fn land_cover(
 }
 
 /// The labels without shrubland, which is not asked for.
-fn six_classes(label: &[u8]) -> Vec<u8> {
+pub(super) fn six_classes(label: &[u8]) -> Vec<u8> {
     label
         .iter()
         .map(|&l| {
@@ -190,7 +190,7 @@ fn take_pixels(
     }
 }
 
-fn optical_only(rgb: &Rgb8) -> HashedPair {
+pub(super) fn optical_only(rgb: &Rgb8) -> HashedPair {
     let sar = Rgb8::filled(rgb.width_px, rgb.height_px, 0);
     HashedPair::new(TilePair::new(rgb.clone(), sar))
 }
