@@ -59,12 +59,11 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let mut table = report.markdown(&args.model.model, &options);
     let mut outputs = Outputs::default();
     if let Some(path) = &args.pictures {
-        let found = pictures(&mut session, &options.data, &mut |what, done, total| {
-            progress.step(what, done, total);
-        });
+        let mut on_step = |what, done, total| progress.step(what, done, total);
+        let found = pictures(&mut session, &options.data, &mut on_step);
         let sheet = pollster::block_on(found)?.with_context(|| {
             format!(
-                "{}: has fewer than eight held-out 30 m tiles, so there are no pictures; leave --pictures out",
+                "{}: has fewer than eight held-out 30 m tiles; leave --pictures out",
                 options.data.display()
             )
         })?;

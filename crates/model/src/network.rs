@@ -13,7 +13,6 @@ use crate::head::{ClassAgnostic, CostVolumes, Head};
 use crate::named::{Flat, Named, flat_module};
 use crate::observe::{Observer, see};
 use crate::pixels::PixelHead;
-use mmovseg_types::Sensor;
 
 /// The network: encoders, the text tower, and the head that compares and fuses them.
 #[derive(Clone, Debug)]
