@@ -25,6 +25,7 @@ mod pairs;
 mod probability;
 mod progress;
 mod report;
+mod resolution;
 mod scene;
 mod segment;
 mod trace;

@@ -4,7 +4,7 @@
 use mmovseg_model::config::Radiometry;
 use mmovseg_model::{Modality, ModelConfig, Sensor};
 use mmovseg_raster::{
-    CLOUD_COLOUR, Preprocess, RasterError, Rgb8, RgbRadiometry, SarRadiometry, fit_optical,
+    CLOUD_COLOUR, GeoRef, Preprocess, RasterError, Rgb8, RgbRadiometry, SarRadiometry, fit_optical,
     fit_sar, robust_rgb,
 };
 
@@ -42,12 +42,13 @@ impl<'a> Scene<'a> {
                 "a tile without pixels cannot be segmented; choose another tile".into(),
             ));
         }
+        let origin_px = pair.georef.as_ref().map_or([0; 2], origin_px);
         let plan = Plan::new(
             rgb,
+            origin_px,
             request.tiling,
             request.preprocess,
-            config.input_px,
-            4 * config.head.grid,
+            (config.input_px, 4 * config.head.grid),
         );
         let reads_sar = request.modality.uses(Sensor::Sar) && config.uses(Sensor::Sar);
         let must_agree = plan.count() > 1 || request.preprocess == Preprocess::Parity;
@@ -190,6 +191,13 @@ impl<'a> Scene<'a> {
             measured
         })
     }
+}
+
+/// Columns and rows from the origin of the reference system to the first pixel: what parts of one
+/// raster agree on. Zero for a place that is not a number.
+fn origin_px(place: &GeoRef) -> [i64; 2] {
+    let origin = place.to_pixel(0.0, 0.0).unwrap_or_default();
+    origin.map(|pixel| (-pixel.round()).clamp(-1e15, 1e15) as i64)
 }
 
 impl Cached for RgbRadiometry {
