@@ -528,3 +528,38 @@ fn a_shifted_part_of_a_placed_scene_had_other_labels() {
     println!("shifted part: {agreement}");
     assert!(agreement >= 0.98, "{agreement}");
 }
+
+/// A SAR tile that covers half of a complete optical tile: the half without it was shown to the
+/// network as black, which it took for water.
+#[test]
+fn ground_without_sar_under_a_complete_optical_tile_became_water() {
+    let side = 192;
+    let missing = |i: usize| i % side >= side / 2;
+    let mut inside = Vec::new();
+    let mut session = session();
+    for seed in [3, 5] {
+        let full = scene(seed, side);
+        let mut part = TilePair::new(full.rgb.clone(), full.sar.clone());
+        for (i, pixel) in part.sar.data.chunks_exact_mut(3).enumerate() {
+            if missing(i) {
+                pixel.fill(0);
+            }
+        }
+        part.sar_valid = Some((0..side * side).map(|i| !missing(i)).collect());
+        let part = HashedPair::new(part);
+        let mut labels = |pair: &HashedPair, modality| {
+            let request = SegmentRequest {
+                modality,
+                ..request(Tiling::Whole)
+            };
+            run(&mut session, pair, &request).labels
+        };
+        let found = labels(&part, Modality::Fused);
+        let alone = labels(&full, Modality::Optical);
+        // A cell at the edge of the SAR tile may hold pixels of both.
+        let pixels = (0..side * side).filter(|i| i % side >= side / 2 + 4);
+        inside.push(agreement(pixels.map(|i| (found[i], alone[i]))));
+    }
+    println!("without SAR as by the optical tile alone: {inside:?}");
+    assert!(inside.iter().all(|&same| same >= 0.98), "{inside:?}");
+}
