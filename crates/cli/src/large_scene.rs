@@ -1,10 +1,11 @@
 //! Scenes too large for memory, such as a Sentinel-2 granule: segmented block by block.
 //!
 //! Blocks begin at whole steps of the windows that the scene would be cut into at once, and reach
-//! one window's overlap beyond what is kept of them: the windows that decide a kept pixel are the
-//! same ones, under the same radiometry, wherever the blocks' borders lie. What is finished is kept
-//! in a folder beside the result, so that an interrupted run goes on with its next block; the
-//! GeoTIFFs are written from it at the end.
+//! a window beyond what is kept of them: the windows that decide a kept pixel are the same ones,
+//! under the same radiometry, wherever the blocks' borders lie. A scene whose pixels are
+//! far from those of the model is resampled block by block. What is finished is kept in a folder
+//! beside the result, so that an interrupted run goes on with its next block; the GeoTIFFs are
+//! written from it at the end.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -13,8 +14,8 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use mmovseg_engine::{
-    ENTROPY_BAND, HashedPair, PixelShares, Preprocess, SegmentRequest, Segmentation, Session,
-    Tiling, Wanted, pixel_shares,
+    ENTROPY_BAND, HashedPair, Modality, PixelShares, Preprocess, SegmentRequest, Segmentation,
+    Session, TilePair, Tiling, Wanted, pixel_shares,
 };
 use mmovseg_raster::{
     CogOptions, NO_DATA_LABEL, PairFile, RasterFile, label_options, share_options, write_cog,
@@ -27,6 +28,7 @@ use crate::job::{Job, Outcome, about, size_px};
 use crate::label_files::{is_tiff, palette};
 use crate::output::Outputs;
 use crate::progress::Progress;
+use crate::resolution::{Resolution, factor, note, onto_grid};
 
 /// Longest side and largest area of a scene that is held in memory as a whole, in pixels.
 const WHOLE_SIDE_PX: usize = 8192;
@@ -35,6 +37,10 @@ const WHOLE_AREA_PX: usize = 24_000_000;
 /// About how long the kept part of a block is, in pixels: two pictures and all that a run holds
 /// stay below half a gigabyte.
 const BLOCK_PX: usize = 2048;
+
+/// Longest window, in pixels of the scene, that blocks are cut for: a block is up to three times as
+/// long.
+const WINDOW_PX_MAX: usize = 4096;
 
 /// Whether the optical tile of a job is too large to be held in memory.
 pub fn is_large(job: &Job) -> anyhow::Result<bool> {
@@ -46,7 +52,7 @@ pub fn is_large(job: &Job) -> anyhow::Result<bool> {
 pub fn run(
     session: &mut Session,
     job: &Job,
-    reading: &ReadingArgs,
+    (reading, resolution): (&ReadingArgs, Resolution),
     request: &SegmentRequest,
 ) -> anyhow::Result<Outcome> {
     anyhow::ensure!(
@@ -81,8 +87,20 @@ pub fn run(
         Tiling::Windows { overlap_px } => overlap_px.min(input_px * 3 / 4),
         _ => input_px / 2,
     };
-    let columns = blocks(width, input_px, overlap_px);
-    let rows = blocks(height, input_px, overlap_px);
+    let gsd_m = session.manifest().gsd_m.map(f64::from);
+    let pixel_sizes = (resolution == Resolution::Auto)
+        .then(|| pair.pixel_size_m().zip(gsd_m))
+        .flatten();
+    let enlarged = pixel_sizes.and_then(|(pixel_m, gsd_m)| factor(pixel_m, gsd_m));
+    let cut = Cut::new(input_px, overlap_px, enlarged.unwrap_or(1.0));
+    if let Some((pixel_m, gsd_m)) = pixel_sizes {
+        anyhow::ensure!(
+            cut.window_px <= WINDOW_PX_MAX,
+            "{}: pixels of {pixel_m:.2} m are too small beside the {gsd_m} m that the model was trained for to be resampled here in a scene this large; resample both files first, or read them as they are with --resolution native",
+            job.rgb.display()
+        );
+    }
+    let (columns, rows) = (cut.blocks(width), cut.blocks(height));
     let total = columns.len() * rows.len();
 
     let wanted = job.files.wanted();
@@ -91,9 +109,12 @@ pub fn run(
         classes: request.classes.len(),
         wanted,
     };
-    let key = fingerprint(session, job, request, wanted)?;
+    let key = fingerprint(session, job, request, &(wanted, &cut))?;
     let mut store = Store::open(&job.files.labels, &key, layout)?;
     let mut notes = pair.notes.clone();
+    if let Some(((pixel_m, gsd_m), factor)) = pixel_sizes.zip(enlarged) {
+        notes.push(note(pixel_m, gsd_m, factor));
+    }
     if store.done > 0 {
         notes.push(format!(
             "went on with block {} of {total} of an interrupted run",
@@ -116,8 +137,19 @@ pub fn run(
         );
         let at = [column.start, row.start];
         let size = [column.end - column.start, row.end - row.start];
-        let part = HashedPair::new(pair.read(at, size)?);
-        let found = pollster::block_on(session.segment(&part, &request, &mut |_| {}))?;
+        let part = pair.read(at, size)?;
+        let found = match enlarged {
+            None => segment(session, part, &request)?,
+            Some(factor) => {
+                let [optical, sar] =
+                    [Modality::Sar, Modality::Optical].map(|other| request.modality != other);
+                let valid = part.valid(optical, sar);
+                let [w, h] = size.map(|side| ((side as f64 * factor).round() as usize).max(1));
+                let mut found = segment(session, part.resized(w, h), &request)?;
+                onto_grid(&mut found, size, valid.as_deref());
+                found
+            }
+        };
         let shares = pixel_shares(
             &found.labels,
             found.width_px,
@@ -205,33 +237,70 @@ struct Block {
     kept: [usize; 2],
 }
 
-/// Cuts an axis into blocks for windows of `window_px` that overlap by `overlap_px`.
-fn blocks(len_px: usize, window_px: usize, overlap_px: usize) -> Vec<Block> {
-    let step = (window_px - overlap_px).max(1);
-    let kept = (BLOCK_PX / step).max(1) * step;
-    // Windows over a kept pixel begin less than a window before it, at whole steps.
-    let before = (window_px - 1) / step * step;
-    let mut blocks = Vec::new();
-    let mut at = 0;
-    while at < len_px {
-        let mut to = at + kept;
-        // What would be left is less than a window: it belongs to this block.
-        if to + window_px > len_px {
-            to = len_px;
+/// How a scene is cut into blocks, in its pixels.
+#[derive(Debug)]
+struct Cut {
+    window_px: usize,
+    /// From one window to the next.
+    step_px: usize,
+    /// About how long the kept part of a block is.
+    block_px: usize,
+}
+
+impl Cut {
+    /// For windows of `window_px` that overlap by `overlap_px`, in pixels as the model sees them,
+    /// `factor` of which make a pixel of the scene.
+    fn new(window_px: usize, overlap_px: usize, factor: f64) -> Self {
+        let native = |px: usize| ((px as f64 / factor).round() as usize).max(1);
+        Self {
+            window_px: native(window_px),
+            step_px: native(window_px.saturating_sub(overlap_px)),
+            block_px: native(BLOCK_PX).min(BLOCK_PX),
         }
-        let end = if to == len_px {
-            to
-        } else {
-            (to - step + window_px).min(len_px)
-        };
-        blocks.push(Block {
-            start: at.saturating_sub(before),
-            end,
-            kept: [at, to],
-        });
-        at = to;
     }
-    blocks
+
+    /// Cuts an axis.
+    fn blocks(&self, len_px: usize) -> Vec<Block> {
+        let (window_px, step) = (self.window_px, self.step_px);
+        let kept = (self.block_px / step).max(1) * step;
+        // Windows over a kept pixel begin less than a window before it, wherever steps begin. The
+        // windows at the block's own edges must reach no kept pixel.
+        let before = window_px.next_multiple_of(step);
+        let mut blocks = Vec::new();
+        let mut at = 0;
+        while at < len_px {
+            let mut to = at + kept;
+            // What would be left is less than a window: it belongs to this block.
+            if to + window_px > len_px {
+                to = len_px;
+            }
+            let end = if to == len_px {
+                to
+            } else {
+                (to + window_px).min(len_px)
+            };
+            blocks.push(Block {
+                start: at.saturating_sub(before),
+                end,
+                kept: [at, to],
+            });
+            at = to;
+        }
+        blocks
+    }
+}
+
+fn segment(
+    session: &mut Session,
+    part: TilePair,
+    request: &SegmentRequest,
+) -> anyhow::Result<Segmentation> {
+    let part = HashedPair::new(part);
+    Ok(pollster::block_on(session.segment(
+        &part,
+        request,
+        &mut |_| {},
+    ))?)
 }
 
 /// What a run depends on: a change of any of it makes what an earlier run left useless.
@@ -239,13 +308,13 @@ fn fingerprint(
     session: &Session,
     job: &Job,
     request: &SegmentRequest,
-    wanted: Wanted,
+    more: &impl std::fmt::Debug,
 ) -> anyhow::Result<String> {
     let mut parts = vec![
         session.manifest().name.clone(),
         serde_json::to_string(&session.manifest().shards)?,
         serde_json::to_string(request)?,
-        format!("{wanted:?} {BLOCK_PX}"),
+        format!("{more:?}"),
     ];
     for path in [&job.rgb, &job.sar] {
         let meta = fs::metadata(path)?;
@@ -432,7 +501,7 @@ const STATE: &str = "state.json";
 
 #[cfg(test)]
 mod tests {
-    use super::{BLOCK_PX, blocks};
+    use super::{BLOCK_PX, Cut};
 
     #[test]
     fn blocks_keep_every_pixel_once_and_see_all_windows_over_them() {
@@ -444,7 +513,7 @@ mod tests {
             (100, 192, 96),
         ] {
             let step = window - overlap;
-            let blocks = blocks(len, window, overlap);
+            let blocks = Cut::new(window, overlap, 1.0).blocks(len);
             let mut at = 0;
             for block in &blocks {
                 assert_eq!(block.kept[0], at);
@@ -452,18 +521,31 @@ mod tests {
                 assert!(block.start <= block.kept[0] && block.kept[1] <= block.end);
                 assert!(block.end <= len && block.end - block.start < BLOCK_PX + 4 * window);
                 assert_eq!(block.start % step, 0);
-                // Windows at whole steps that hold the first and the last kept pixel.
-                let first = block.kept[0]
-                    .saturating_sub(window - 1)
-                    .next_multiple_of(step);
-                assert!(block.start <= first);
-                let last = (block.kept[1] - 1) / step * step + window;
-                assert!(block.end >= last.min(len), "{block:?} {last}");
+                // Windows at the block's edges reach no kept pixel.
+                assert!(block.start == 0 || block.start + window <= block.kept[0]);
+                assert!(block.end == len || block.end - window >= block.kept[1]);
                 if block.end < len {
                     assert_eq!((block.end - block.start - window) % step, 0);
                 }
             }
             assert_eq!(at, len);
+        }
+    }
+
+    #[test]
+    fn blocks_of_a_resampled_scene_are_no_larger_for_the_model() {
+        for (len, factor) in [(10_980, 3.0), (10_980, 0.6), (30_000, 0.05)] {
+            let cut = Cut::new(192, 96, factor);
+            let blocks = cut.blocks(len);
+            assert_eq!(
+                blocks.iter().map(|b| b.kept[1] - b.kept[0]).sum::<usize>(),
+                len
+            );
+            for block in blocks {
+                let shown = (block.end - block.start) as f64 * factor;
+                assert!(shown < (BLOCK_PX + 4 * 192) as f64, "{block:?}");
+                assert_eq!(block.start % cut.step_px, 0);
+            }
         }
     }
 }

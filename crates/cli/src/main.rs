@@ -24,6 +24,7 @@ mod output;
 mod pairs;
 mod progress;
 mod report;
+mod resolution;
 mod scene;
 mod segment;
 mod trace;

@@ -29,8 +29,8 @@ pub struct Args {
     /// Where to write the table
     #[arg(long, value_name = "FILE.md")]
     out: Option<PathBuf>,
-    /// Where to write eight held-out 30 m tiles with their masks and labels, chosen by rank of their
-    /// accuracy from the worst to the best
+    /// Where to write eight held-out 30 m tiles with their masks and labels, chosen by rank of
+    /// their accuracy from the worst to the best
     #[arg(long, value_name = "FILE.png")]
     pictures: Option<PathBuf>,
     /// Where to write the figures

@@ -425,6 +425,66 @@ fn segment_exports_a_georeferenced_scene_in_windows() {
     }
 }
 
+/// Scenes that are read in blocks were shown to the model at their own pixel size, whatever it was.
+#[test]
+fn scenes_in_blocks_were_not_resampled_to_the_models_pixels() {
+    const SIZE_PX: [usize; 2] = [8200, 96];
+    let root = tempfile::tempdir().unwrap();
+    let root = root.path();
+    let scene = mmovseg_scene::generate(3, 96);
+    let write = |name: &str, picture: &mmovseg_raster::Rgb8, pixel_m: f64| {
+        let geo = mmovseg_raster::GeoRef {
+            transform: [pixel_m, 0.0, 399_960.0, 0.0, -pixel_m, 5_000_040.0],
+            epsg: Some(32_633),
+            keys: mmovseg_raster::GeoKeys::default(),
+            control_points: Vec::new(),
+        };
+        let grey: Vec<u8> = (0..SIZE_PX[0] * SIZE_PX[1])
+            .map(|i| picture.pixel(i % SIZE_PX[0] % 96, i / SIZE_PX[0])[1].clamp(1, 254))
+            .collect();
+        let [w, h] = SIZE_PX;
+        let file = mmovseg_raster::label_geotiff(&grey, w, h, &greys(), &[], Some(&geo)).unwrap();
+        fs::write(root.join(name), file).unwrap();
+    };
+    let nano = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("../../models/nano");
+    let args = |more: &[&str]| {
+        let more = [&["--classes", "water, forest, city"], more].concat();
+        let mut args = segment(nano.to_str().unwrap(), "l.tif", &more);
+        for (name, file) in [("--rgb", "rgb.tif"), ("--sar", "sar.tif")] {
+            let at = args.iter().position(|&arg| arg == name).unwrap();
+            args[at + 1] = file;
+        }
+        args.into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let windows = |more: &[&str]| {
+        let args = args(&[more, &["--json", "r.json"]].concat());
+        works(root, &args.iter().map(String::as_str).collect::<Vec<_>>());
+        let report = json(&root.join("r.json"));
+        assert_eq!(report["width_px"], SIZE_PX[0]);
+        (
+            report["windows"].as_u64().unwrap(),
+            report["notes"].to_string(),
+        )
+    };
+    write("rgb.tif", &scene.rgb, 2.5);
+    write("sar.tif", &scene.sar, 2.5);
+    let (few, notes) = windows(&[]);
+    assert!(notes.contains("resampled to 10.00 m"), "{notes}");
+    assert!(!labels(&root.join("l.tif")).data.contains(&255));
+    let (many, notes) = windows(&["--resolution", "native"]);
+    assert!(!notes.contains("resampled"), "{notes}");
+    assert!(
+        few * 3 < many,
+        "{few} windows, {many} at the scene's own pixels"
+    );
+
+    write("rgb.tif", &scene.rgb, 0.1);
+    write("sar.tif", &scene.sar, 0.1);
+    let args = args(&[]);
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    fails(root, &args, &["rgb.tif", "0.1", "--resolution native"]);
+}
+
 /// Every byte as itself.
 fn greys() -> Vec<[u8; 3]> {
     (0..=255).map(|v| [v; 3]).collect()

@@ -8,7 +8,7 @@ use crate::error::EngineError;
 use crate::labels::{labels, shares};
 use crate::scene::Scene;
 use crate::session::Session;
-use crate::stages::{Clock, Encoder, Fused, Input, Inputs, Logits, Relay, fused};
+use crate::stages::{Clock, Encoder, Input, Inputs, Logits, Relay};
 use crate::tiles::HashedPair;
 use crate::windows::Blend;
 use mmovseg_types::Stage;
@@ -118,17 +118,16 @@ impl Session {
         mut trace: Option<&mut Trace>,
         clock: &mut Clock,
     ) -> Result<Found, EngineError> {
-        let Logits { values, shape } = if trace.is_some() {
+        let Logits { values, shape } = if trace.is_some() || scene.sar_weights(0)?.is_some() {
             let features = self
                 .encode((scene, 0), encoders, inputs, on, &mut trace, clock)
                 .await?;
-            let Fused { clip, dense } = fused(encoders, features)?;
             self.begin_head(on).await?;
             let rows = self.text_tensor(text.1);
             let stage = Stage::Head;
             let mut observer = Relay { stage, on, trace };
-            let logits = self.model.head(&clip, dense.as_ref(), rows, &mut observer);
-            self.read_logits(logits).await?
+            self.window_logits((scene, 0), encoders, features, &rows, &mut observer)
+                .await?
         } else {
             self.head(scene, (encoders, inputs), text, on, clock)
                 .await?
@@ -175,11 +174,9 @@ impl Session {
             let features = self
                 .encode((scene, window), encoders, inputs, quiet, &mut None, clock)
                 .await?;
-            let Fused { clip, dense } = fused(encoders, features)?;
-            self.breathe().await?;
-            let dense = dense.as_ref();
-            let logits = self.model.head(&clip, dense, text.clone(), &mut Silent);
-            let logits = self.read_logits(logits).await?;
+            let logits = self
+                .window_logits((scene, window), encoders, features, &text, &mut Silent)
+                .await?;
             clock.lap(Stage::Head);
             blend.add(window, &logits.values);
             clock.lap(Stage::Labels);

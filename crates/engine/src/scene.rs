@@ -4,7 +4,7 @@
 use mmovseg_model::config::Radiometry;
 use mmovseg_model::{Modality, ModelConfig, Sensor};
 use mmovseg_raster::{
-    CLOUD_COLOUR, Preprocess, RasterError, Rgb8, RgbRadiometry, SarRadiometry, fit_optical,
+    CLOUD_COLOUR, GeoRef, Preprocess, RasterError, Rgb8, RgbRadiometry, SarRadiometry, fit_optical,
     fit_sar, robust_rgb,
 };
 
@@ -21,9 +21,16 @@ pub(crate) struct Scene<'a> {
     preprocess: Preprocess,
     radiometry: Radiometry,
     input_px: usize,
-    /// Whether SAR stands in where the optical tile has no data: then it is shown a cloud there.
-    clouds_holes: bool,
+    /// Cells along a side of the logits, 4g.
+    cells: usize,
+    /// Whether both sensors are read.
+    fuses: bool,
 }
+
+/// What the SAR encoder is shown where there are no data. The optical tile alone decides there;
+/// this matters for the ground beside. With the right half of 14 real tiles missing, the
+/// left half kept 94.4 % of its labels with 96 or 128, 86.5 % with black.
+const SAR_FILL: [u8; 3] = [128; 3];
 
 impl<'a> Scene<'a> {
     /// Checks that the pair can be cut as the request asks.
@@ -42,12 +49,14 @@ impl<'a> Scene<'a> {
                 "a tile without pixels cannot be segmented; choose another tile".into(),
             ));
         }
+        let cells = 4 * config.head.grid;
+        let origin_px = pair.georef.as_ref().map_or([0; 2], origin_px);
         let plan = Plan::new(
             rgb,
+            origin_px,
             request.tiling,
             request.preprocess,
-            config.input_px,
-            4 * config.head.grid,
+            (config.input_px, cells),
         );
         let reads_sar = request.modality.uses(Sensor::Sar) && config.uses(Sensor::Sar);
         let must_agree = plan.count() > 1 || request.preprocess == Preprocess::Parity;
@@ -60,9 +69,8 @@ impl<'a> Scene<'a> {
             preprocess: request.preprocess,
             radiometry: config.radiometry,
             input_px: config.input_px,
-            clouds_holes: request.modality == Modality::Fused
-                && config.uses(Sensor::Sar)
-                && pair.rgb_valid.is_some(),
+            cells,
+            fuses: request.modality == Modality::Fused && config.uses(Sensor::Sar),
         })
     }
 
@@ -86,7 +94,7 @@ impl<'a> Scene<'a> {
     /// Key of the hash of a window's pixels: all that [`Scene::pixels`] depends on.
     pub fn pixels_key(&self, sensor: Sensor, window: usize) -> Key {
         let place = self.is_cut().then(|| self.place(window));
-        let clouds = self.clouds_holes && sensor == Sensor::Optical;
+        let clouds = self.clouds_holes() && sensor == Sensor::Optical;
         let inputs = (
             sensor,
             self.pair.hash_of(sensor),
@@ -122,10 +130,48 @@ impl<'a> Scene<'a> {
             Sensor::Sar => fit_sar(part, self.preprocess, self.input_px)?,
         };
         let mut even = self.even(sensor, &fitted, cache);
-        if self.clouds_holes && sensor == Sensor::Optical {
-            self.cloud_holes(window, &mut even)?;
+        match sensor {
+            Sensor::Optical if self.clouds_holes() => {
+                let holes = self.optical_holes(window)?;
+                fill(&mut even, holes.as_ref(), CLOUD_COLOUR);
+            }
+            Sensor::Optical => {}
+            Sensor::Sar => fill(&mut even, self.sar_gaps(window)?.as_ref(), SAR_FILL),
         }
         Ok(normalise_pixels(&even))
+    }
+
+    /// Weight of both sensors' logits in each cell of a window, `[4g, 4g]` row by row: 0 where SAR
+    /// has no data and the optical tile decides alone. `None` when it is 1 everywhere.
+    ///
+    /// # Errors
+    /// When the tile cannot be fitted to the model's square.
+    pub fn sar_weights(&self, window: usize) -> Result<Option<Vec<f32>>, RasterError> {
+        if !self.fuses {
+            return Ok(None);
+        }
+        let Some(gaps) = self.sar_gaps(window)? else {
+            return Ok(None);
+        };
+        let (side, cells) = (self.input_px, self.cells);
+        let mut weights = vec![0.0; cells * cells];
+        let cell = |pixel: usize| pixel * cells / side;
+        let mut areas = vec![0.0; cells * cells];
+        for (i, gap) in gaps.data.chunks_exact(3).enumerate() {
+            let at = cell(i / side) * cells + cell(i % side);
+            areas[at] += 1.0;
+            weights[at] += f32::from(u8::from(!is_hole(gap)));
+        }
+        for (weight, area) in weights.iter_mut().zip(areas) {
+            *weight /= f32::max(area, 1.0);
+        }
+        Ok(Some(weights))
+    }
+
+    /// Whether SAR stands in where the optical tile has no data: then the model is shown a cloud
+    /// there.
+    fn clouds_holes(&self) -> bool {
+        self.fuses && self.pair.rgb_valid.is_some()
     }
 
     /// A fitted tile under the radiometry that the model was trained with.
@@ -156,25 +202,30 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// Draws a cloud where the optical tile has no data and the SAR tile has.
-    fn cloud_holes(&self, window: usize, fitted: &mut Rgb8) -> Result<(), RasterError> {
-        let [x, y, width, height] = if self.is_cut() {
-            self.place(window)
-        } else {
-            [0, 0, self.pair.rgb.width_px, self.pair.rgb.height_px]
-        };
-        let Some(holes) = self.pair.optical_holes([x, y], [width, height]) else {
-            return Ok(());
-        };
-        let holes = fit_optical(&holes, self.preprocess, self.input_px)?;
-        let pixels = fitted.data.chunks_exact_mut(3);
-        for (pixel, hole) in pixels.zip(holes.data.chunks_exact(3)) {
-            // In parity, what lies outside of the tile is grey, of 128.
-            if hole[0] > 128 {
-                pixel.copy_from_slice(&CLOUD_COLOUR);
-            }
+    /// Where the optical tile of a window has no data and the SAR tile has, fitted as the tile is.
+    fn optical_holes(&self, window: usize) -> Result<Option<Rgb8>, RasterError> {
+        let [x, y, width, height] = self.part(Sensor::Optical, window);
+        let holes = self.pair.optical_holes([x, y], [width, height]);
+        holes
+            .map(|holes| fit_optical(&holes, self.preprocess, self.input_px))
+            .transpose()
+    }
+
+    /// Where the SAR tile of a window has no data, fitted as the tile is.
+    fn sar_gaps(&self, window: usize) -> Result<Option<Rgb8>, RasterError> {
+        let [x, y, width, height] = self.part(Sensor::Sar, window);
+        let gaps = self.pair.sar_gaps([x, y], [width, height]);
+        gaps.map(|gaps| fit_sar(&gaps, self.preprocess, self.input_px))
+            .transpose()
+    }
+
+    /// First pixel and size of what a window shows of a tile, columns first.
+    fn part(&self, sensor: Sensor, window: usize) -> [usize; 4] {
+        if self.is_cut() {
+            return self.place(window);
         }
-        Ok(())
+        let tile = self.pair.tile(sensor);
+        [0, 0, tile.width_px, tile.height_px]
     }
 
     fn measured<T: Cached>(
@@ -189,6 +240,32 @@ impl<'a> Scene<'a> {
             cache.insert(key, measured.clone());
             measured
         })
+    }
+}
+
+/// Columns and rows from the origin of the reference system to the first pixel: what parts of one
+/// raster agree on. Zero for a place that is not a number.
+fn origin_px(place: &GeoRef) -> [i64; 2] {
+    let origin = place.to_pixel(0.0, 0.0).unwrap_or_default();
+    origin.map(|pixel| (-pixel.round()).clamp(-1e15, 1e15) as i64)
+}
+
+/// Whether a pixel of a fitted mask lies in a hole. In parity, what lies outside of the tile is
+/// grey, of 128.
+fn is_hole(pixel: &[u8]) -> bool {
+    pixel[0] > 128
+}
+
+/// Paints the holes of a fitted tile.
+fn fill(fitted: &mut Rgb8, holes: Option<&Rgb8>, colour: [u8; 3]) {
+    let Some(holes) = holes else {
+        return;
+    };
+    let pixels = fitted.data.chunks_exact_mut(3);
+    for (pixel, hole) in pixels.zip(holes.data.chunks_exact(3)) {
+        if is_hole(hole) {
+            pixel.copy_from_slice(&colour);
+        }
     }
 }
 

@@ -373,6 +373,46 @@ impl Session {
         Ok(logits)
     }
 
+    /// The head over a window without its cache. Where SAR has no data, the logits are those of
+    /// the optical tile alone.
+    pub(crate) async fn window_logits(
+        &self,
+        (scene, window): (&Scene<'_>, usize),
+        encoders: &[Encoder],
+        features: Vec<EncoderMaps>,
+        text: &Tensor<2>,
+        observer: &mut dyn Observer,
+    ) -> Result<Logits, EngineError> {
+        let weights = scene.sar_weights(window)?;
+        let alone = match &weights {
+            None => None,
+            Some(_) => {
+                let (encoders, features) = encoders
+                    .iter()
+                    .cloned()
+                    .zip(features.iter().cloned())
+                    .filter(|(encoder, _)| encoder.input != Input::Tile(Sensor::Sar))
+                    .unzip::<_, _, Vec<_>, Vec<_>>();
+                let Fused { clip, dense } = fused(&encoders, features)?;
+                let text = text.clone();
+                let logits = self.model.head(&clip, dense.as_ref(), text, &mut Silent);
+                Some(self.read_logits(logits).await?)
+            }
+        };
+        let Fused { clip, dense } = fused(encoders, features)?;
+        self.breathe().await?;
+        let text = text.clone();
+        let logits = self.model.head(&clip, dense.as_ref(), text, observer);
+        let mut logits = self.read_logits(logits).await?;
+        if let Some((alone, weights)) = alone.zip(weights) {
+            let values = logits.values.iter_mut().zip(alone.values);
+            for ((value, alone), weight) in values.zip(weights.iter().cycle()) {
+                *value = *value * weight + alone * (1.0 - weight);
+            }
+        }
+        Ok(logits)
+    }
+
     /// Tells that the head begins, unless the run was cancelled.
     pub(crate) async fn begin_head(&self, on: &mut dyn FnMut(Event)) -> Result<(), EngineError> {
         self.breathe().await?;

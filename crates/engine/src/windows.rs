@@ -59,7 +59,8 @@ pub(crate) struct Axis {
     pub window: usize,
     /// Cells of the scene.
     pub cells: usize,
-    /// First cell of each window, ascending; the last window ends with the last cell.
+    /// First cell of each window, ascending; the first begins with the first cell, the last ends
+    /// with the last.
     pub starts: Vec<usize>,
 }
 
@@ -75,7 +76,13 @@ impl Axis {
         }
     }
 
-    fn cut(len_px: usize, side_px: usize, window: usize, overlap_px: usize) -> Self {
+    fn cut(
+        len_px: usize,
+        side_px: usize,
+        window: usize,
+        overlap_px: usize,
+        origin_px: i64,
+    ) -> Self {
         // A whole number of pixels a cell: 2 for nano, 4 for B and L.
         let cell_px = (side_px / window).max(1);
         if len_px <= cell_px * window {
@@ -83,14 +90,19 @@ impl Axis {
         }
         let cells = len_px.div_ceil(cell_px);
         let overlap = (overlap_px / cell_px).min(window * 3 / 4);
-        let span = cells - window;
-        let gaps = span.div_ceil(window - overlap);
+        let (span, step) = (cells - window, window - overlap);
+        // What is left of the last step before the scene begins.
+        let rest_px = (-origin_px).rem_euclid((step * cell_px) as i64) as usize;
+        let mut starts = vec![0];
+        starts.extend((rest_px / cell_px..span).step_by(step).filter(|&at| at > 0));
+        starts.push(span);
+        starts.dedup();
         Self {
             len_px,
             window_px: cell_px * window,
             window,
             cells,
-            starts: (0..=gaps).map(|i| i * span / gaps).collect(),
+            starts,
         }
     }
 
@@ -107,12 +119,19 @@ impl Axis {
 
 impl Plan {
     /// The windows of a scene for a model of input `side_px` and `window` output cells a side.
+    ///
+    /// They lie at whole steps from the pixel `origin_px` to the left of and above the scene's
+    /// first, so that parts of one scene are seen through the same windows; one more ends with
+    /// each edge. Where windows lie decides more than statistics do: of nano's labels of three real
+    /// tiles of 768 px, 95.1, 98.0 and 99.6 % stayed when the windows moved by half a step under
+    /// the same statistics; 99.5, 99.4 and 100 % in a part of the tile under the same windows with
+    /// statistics of its own.
     pub fn new(
         [width_px, height_px]: [usize; 2],
+        origin_px: [i64; 2],
         tiling: Tiling,
         preprocess: Preprocess,
-        side_px: usize,
-        window: usize,
+        (side_px, window): (usize, usize),
     ) -> Self {
         let large = width_px.max(height_px) as f64 > WHOLE_UP_TO * side_px as f64;
         let overlap_px = match tiling {
@@ -122,13 +141,13 @@ impl Plan {
             Tiling::Auto | Tiling::Whole => None,
             Tiling::Windows { overlap_px } => Some(overlap_px),
         };
-        let axis = |len_px| match overlap_px {
-            Some(overlap_px) => Axis::cut(len_px, side_px, window, overlap_px),
+        let axis = |len_px, origin_px| match overlap_px {
+            Some(overlap_px) => Axis::cut(len_px, side_px, window, overlap_px, origin_px),
             None => Axis::whole(len_px, window),
         };
         Self {
-            columns: axis(width_px),
-            rows: axis(height_px),
+            columns: axis(width_px, origin_px[0]),
+            rows: axis(height_px, origin_px[1]),
         }
     }
 
@@ -297,7 +316,29 @@ mod tests {
     /// A model of 24 px input and 12 output cells: 2 px a cell.
     fn plan(width_px: usize, height_px: usize, overlap_px: usize) -> Plan {
         let tiling = Tiling::Windows { overlap_px };
-        Plan::new([width_px, height_px], tiling, Preprocess::Aligned, 24, 12)
+        plan_from([0, 0], [width_px, height_px], tiling)
+    }
+
+    fn plan_from(origin_px: [i64; 2], size_px: [usize; 2], tiling: Tiling) -> Plan {
+        Plan::new(size_px, origin_px, tiling, Preprocess::Aligned, (24, 12))
+    }
+
+    #[test]
+    fn parts_of_a_scene_were_cut_at_other_places_than_the_scene() {
+        let tiling = Tiling::Windows { overlap_px: 12 };
+        let whole = plan_from([700, -31], [200, 180], tiling);
+        for at in [[2, 4], [10, 14], [38, 50]] {
+            let part = plan_from([700 + at[0], -31 + at[1]], [120, 110], tiling);
+            for (whole, part, at) in [
+                (&whole.columns, &part.columns, at[0] as usize / 2),
+                (&whole.rows, &part.rows, at[1] as usize / 2),
+            ] {
+                // All but the first and the last, which lie at the part's edges.
+                for start in &part.starts[1..part.starts.len() - 1] {
+                    assert!(whole.starts.contains(&(start + at)), "{whole:?} {part:?}");
+                }
+            }
+        }
     }
 
     /// Blends windows whose logits `logit` gives by class and place on the scene's grid.
@@ -392,7 +433,8 @@ mod tests {
 
     #[test]
     fn a_scene_of_8192_px_and_7_classes_needs_little_memory() {
-        let plan = Plan::new([8192, 8192], Tiling::Auto, Preprocess::Aligned, 192, 96);
+        let aligned = Preprocess::Aligned;
+        let plan = Plan::new([8192, 8192], [0, 0], Tiling::Auto, aligned, (192, 96));
         let blend = Blend::new(&plan, 7);
         let floats = blend.band.len() + blend.map.len();
         let bytes = 4 * floats + blend.labels.capacity();

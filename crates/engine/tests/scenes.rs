@@ -460,7 +460,8 @@ fn runs_dropped_at_any_await_leave_the_gpu_usable() {
     let pair = scene(8, 192);
     let mut drops = 0;
     for polls in 1..100 {
-        let mut work = Box::pin(session.segment(&pair, &request, &mut |_| {}));
+        let mut silent = |_| {};
+        let mut work = Box::pin(session.segment(&pair, &request, &mut silent));
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         let ended = (0..polls).any(|_| {
             let ready = work.as_mut().poll(&mut context).is_ready();
@@ -488,4 +489,77 @@ fn runs_dropped_at_any_await_leave_the_gpu_usable() {
         "{same} of {}",
         found.len()
     );
+}
+
+/// A part of a scene was cut into windows at other places than the scene, and a tenth of its labels
+/// turned.
+#[test]
+fn a_shifted_part_of_a_placed_scene_had_other_labels() {
+    let mut session = session();
+    let whole = scene(11, 560);
+    let (shift, inner) = ([48, 38], 500);
+    let place = |at: [usize; 2]| {
+        mmovseg_raster::GeoRef {
+            transform: [10.0, 0.0, 399_960.0, 0.0, -10.0, 5_000_040.0],
+            epsg: Some(32_633),
+            keys: mmovseg_raster::GeoKeys::default(),
+            control_points: Vec::new(),
+        }
+        .shifted(at[0] as f64, at[1] as f64)
+    };
+    let placed = |rgb, sar, at| {
+        let mut pair = TilePair::new(rgb, sar);
+        pair.georef = Some(place(at));
+        HashedPair::new(pair)
+    };
+    let cut = |tile: &Rgb8| tile.crop(shift, [inner; 2]);
+    let part = placed(cut(&whole.rgb), cut(&whole.sar), shift);
+    let whole = placed(whole.rgb.clone(), whole.sar.clone(), [0, 0]);
+    let a = run(&mut session, &whole, &request(Tiling::Auto));
+    let b = run(&mut session, &part, &request(Tiling::Auto));
+    // Away from the part's borders: their windows are not those of the scene.
+    let border = 192;
+    let pixels =
+        (border..inner - border).flat_map(|y| (border..inner - border).map(move |x| (x, y)));
+    let agreement = agreement(pixels.map(|(x, y)| {
+        let at = (y + shift[1]) * 560 + x + shift[0];
+        (a.labels[at], b.labels[y * inner + x])
+    }));
+    println!("shifted part: {agreement}");
+    assert!(agreement >= 0.98, "{agreement}");
+}
+
+/// A SAR tile that covers half of a complete optical tile: the half without it was shown to the
+/// network as black, which it took for water.
+#[test]
+fn ground_without_sar_under_a_complete_optical_tile_became_water() {
+    let side = 192;
+    let missing = |i: usize| i % side >= side / 2;
+    let mut inside = Vec::new();
+    let mut session = session();
+    for seed in [3, 5] {
+        let full = scene(seed, side);
+        let mut part = TilePair::new(full.rgb.clone(), full.sar.clone());
+        for (i, pixel) in part.sar.data.chunks_exact_mut(3).enumerate() {
+            if missing(i) {
+                pixel.fill(0);
+            }
+        }
+        part.sar_valid = Some((0..side * side).map(|i| !missing(i)).collect());
+        let part = HashedPair::new(part);
+        let mut labels = |pair: &HashedPair, modality| {
+            let request = SegmentRequest {
+                modality,
+                ..request(Tiling::Whole)
+            };
+            run(&mut session, pair, &request).labels
+        };
+        let found = labels(&part, Modality::Fused);
+        let alone = labels(&full, Modality::Optical);
+        // A cell at the edge of the SAR tile may hold pixels of both.
+        let pixels = (0..side * side).filter(|i| i % side >= side / 2 + 4);
+        inside.push(agreement(pixels.map(|i| (found[i], alone[i]))));
+    }
+    println!("without SAR as by the optical tile alone: {inside:?}");
+    assert!(inside.iter().all(|&same| same >= 0.98), "{inside:?}");
 }

@@ -69,17 +69,16 @@ impl TilePair {
     #[must_use]
     pub fn optical_holes(&self, at: [usize; 2], size: [usize; 2]) -> Option<Rgb8> {
         let rgb = self.rgb_valid.as_ref()?;
-        let (w, h) = (self.rgb.width_px, self.rgb.height_px);
-        let is_hole = |x: usize, y: usize| {
-            let pixel = y.min(h - 1) * w + x.min(w - 1);
+        drawn(&self.rgb, at, size, |pixel| {
             !rgb[pixel] && self.sar_valid.as_ref().is_none_or(|sar| sar[pixel])
-        };
-        let mask: Vec<u8> = (at[1]..at[1] + size[1])
-            .flat_map(|y| (at[0]..at[0] + size[0]).map(move |x| (x, y)))
-            .map(|(x, y)| u8::from(is_hole(x, y)) * 255)
-            .collect();
-        mask.contains(&255)
-            .then(|| Rgb8::from_grey(size[0], size[1], &mask))
+        })
+    }
+
+    /// Like [`TilePair::optical_holes`]: white where the SAR tile has no data.
+    #[must_use]
+    pub fn sar_gaps(&self, at: [usize; 2], size: [usize; 2]) -> Option<Rgb8> {
+        let sar = self.sar_valid.as_ref()?;
+        drawn(&self.sar, at, size, |pixel| !sar[pixel])
     }
 
     /// Length of a pixel's side on the ground in metres (the root of its area in the middle of the
@@ -120,6 +119,22 @@ impl TilePair {
             notes: self.notes.clone(),
         }
     }
+}
+
+/// A part of a tile, white where `is_hole` says so of a pixel's index; `None` when nowhere.
+fn drawn(
+    tile: &Rgb8,
+    at: [usize; 2],
+    size: [usize; 2],
+    is_hole: impl Fn(usize) -> bool,
+) -> Option<Rgb8> {
+    let (w, h) = (tile.width_px, tile.height_px);
+    let mask: Vec<u8> = (at[1]..at[1] + size[1])
+        .flat_map(|y| (at[0]..at[0] + size[0]).map(move |x| (x, y)))
+        .map(|(x, y)| u8::from(is_hole(y.min(h - 1) * w + x.min(w - 1))) * 255)
+        .collect();
+    mask.contains(&255)
+        .then(|| Rgb8::from_grey(size[0], size[1], &mask))
 }
 
 /// Decodes both files and brings the SAR tile onto the optical grid: by their places on the ground,

@@ -1,7 +1,7 @@
 //! A pair of files too large to decode at once: measured on a sample, and read part by part.
 
 use crate::optical::OpticalRule;
-use crate::placing::{Member, Placing, outline_degrees};
+use crate::placing::{Member, Placing, outline_degrees, pixel_area_m2};
 use crate::sar::SarRule;
 use crate::{
     GeoRef, OpticalOptions, Raster, RasterError, RasterFile, Rgb8, RgbRadiometry, SarOptions,
@@ -111,6 +111,14 @@ impl<'a> PairFile<'a> {
     #[must_use]
     pub fn georef(&self) -> Option<&GeoRef> {
         self.georef.as_ref()
+    }
+
+    /// Length of a pixel's side on the ground in metres in the middle of the scene, where its place
+    /// is known.
+    #[must_use]
+    pub fn pixel_size_m(&self) -> Option<f64> {
+        let middle = self.size_px().map(|side| side as f64 / 2.0);
+        pixel_area_m2(self.georef()?, middle).map(libm::sqrt)
     }
 
     /// Reads a part of the scene: `size` pixels (columns, rows) from `at` on.

@@ -127,7 +127,8 @@ fn files_hold_what_gdal_reads_from_them() {
         refused.join("\n")
     );
     assert!(wrong.is_empty());
-    // The one file whose scan is damaged.
+    // The one file whose scan is damaged: a lost restart marker moves all that follows, and what
+    // Pillow makes of it is a wrong picture. To refuse it is right.
     assert_eq!(refused.len(), 1);
     assert!(refused[0].contains("restart marker"), "{refused:?}");
 }

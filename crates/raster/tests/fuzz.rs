@@ -1,41 +1,15 @@
-//! Mutated files through every reader: nothing panics, hangs or takes a gigabyte.
-//!
-//! A minute in the tests; for longer, say how many seconds:
-//! `MMOVSEG_FUZZ_SECONDS=3600 cargo test --release -p mmovseg-raster --test fuzz -- --nocapture`.
-//! A failure prints the seed of its input; `MMOVSEG_FUZZ_SEED` repeats it.
+//! Mutated files through every reader of rasters. Run for longer as CONTRIBUTING.md says.
 
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod common;
-
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Duration, Instant};
 
 use common::{File, SIZE_PX, geo_keys, scale_and_tie_point, value};
 use mmovseg_raster::{
     OpticalOptions, RasterFile, SarOptions, decode, default_palette, indexed_png, label_geotiff,
     open_pair, optical_to_rgb, read_label_png, sar_to_rgb,
 };
-
-/// Longest that one input may take on a machine that does other things too.
-const SLOW: Duration = Duration::from_secs(10);
-
-/// The numbers of Steele, Lea and Flood's SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() % n.max(1) as u64) as usize
-    }
-}
+use mmovseg_test_support::fuzz::Target;
 
 /// Small files of every kind: the fixtures, and files made tag by tag.
 fn seeds() -> Vec<Vec<u8>> {
@@ -115,54 +89,6 @@ fn seeds() -> Vec<Vec<u8>> {
     seeds
 }
 
-fn mutate(seeds: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
-    const EDGES: [u32; 9] = [0, 1, 2, 255, 256, 32_767, 65_535, 0x7fff_ffff, u32::MAX];
-    let mut bytes = seeds[random.below(seeds.len())].clone();
-    for _ in 0..=random.below(6) {
-        let len = bytes.len();
-        if len < 16 {
-            break;
-        }
-        // Headers and directories decide more than pixels do.
-        let at = match random.below(3) {
-            0 => random.below(len.min(400)),
-            1 => len - 1 - random.below(len.min(400)),
-            _ => random.below(len),
-        };
-        match random.below(8) {
-            0 => bytes[at] ^= 1 << random.below(8),
-            1 => bytes[at] = random.next() as u8,
-            2 => {
-                let edge = EDGES[random.below(EDGES.len())].to_le_bytes();
-                let end = (at + 4).min(len);
-                bytes[at..end].copy_from_slice(&edge[..end - at]);
-            }
-            3 => {
-                let edge = (EDGES[random.below(EDGES.len())] as u16).to_be_bytes();
-                let end = (at + 2).min(len);
-                bytes[at..end].copy_from_slice(&edge[..end - at]);
-            }
-            4 => bytes.truncate(at),
-            5 => {
-                let from = random.below(len);
-                let count = random.below(64).min(len - from).min(len - at);
-                let part = bytes[from..from + count].to_vec();
-                bytes[at..at + count].copy_from_slice(&part);
-            }
-            6 => {
-                let other = &seeds[random.below(seeds.len())];
-                let count = random.below(128).min(other.len()).min(len - at);
-                bytes[at..at + count].copy_from_slice(&other[..count]);
-            }
-            _ => {
-                let count = random.below(32);
-                bytes.splice(at..at, std::iter::repeat_n(random.next() as u8, count));
-            }
-        }
-    }
-    bytes
-}
-
 /// Everything that is done with a file of a stranger.
 fn use_everything(bytes: &[u8], other: &[u8]) {
     if let Ok(raster) = decode(bytes, "x") {
@@ -188,54 +114,14 @@ fn use_everything(bytes: &[u8], other: &[u8]) {
     }
 }
 
-fn peak_memory_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kib: u64 = line.trim().trim_end_matches("kB").trim_end().parse().ok()?;
-    Some(kib * 1024)
-}
-
 #[test]
-fn mutated_files_neither_panic_nor_hang() {
-    let number = |name: &str| {
-        std::env::var(name)
-            .ok()
-            .and_then(|text| text.parse::<u64>().ok())
+fn mutated_rasters_neither_panic_nor_hang() {
+    let corpus = seeds();
+    let target = Target {
+        name: "rasters",
+        corpus: &corpus,
+        words: &[],
+        seconds: 30,
     };
-    let seconds = number("MMOVSEG_FUZZ_SECONDS").unwrap_or(60);
-    let seeds = seeds();
-    let good = seeds[0].clone();
-    let one = number("MMOVSEG_FUZZ_SEED");
-    let started = Instant::now();
-    // Every run of a minute sees other inputs; a failure names its own.
-    let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let first = one.unwrap_or_else(|| clock.map_or(0, |now| now.as_nanos() as u64));
-    let (mut inputs, mut slowest) = (0_u64, Duration::ZERO);
-    while started.elapsed() < Duration::from_secs(seconds) {
-        let seed = first.wrapping_add(inputs);
-        let bytes = mutate(&seeds, &mut Random(seed));
-        let begun = Instant::now();
-        let result = catch_unwind(AssertUnwindSafe(|| use_everything(&bytes, &good)));
-        let took = begun.elapsed();
-        assert!(
-            result.is_ok(),
-            "a panic: repeat it with MMOVSEG_FUZZ_SEED={seed}"
-        );
-        assert!(
-            took < SLOW,
-            "{took:?}: repeat it with MMOVSEG_FUZZ_SEED={seed}"
-        );
-        slowest = slowest.max(took);
-        inputs += 1;
-        if one.is_some() {
-            break;
-        }
-    }
-    let peak = peak_memory_bytes();
-    eprintln!("{inputs} inputs in {seconds} s, slowest {slowest:?}, peak memory {peak:?} bytes");
-    assert!(inputs > 0);
-    // Two rasters of the limit at most, of which little is ever written to.
-    assert!(peak.is_none_or(|bytes| bytes < 3 << 30), "{peak:?}");
+    target.run(|bytes| use_everything(bytes, &corpus[0]));
 }

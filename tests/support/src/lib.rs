@@ -1,9 +1,11 @@
-//! What tests of several crates share: skipping with a reason, and data that is not in the
-//! repository.
+//! What tests of several crates share: skipping with a reason, data that is not in the repository,
+//! and fuzzing.
 //!
 //! A test that cannot run calls [`skip`] and returns. Rust's test runner counts it as passed;
 //! `cargo xtask test` names a file in [`SKIPPED_FILE`], reads there which tests were skipped and
 //! why, and counts them apart.
+
+pub mod fuzz;
 
 use std::fs::OpenOptions;
 use std::io::Write;
