@@ -16,6 +16,7 @@
 //! | `encoder`, [`features`] | a tower with its projections, and what it gives |
 //! | `head`, `correlation`, `aggregator`, `decoder` | from features and words to masks |
 //! | `pixels` | the default model's branch for single pixels |
+//! | [`segearth`], `upsampler` | the network that compares enlarged patches with words |
 //! | [`network`] | the whole, stage by stage |
 
 mod aggregator;
@@ -39,7 +40,10 @@ pub mod params;
 mod pixels;
 mod recognise;
 mod resample;
+pub mod segearth;
+mod upsampler;
 
+pub use clip_visual::{LastAttention, LastBlock};
 pub use config::{EncoderId, ModelConfig, Sensor};
 pub use correlation::cosine;
 pub use features::EncoderMaps;
@@ -48,6 +52,8 @@ pub use network::{MmOvSeg, Modality};
 pub use observe::{Observer, Silent, Trace, TracedTensor};
 pub use params::Precision;
 pub use resample::enlarge;
+pub use segearth::{SegEarth, SegEarthConfig};
+pub use upsampler::UpsamplerConfig;
 
 /// The CLIP pixel mean (RGB order, 8-bit scale), used by every branch, SAR included
 /// (docs/network.md §3.2).
