@@ -132,8 +132,8 @@ impl SegEarth {
         &self.config
     }
 
-    /// One unit vector a word, `[T, E]`: the mean over its prompts' unit vectors. Prompts are `SOT +
-    /// ids + EOT` each.
+    /// One unit vector a word, `[T, E]`: the mean over its prompts' unit vectors. Prompts are
+    /// `SOT + ids + EOT` each.
     ///
     /// # Panics
     /// When there is no word, or one without prompts: a fault of the caller.
@@ -145,8 +145,8 @@ impl SegEarth {
         unit(Tensor::cat(means, 0))
     }
 
-    /// Normalised pixels `[N, 3, H, W]`, both sides multiples of the patch, to what is compared with
-    /// words.
+    /// Normalised pixels `[N, 3, H, W]`, both sides multiples of the patch, to what is compared
+    /// with words.
     pub fn features(&self, pixels: &Tensor<4>, observer: &mut dyn Observer) -> WindowFeatures {
         let _spinning = SpinGuard::new(&pixels.device());
         let [n, _, height, width] = pixels.dims();
