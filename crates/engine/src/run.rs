@@ -8,7 +8,7 @@ use crate::error::EngineError;
 use crate::labels::{labels, shares};
 use crate::scene::Scene;
 use crate::session::Session;
-use crate::stages::{Clock, Encoder, Fused, Input, Inputs, Logits, Relay, fused};
+use crate::stages::{Clock, Encoder, Input, Inputs, Logits, Relay, fused};
 use crate::tiles::HashedPair;
 use crate::windows::Blend;
 
@@ -121,13 +121,11 @@ impl Session {
             let features = self
                 .encode((scene, 0), encoders, inputs, on, &mut trace, clock)
                 .await?;
-            let Fused { clip, dense } = fused(encoders, features)?;
+            let fused = fused(encoders, features)?;
             self.begin_head(on).await?;
-            let rows = self.text_tensor(text.1);
             let stage = Stage::Head;
             let mut observer = Relay { stage, on, trace };
-            let logits = self.model.head(&clip, dense.as_ref(), rows, &mut observer);
-            self.read_logits(logits).await?
+            self.head_once(&fused, text.1, &mut observer).await?
         } else {
             self.head(scene, (encoders, inputs), text, on, clock)
                 .await?
@@ -158,7 +156,6 @@ impl Session {
         // One bar that fills, not one for each stage and window.
         let quiet: &mut dyn FnMut(Event) = &mut |_| {};
         let total = scene.plan.count();
-        let text = self.text_tensor(rows);
         let mut blend = Blend::new(&scene.plan, classes.len());
         let mut first = Some(inputs);
         for window in 0..total {
@@ -174,11 +171,9 @@ impl Session {
             let features = self
                 .encode((scene, window), encoders, inputs, quiet, &mut None, clock)
                 .await?;
-            let Fused { clip, dense } = fused(encoders, features)?;
+            let fused = fused(encoders, features)?;
             self.breathe().await?;
-            let dense = dense.as_ref();
-            let logits = self.model.head(&clip, dense, text.clone(), &mut Silent);
-            let logits = self.read_logits(logits).await?;
+            let logits = self.head_once(&fused, rows, &mut Silent).await?;
             clock.lap(Stage::Head);
             blend.add(window, &logits.values);
             clock.lap(Stage::Labels);

@@ -48,7 +48,7 @@ pub use config::{EncoderId, ModelConfig, Sensor};
 pub use correlation::cosine;
 pub use features::EncoderMaps;
 pub use head::{ClassAgnostic, CostVolumes};
-pub use network::{MmOvSeg, Modality};
+pub use network::{LEFT_OUT, MmOvSeg, Modality, most_similar};
 pub use observe::{Observer, Silent, Trace, TracedTensor};
 pub use params::Precision;
 pub use resample::enlarge;

@@ -215,6 +215,7 @@ impl ModelConfig {
                 class_pad: 256,
                 // CAT-Seg's and GSNet's published numbers are without pooling.
                 class_pool: if has_sar { 2 } else { 1 },
+                max_classes: is_catseg.then_some(256),
                 grid,
                 window,
             },

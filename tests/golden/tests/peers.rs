@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use mmovseg_golden_tests::{Comparison, floats, values};
-use mmovseg_model::features::sum;
+use mmovseg_model::features::{Embedding, sum};
 use mmovseg_model::segearth::{Decision, Windows};
 use mmovseg_model::{
-    EncoderMaps, LastAttention, LastBlock, MmOvSeg, ModelConfig, PIXEL_MEAN, PIXEL_STD,
-    SegEarth, SegEarthConfig, Sensor, Silent, Trace, TracedTensor, params,
+    EncoderMaps, LEFT_OUT, LastAttention, LastBlock, MmOvSeg, ModelConfig, PIXEL_MEAN, PIXEL_STD,
+    SegEarth, SegEarthConfig, Sensor, Silent, Trace, TracedTensor, most_similar, params,
 };
 use safetensors::SafeTensors;
 
@@ -274,7 +274,70 @@ fn check(name: &str, variant: &str, device: Device) {
         config.head.class_pool = mode.class_pool();
         let model = load(name, &config, &weights, &device);
         check_mode(&format!("{name} {mode:?}"), mode, &model, &golden, &device);
+        if mode == Mode::Direct && golden.tensor("many.img").is_ok() {
+            check_many(name, &model, &golden, &device);
+        }
     }
+}
+
+/// More classes than CAT-Seg's head reads.
+fn check_many(name: &str, model: &MmOvSeg, golden: &SafeTensors<'_>, device: &Device) {
+    let tensor = |part: &str| {
+        let view = golden
+            .tensor(&format!("many.{part}"))
+            .expect("a golden tensor");
+        (floats(view.data()), view.shape().to_vec())
+    };
+    let map = |part: &str| -> Tensor<4> {
+        let (values, shape) = tensor(part);
+        let shape: [usize; 4] = shape.try_into().expect("a map");
+        Tensor::from_data(TensorData::new(values, shape), device)
+    };
+    let clip = EncoderMaps {
+        embedding: Embedding::Map(map("img")),
+        coarse: map("guid0"),
+        fine: map("guid1"),
+        pixels: None,
+    };
+    let (text, _) = tensor("text");
+    let embed = model.config().text.embed;
+    let total = text.len() / embed;
+    let text_of = |rows: Vec<f32>| -> Tensor<2> {
+        let shape = [rows.len() / embed, embed];
+        Tensor::from_data(TensorData::new(rows, shape), device)
+    };
+    let features = model.class_agnostic(&clip, None, &mut Silent);
+    let few = model.class_peaks(&features, text_of(text[..256 * embed].to_vec()));
+    assert!(few.is_none(), "256 classes are all read");
+    let peaks = model.class_peaks(&features, text_of(text.clone()));
+    let peaks = pollster::block_on(values(peaks.expect("too many classes").reshape([total])));
+    let chosen = most_similar(&peaks, 256);
+    let dropped: Vec<usize> = (0..total).filter(|class| !chosen.contains(class)).collect();
+    assert_eq!(dropped, [9, 40, 167, 187], "{name}");
+
+    let rows = chosen
+        .iter()
+        .flat_map(|&class| &text[class * embed..][..embed]);
+    let some = text_of(rows.copied().collect());
+    let volumes = model.cost_volumes(&features, some.clone(), &mut Silent);
+    let logits = model.decode(&features, volumes, some, &mut Silent);
+    let logits = pollster::block_on(values(logits.reshape([256 * 96 * 96])));
+    let mut all = vec![LEFT_OUT; total * 96 * 96];
+    for (&class, map) in chosen.iter().zip(logits.chunks_exact(96 * 96)) {
+        all[class * 96 * 96..][..96 * 96].copy_from_slice(map);
+    }
+    // What is left out is larger than any logit.
+    let largest = logits.iter().fold(0.0f32, |a, b| a.max(b.abs()));
+    let mut comparison = Comparison::new(name, |_| 1e-4 * largest);
+    for (stage, view) in golden.iter() {
+        if let Some(stride) = stage.strip_prefix("many.logits") {
+            let stride = stride
+                .strip_prefix('@')
+                .map_or(1, |s| s.parse().expect("a stride"));
+            comparison.add(stage, Some(&all), &floats(view.data()), stride);
+        }
+    }
+    comparison.finish(0);
 }
 
 /// How the authors run a network on a picture.
