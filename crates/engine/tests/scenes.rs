@@ -460,12 +460,17 @@ fn runs_dropped_at_any_await_leave_the_gpu_usable() {
     let pair = scene(8, 192);
     let mut drops = 0;
     for polls in 1..100 {
-        let mut work = Box::pin(session.segment(&pair, &request, &mut |_| {}));
+        let mut quiet = |_| {};
+        let mut work = Box::pin(session.segment(&pair, &request, &mut quiet));
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         let ended = (0..polls).any(|_| {
             let ready = work.as_mut().poll(&mut context).is_ready();
             // What the GPU does meanwhile ends before the run is dropped.
-            std::thread::sleep(std::time::Duration::from_millis(if ready { 0 } else { 300 }));
+            std::thread::sleep(std::time::Duration::from_millis(if ready {
+                0
+            } else {
+                300
+            }));
             ready
         });
         if ended {
@@ -479,5 +484,9 @@ fn runs_dropped_at_any_await_leave_the_gpu_usable() {
     let expected = run(&mut on_cpu, &pair, &request).labels;
     let found = run(&mut session, &pair, &request).labels;
     let same = found.iter().zip(&expected).filter(|(a, b)| a == b).count();
-    assert!(same * 1000 >= found.len() * 999, "{same} of {}", found.len());
+    assert!(
+        same * 1000 >= found.len() * 999,
+        "{same} of {}",
+        found.len()
+    );
 }

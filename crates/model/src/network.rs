@@ -176,9 +176,9 @@ impl MmOvSeg {
         self.head.class_agnostic(clip, dense, observer)
     }
 
-    /// The largest cosine of each class of text `[T, E]` with a cell, `[N, T]`, where there are more
-    /// classes than the head reads. Of these, [`most_similar`] ones are decoded, and the others have
-    /// the logit [`LEFT_OUT`].
+    /// The largest cosine of each class of text `[T, E]` with a cell, `[N, T]`, where there are
+    /// more classes than the head reads. Of these, [`most_similar`] ones are decoded, and the
+    /// others have the logit [`LEFT_OUT`].
     pub fn class_peaks(&self, features: &ClassAgnostic, text: Tensor<2>) -> Option<Tensor<2>> {
         let most = self.config.head.max_classes?;
         (text.dims()[0] > most).then(|| Head::peaks(features, text))
