@@ -30,6 +30,12 @@ impl Released {
     pub fn open(path: &Path) -> anyhow::Result<Self> {
         let checkpoint = Checkpoint::open(path)?;
         let shapes: BTreeMap<&str, &[usize]> = checkpoint.names_and_shapes().collect();
+        if let Some(system) = unsupported(&shapes) {
+            anyhow::bail!(
+                "{}: holds {system}, which cannot be converted",
+                path.display()
+            );
+        }
         let config = ModelConfig::from_shapes(|name| shapes.get(name).map(|shape| shape.to_vec()))
             .with_context(|| {
                 format!(
@@ -134,6 +140,31 @@ impl Released {
     }
 }
 
+/// What people call a system that others publish beside MM-OVSeg and that this project does not
+/// run.
+fn unsupported(shapes: &BTreeMap<&str, &[usize]>) -> Option<String> {
+    let begins = |prefix: &str| shapes.keys().any(|name| name.starts_with(prefix));
+    if let Some([_, _, patch_px, _]) = shapes.get("visual.conv1.weight") {
+        let known = if *patch_px == 16 {
+            "SegEarth-OV's"
+        } else {
+            "RemoteCLIP's"
+        };
+        return Some(format!(
+            "a CLIP alone with patches of {patch_px} px, such as {known}"
+        ));
+    }
+    if begins("vision_model.") {
+        return Some("a CLIP alone, as transformers stores it".to_owned());
+    }
+    if begins("up.range_proj.") || begins("upsampler.up") {
+        return Some("SimFeatUp, the upsampler of SegEarth-OV".to_owned());
+    }
+    // Mask2Former's names, which its descendants keep.
+    begins("sem_seg_head.pixel_decoder.")
+        .then(|| "a network with mask queries, such as EBSeg".to_owned())
+}
+
 /// What people call a recognised network.
 fn network_name(config: &ModelConfig) -> String {
     match config.variant.as_str() {
@@ -156,7 +187,41 @@ fn benchmark(stem: &str) -> &'static Preset {
 
 #[cfg(test)]
 mod tests {
-    use super::benchmark;
+    use std::collections::BTreeMap;
+
+    use super::{benchmark, unsupported};
+
+    #[test]
+    fn systems_that_are_not_supported_are_named() {
+        let named = |name, shape: &[usize]| unsupported(&BTreeMap::from([(name, shape)]));
+        for (name, shape, says) in [
+            ("visual.conv1.weight", [768, 3, 16, 16], "SegEarth-OV"),
+            ("visual.conv1.weight", [768, 3, 32, 32], "RemoteCLIP"),
+            (
+                "vision_model.embeddings.patch_embedding.weight",
+                [768, 3, 16, 16],
+                "transformers",
+            ),
+            (
+                "upsampler.up.range_proj.0.weight",
+                [32, 3, 1, 1],
+                "SimFeatUp",
+            ),
+            (
+                "sem_seg_head.pixel_decoder.mask_features.weight",
+                [256, 256, 1, 1],
+                "EBSeg",
+            ),
+        ] {
+            let said = named(name, &shape).unwrap_or_default();
+            assert!(
+                said.contains(says) && !said.contains('\n'),
+                "{name}: {said}"
+            );
+        }
+        let own = "sem_seg_head.predictor.clip_model.visual.conv1.weight";
+        assert_eq!(named(own, &[768, 3, 16, 16]), None);
+    }
 
     #[test]
     fn released_files_get_the_classes_of_their_benchmark() {

@@ -123,10 +123,9 @@ impl Session {
                 .encode((scene, 0), encoders, inputs, on, &mut trace, clock)
                 .await?;
             self.begin_head(on).await?;
-            let rows = self.text_tensor(text.1);
             let stage = Stage::Head;
             let mut observer = Relay { stage, on, trace };
-            self.window_logits((scene, 0), encoders, features, &rows, &mut observer)
+            self.window_logits((scene, 0), encoders, features, text.1, &mut observer)
                 .await?
         } else {
             self.head(scene, (encoders, inputs), text, on, clock)
@@ -158,7 +157,6 @@ impl Session {
         // One bar that fills, not one for each stage and window.
         let quiet: &mut dyn FnMut(Event) = &mut |_| {};
         let total = scene.plan.count();
-        let text = self.text_tensor(rows);
         let mut blend = Blend::new(&scene.plan, classes.len());
         let mut first = Some(inputs);
         for window in 0..total {
@@ -175,7 +173,7 @@ impl Session {
                 .encode((scene, window), encoders, inputs, quiet, &mut None, clock)
                 .await?;
             let logits = self
-                .window_logits((scene, window), encoders, features, &text, &mut Silent)
+                .window_logits((scene, window), encoders, features, rows, &mut Silent)
                 .await?;
             clock.lap(Stage::Head);
             blend.add(window, &logits.values);

@@ -3,7 +3,8 @@
 use burn::tensor::{Tensor, TensorData};
 use mmovseg_model::features::sum;
 use mmovseg_model::{
-    ClassAgnostic, CostVolumes, EncoderId, EncoderMaps, Modality, Observer, Sensor, Silent, Trace,
+    ClassAgnostic, CostVolumes, EncoderId, EncoderMaps, LEFT_OUT, Modality, Observer, Sensor,
+    Silent, Trace, most_similar,
 };
 use mmovseg_text::{TextError, prompt};
 use web_time::Instant;
@@ -330,6 +331,17 @@ impl Session {
                 self.model.class_agnostic(&clip, dense.as_ref(), silent)
             }
         };
+        let chosen = self.chosen(&features, rows).await?;
+        let total = classes.len();
+        let (some_classes, some_rows);
+        let (classes, rows) = match &chosen {
+            Some(chosen) => {
+                some_classes = pick(classes, chosen);
+                some_rows = pick(rows, chosen);
+                (some_classes.as_slice(), some_rows.as_slice())
+            }
+            None => (classes, rows),
+        };
         let key = |class: &String| Key::new("cost-volume", (features_key, class));
         let mut volumes: Vec<(&String, Option<CostVolumes>)> = Vec::new();
         for class in classes {
@@ -366,6 +378,7 @@ impl Session {
             .model
             .decode(&features, joined, self.text_tensor(rows), silent);
         let logits = self.read_logits(logits).await?;
+        let logits = with_left_out(logits, chosen.as_deref(), total);
         self.cache.insert(features_key, features);
         for (key, volume) in computed {
             self.cache.insert(key, volume);
@@ -380,7 +393,7 @@ impl Session {
         (scene, window): (&Scene<'_>, usize),
         encoders: &[Encoder],
         features: Vec<EncoderMaps>,
-        text: &Tensor<2>,
+        rows: &[Vec<f32>],
         observer: &mut dyn Observer,
     ) -> Result<Logits, EngineError> {
         let weights = scene.sar_weights(window)?;
@@ -393,17 +406,13 @@ impl Session {
                     .zip(features.iter().cloned())
                     .filter(|(encoder, _)| encoder.input != Input::Tile(Sensor::Sar))
                     .unzip::<_, _, Vec<_>, Vec<_>>();
-                let Fused { clip, dense } = fused(&encoders, features)?;
-                let text = text.clone();
-                let logits = self.model.head(&clip, dense.as_ref(), text, &mut Silent);
-                Some(self.read_logits(logits).await?)
+                let fused = fused(&encoders, features)?;
+                Some(self.head_once(&fused, rows, &mut Silent).await?)
             }
         };
-        let Fused { clip, dense } = fused(encoders, features)?;
+        let fused = fused(encoders, features)?;
         self.breathe().await?;
-        let text = text.clone();
-        let logits = self.model.head(&clip, dense.as_ref(), text, observer);
-        let mut logits = self.read_logits(logits).await?;
+        let mut logits = self.head_once(&fused, rows, observer).await?;
         if let Some((alone, weights)) = alone.zip(weights) {
             let values = logits.values.iter_mut().zip(alone.values);
             for ((value, alone), weight) in values.zip(weights.iter().cycle()) {
@@ -411,6 +420,46 @@ impl Session {
             }
         }
         Ok(logits)
+    }
+
+    /// The head over features that are not kept.
+    pub(crate) async fn head_once(
+        &self,
+        Fused { clip, dense }: &Fused,
+        rows: &[Vec<f32>],
+        observer: &mut dyn Observer,
+    ) -> Result<Logits, EngineError> {
+        let features = self.model.class_agnostic(clip, dense.as_ref(), observer);
+        let chosen = self.chosen(&features, rows).await?;
+        let text = match &chosen {
+            Some(chosen) => self.text_tensor(&pick(rows, chosen)),
+            None => self.text_tensor(rows),
+        };
+        let volumes = self.model.cost_volumes(&features, text.clone(), observer);
+        let logits = self.model.decode(&features, volumes, text, observer);
+        let logits = self.read_logits(logits).await?;
+        Ok(with_left_out(logits, chosen.as_deref(), rows.len()))
+    }
+
+    /// The classes that the head reads, where there are more than it takes.
+    async fn chosen(
+        &self,
+        features: &ClassAgnostic,
+        rows: &[Vec<f32>],
+    ) -> Result<Option<Vec<usize>>, EngineError> {
+        let Some(most) = self
+            .config
+            .head
+            .max_classes
+            .filter(|&most| rows.len() > most)
+        else {
+            return Ok(None);
+        };
+        let Some(peaks) = self.model.class_peaks(features, self.text_tensor(rows)) else {
+            return Ok(None);
+        };
+        let peaks = read(peaks.reshape([rows.len()]), &Stage::Head).await?;
+        Ok(Some(most_similar(&peaks, most)))
     }
 
     /// Tells that the head begins, unless the run was cancelled.
@@ -447,6 +496,27 @@ impl Session {
             return Err(EngineError::Cancelled);
         }
         Ok(())
+    }
+}
+
+/// The entries at these places.
+fn pick<T: Clone>(all: &[T], places: &[usize]) -> Vec<T> {
+    places.iter().filter_map(|&i| all.get(i).cloned()).collect()
+}
+
+/// Logits of all classes: those that the head did not read have one that is never the largest.
+fn with_left_out(logits: Logits, chosen: Option<&[usize]>, classes: usize) -> Logits {
+    let Some(chosen) = chosen else {
+        return logits;
+    };
+    let [_, h, w] = logits.shape;
+    let mut values = vec![LEFT_OUT; classes * h * w];
+    for (&class, map) in chosen.iter().zip(logits.values.chunks_exact(h * w)) {
+        values[class * h * w..][..h * w].copy_from_slice(map);
+    }
+    Logits {
+        values,
+        shape: [classes, h, w],
     }
 }
 

@@ -6,7 +6,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use crate::attention::Mask;
 use crate::clip_visual::ClipBlock;
 use crate::config::TextConfig;
-use mmovseg_kernels::{self as kernels, Epilogue, SpinGuard};
+use mmovseg_kernels::{self as kernels, Activation, Epilogue, SpinGuard};
 
 use crate::layers::{LayerNorm, normal};
 use crate::observe::{Observer, see};
@@ -47,6 +47,17 @@ impl TextTower {
             text_projection: normal([width, config.embed], (width as f64).powf(-0.5), device),
             config: config.clone(),
         }
+    }
+
+    /// This tower with another activation than that of `OpenAI`'s weights.
+    #[must_use]
+    pub(crate) fn with_activation(mut self, activation: Activation) -> Self {
+        self.resblocks = self
+            .resblocks
+            .into_iter()
+            .map(|block| block.with_activation(activation))
+            .collect();
+        self
     }
 
     /// This tower with another token table, `[vocab, W]` flat.

@@ -184,6 +184,10 @@ pub struct HeadConfig {
     /// weight depends on it: CAT-Seg and GSNet are trained with 2 and evaluated with 1.
     #[serde(default = "released_class_pool")]
     pub class_pool: usize,
+    /// How many classes the head reads at most: CAT-Seg takes the 256 that look most like some
+    /// cell. `None` in the other networks, which read all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_classes: Option<usize>,
     /// Side of the feature grid.
     pub grid: usize,
     /// Side of an attention window.
@@ -317,6 +321,7 @@ impl ModelConfig {
                 groups: [2, 1],
                 class_pad: 256,
                 class_pool: released_class_pool(),
+                max_classes: None,
                 grid: 24,
                 window: 12,
             },
@@ -569,6 +574,7 @@ impl HeadConfig {
             groups: [4, 2],
             class_pad: 256,
             class_pool: released_class_pool(),
+            max_classes: None,
             grid: 24,
             window: 12,
         }

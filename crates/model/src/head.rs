@@ -187,6 +187,13 @@ impl Head {
         }
     }
 
+    /// The largest cosine of each class of text `[T, E]` with a cell of CLIP's, `[N, T]`.
+    pub fn peaks(features: &ClassAgnostic, text: Tensor<2>) -> Tensor<2> {
+        let cosines = unit_cosine(features.clip.clone(), text);
+        let [n, classes, _] = cosines.dims();
+        cosines.max_dim(2).reshape([n, classes])
+    }
+
     /// [`CostVolumes::cells`] for text `[T, E]`.
     pub fn cost_volumes(
         &self,

@@ -16,6 +16,7 @@
 //! | `encoder`, [`features`] | a tower with its projections, and what it gives |
 //! | `head`, `correlation`, `aggregator`, `decoder` | from features and words to masks |
 //! | `pixels` | the default model's branch for single pixels |
+//! | [`segearth`], `upsampler` | the network that compares enlarged patches with words |
 //! | [`network`] | the whole, stage by stage |
 
 mod aggregator;
@@ -39,15 +40,20 @@ pub mod params;
 mod pixels;
 mod recognise;
 mod resample;
+pub mod segearth;
+mod upsampler;
 
+pub use clip_visual::{LastAttention, LastBlock};
 pub use config::ModelConfig;
 pub use correlation::cosine;
 pub use features::EncoderMaps;
 pub use head::{ClassAgnostic, CostVolumes};
-pub use network::MmOvSeg;
+pub use network::{LEFT_OUT, MmOvSeg, most_similar};
 pub use observe::{Observer, Silent, Trace, TracedTensor};
 pub use params::Precision;
 pub use resample::enlarge;
+pub use segearth::{SegEarth, SegEarthConfig};
+pub use upsampler::UpsamplerConfig;
 
 pub use mmovseg_types::{EncoderId, Modality, Sensor};
 

@@ -149,6 +149,14 @@ impl MmOvSeg {
         self.head.class_agnostic(clip, dense, observer)
     }
 
+    /// The largest cosine of each class of text `[T, E]` with a cell, `[N, T]`, where there are
+    /// more classes than the head reads. Of these, [`most_similar`] ones are decoded, and the
+    /// others have the logit [`LEFT_OUT`].
+    pub fn class_peaks(&self, features: &ClassAgnostic, text: Tensor<2>) -> Option<Tensor<2>> {
+        let most = self.config.head.max_classes?;
+        (text.dims()[0] > most).then(|| Head::peaks(features, text))
+    }
+
     /// The cost volume of each class before the classes see one another, for text `[T, E]`.
     pub fn cost_volumes(
         &self,
@@ -200,6 +208,19 @@ impl MmOvSeg {
         let volumes = self.cost_volumes(&features, text.clone(), observer);
         self.decode(&features, volumes, text, observer)
     }
+}
+
+/// The logit of classes that the head does not read, see [`MmOvSeg::class_peaks`].
+pub const LEFT_OUT: f32 = -100.0;
+
+/// The `count` classes with the largest peaks, in ascending order; of equal ones the first.
+#[must_use]
+pub fn most_similar(peaks: &[f32], count: usize) -> Vec<usize> {
+    let mut classes: Vec<usize> = (0..peaks.len()).collect();
+    classes.sort_by(|&a, &b| peaks[b].total_cmp(&peaks[a]));
+    classes.truncate(count);
+    classes.sort_unstable();
+    classes
 }
 
 #[cfg(test)]

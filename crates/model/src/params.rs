@@ -223,12 +223,7 @@ impl MmOvSeg {
     /// Every parameter's checkpoint name and shape.
     #[must_use]
     pub fn parameter_shapes(&self) -> BTreeMap<String, Vec<usize>> {
-        let mut visitor = Shapes {
-            path: Vec::new(),
-            shapes: BTreeMap::new(),
-        };
-        self.visit(&mut visitor);
-        visitor.shapes
+        shapes(self)
     }
 
     /// Compares the names and shapes of a checkpoint with what this network reads. Entries that
@@ -298,6 +293,17 @@ impl MmOvSeg {
     pub fn export(&self) -> Vec<(String, Vec<usize>, Tensor<1>)> {
         export(self)
     }
+}
+
+/// Every parameter of a module: its checkpoint name, relative to the module's root, and its shape.
+#[must_use]
+pub fn shapes<M: Module>(module: &M) -> BTreeMap<String, Vec<usize>> {
+    let mut visitor = Shapes {
+        path: Vec::new(),
+        shapes: BTreeMap::new(),
+    };
+    module.visit(&mut visitor);
+    visitor.shapes
 }
 
 /// [`MmOvSeg::load`] for any module, in f32; names follow the same rules relative to its own root.

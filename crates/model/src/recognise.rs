@@ -1,9 +1,13 @@
 //! Which network a checkpoint holds, by the names and shapes of its tensors (docs/network.md §2,
 //! §13).
 
+use crate::clip_visual::{LastAttention, LastBlock};
 use crate::config::{
-    Architecture, ConfigError, EncoderConfig, HeadConfig, ModelConfig, Radiometry, TextConfig, Vit,
+    Architecture, ConfigError, EncoderConfig, HeadConfig, ModelConfig, Projections, Radiometry,
+    TextConfig, Vit,
 };
+use crate::segearth::{Gelu, SegEarthConfig};
+use crate::upsampler::UpsamplerConfig;
 use mmovseg_types::Sensor;
 
 const CLIP: &str = "sem_seg_head.predictor.clip_model.";
@@ -42,6 +46,87 @@ fn heads(width: usize) -> usize {
     if width < 128 { 2 } else { width / 64 }
 }
 
+impl SegEarthConfig {
+    /// Reads the sizes of a CLIP tower, and of an upsampler where there is one, off a checkpoint's
+    /// tensors, in the names that this project gives them. The rest is as `SegEarth-OV`'s authors
+    /// set it.
+    ///
+    /// # Errors
+    /// When an entry that determines a size is missing or has the wrong rank, or the sizes do not
+    /// fit.
+    pub fn from_shapes(shape: impl Fn(&str) -> Option<Vec<usize>>) -> Result<Self, ConfigError> {
+        let shapes = Shapes(shape);
+        let table_grid = side(shapes.dim(&format!("{CLIP}visual.positional_embedding"), 0)?);
+        let mut visual = EncoderConfig::clip(
+            &clip_visual(&shapes, |patch_px| table_grid * patch_px)?,
+            [0, 0],
+        );
+        visual.taps = Vec::new();
+        visual.projections = Projections::default();
+        let radius = |step: &str| {
+            let places = shapes.dim(&format!("upsampler.{step}.fixup_proj.3.weight"), 0);
+            places
+                .ok()
+                .map(|places| places.isqrt().saturating_sub(1) / 2)
+        };
+        let upsampler = [("up", true), ("up1", false)]
+            .into_iter()
+            .find_map(|(step, shared)| {
+                radius(step).map(|radius| UpsamplerConfig { radius, shared })
+            });
+        let config = Self {
+            visual,
+            text: clip_text(&shapes)?,
+            gelu: Gelu::default(),
+            last_block: LastBlock {
+                attention: LastAttention::QueriesKeysValues,
+                residual: false,
+            },
+            upsampler,
+            cls_weight: -0.3,
+        };
+        config.validate()?;
+        Ok(config)
+    }
+}
+
+/// The sizes of CLIP's visual tower; `input_px` gives the side of what it reads by that of a patch.
+fn clip_visual<F: Fn(&str) -> Option<Vec<usize>>>(
+    shapes: &Shapes<F>,
+    input_px: impl Fn(usize) -> usize,
+) -> Result<Vit, ConfigError> {
+    let clip = |name: &str, axis: usize| shapes.dim(&format!("{CLIP}visual.{name}"), axis);
+    let width = clip("class_embedding", 0)?;
+    let patch_px = clip("conv1.weight", 2)?;
+    Ok(Vit {
+        width,
+        layers: shapes.blocks(
+            &format!("{CLIP}visual.transformer.resblocks."),
+            "ln_1.weight",
+        ),
+        heads: heads(width),
+        patch_px,
+        input_px: input_px(patch_px),
+        table_grid: side(clip("positional_embedding", 0)?),
+    })
+}
+
+/// The sizes of CLIP's text tower.
+fn clip_text<F: Fn(&str) -> Option<Vec<usize>>>(
+    shapes: &Shapes<F>,
+) -> Result<TextConfig, ConfigError> {
+    let clip = |name: &str, axis: usize| shapes.dim(&format!("{CLIP}{name}"), axis);
+    let width = clip("ln_final.weight", 0)?;
+    Ok(TextConfig {
+        width,
+        layers: shapes.blocks(&format!("{CLIP}transformer.resblocks."), "ln_1.weight"),
+        heads: heads(width),
+        vocab: clip("token_embedding.weight", 0)?,
+        context: clip("positional_embedding", 0)?,
+        embed: clip("text_projection", 1)?,
+    })
+}
+
 impl ModelConfig {
     /// Reads the sizes off a checkpoint's tensors: `shape(name)` gives the shape of an entry, or
     /// `None` when the checkpoint lacks it. MM-OVSeg has two DINOs, GSNet the optical one, CAT-Seg
@@ -52,7 +137,6 @@ impl ModelConfig {
     /// fit.
     pub fn from_shapes(shape: impl Fn(&str) -> Option<Vec<usize>>) -> Result<Self, ConfigError> {
         let shapes = Shapes(shape);
-        let clip = |name: &str, axis: usize| shapes.dim(&format!("{CLIP}{name}"), axis);
         let head = |name: &str, axis: usize| shapes.dim(&format!("{HEAD}{name}"), axis);
         let window = 12;
         let grid = 2 * window;
@@ -60,24 +144,11 @@ impl ModelConfig {
         let is_catseg =
             !shapes.has("dino_model.cls_token") && shapes.has(&format!("{HEAD}decoder1.up.weight"));
         let has_sar = shapes.has("dino_sarmodel.cls_token");
-        let clip_layers = shapes.blocks(
-            &format!("{CLIP}visual.transformer.resblocks."),
-            "ln_1.weight",
-        );
+        let visual = clip_visual(&shapes, |patch_px| grid * patch_px)?;
         let is_v3 = shapes.has("dino_model.storage_tokens");
         // CLIP ViT-L has 24 blocks, ViT-B 12.
-        let is_large = is_v3 || (is_catseg && clip_layers > 12);
+        let is_large = is_v3 || (is_catseg && visual.layers > 12);
         let taps = if is_large { [7, 15] } else { [3, 7] };
-        let clip_width = clip("visual.class_embedding", 0)?;
-        let clip_patch_px = clip("visual.conv1.weight", 2)?;
-        let visual = Vit {
-            width: clip_width,
-            layers: clip_layers,
-            heads: heads(clip_width),
-            patch_px: clip_patch_px,
-            input_px: grid * clip_patch_px,
-            table_grid: side(clip("visual.positional_embedding", 0)?),
-        };
         let mut encoders = vec![EncoderConfig::clip(&visual, taps)];
         let mut input_px = 384;
         if !is_catseg {
@@ -109,8 +180,6 @@ impl ModelConfig {
             }
         }
 
-        let embed = clip("text_projection", 1)?;
-        let text_width = clip("ln_final.weight", 0)?;
         let [decoder, guidance] = if is_catseg {
             ["decoder", "decoder_guidance_projection"]
         } else {
@@ -129,14 +198,7 @@ impl ModelConfig {
             input_px,
             radiometry: Radiometry::AsIs,
             encoders,
-            text: TextConfig {
-                width: text_width,
-                layers: shapes.blocks(&format!("{CLIP}transformer.resblocks."), "ln_1.weight"),
-                heads: heads(text_width),
-                vocab: clip("token_embedding.weight", 0)?,
-                context: clip("positional_embedding", 0)?,
-                embed,
-            },
+            text: clip_text(&shapes)?,
             head: HeadConfig {
                 hidden: head("conv1.weight", 0)?,
                 layers: shapes.blocks(&format!("{HEAD}layers."), "swin_block.guidance_norm.weight"),
@@ -154,6 +216,7 @@ impl ModelConfig {
                 class_pad: 256,
                 // CAT-Seg's and GSNet's published numbers are without pooling.
                 class_pool: if has_sar { 2 } else { 1 },
+                max_classes: is_catseg.then_some(256),
                 grid,
                 window,
             },

@@ -76,15 +76,21 @@ pub fn enlarge(logits: Tensor<4>, side_px: usize) -> Tensor<4> {
 
 /// Applies `kernel` along both axes of `[N, h, w, C]`.
 pub(crate) fn resample(x: Tensor<4>, kernel: &Kernel) -> Tensor<4> {
+    resample_by_axis(x, kernel, kernel)
+}
+
+/// Applies one kernel along the rows' axis of `[N, h, w, C]` and one along the columns'.
+pub(crate) fn resample_by_axis(x: Tensor<4>, down: &Kernel, across: &Kernel) -> Tensor<4> {
     let [n, h, w, c] = x.dims();
-    let matrix = kernel.tensor(&x.device());
-    let out = kernel.output;
-    let rows = matrix
-        .clone()
-        .expand([n, out, h])
+    let device = x.device();
+    let (high, wide) = (down.output, across.output);
+    let rows = down
+        .tensor(&device)
+        .expand([n, high, h])
         .matmul(x.reshape([n, h, w * c]));
-    let cols = matrix
-        .expand([n * out, out, w])
-        .matmul(rows.reshape([n * out, w, c]));
-    cols.reshape([n, out, out, c])
+    let cols = across
+        .tensor(&device)
+        .expand([n * high, wide, w])
+        .matmul(rows.reshape([n * high, w, c]));
+    cols.reshape([n, high, wide, c])
 }

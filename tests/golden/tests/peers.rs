@@ -1,14 +1,17 @@
-//! CAT-Seg and GSNet against their authors' outputs: tiny networks with random weights, run
-//! directly (one view, class pooling 2). The data is not part of the repository; without it the
-//! tests are skipped and say so.
+//! CAT-Seg, GSNet and `SegEarth-OV` against their authors' outputs: tiny networks with random
+//! weights. The data is not part of the repository; without it the tests are skipped and say so.
 #![cfg(not(target_arch = "wasm32"))]
 
 use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use mmovseg_golden_tests::{Comparison, floats, values};
-use mmovseg_model::features::sum;
-use mmovseg_model::{EncoderMaps, MmOvSeg, ModelConfig, PIXEL_MEAN, PIXEL_STD, Sensor, Trace};
+use mmovseg_model::features::{Embedding, sum};
+use mmovseg_model::segearth::{Decision, Windows};
+use mmovseg_model::{
+    EncoderMaps, LEFT_OUT, LastAttention, LastBlock, MmOvSeg, ModelConfig, PIXEL_MEAN, PIXEL_STD,
+    SegEarth, SegEarthConfig, Sensor, Silent, Trace, TracedTensor, most_similar, params,
+};
 use safetensors::SafeTensors;
 
 #[test]
@@ -27,17 +30,231 @@ fn gsnet_on_cpu() {
 }
 
 #[test]
+fn segearth_on_cpu() {
+    check_segearth(&Device::flex());
+}
+
+#[test]
+fn segearth_on_wgpu() {
+    check_segearth(&wgpu());
+}
+
+#[test]
 fn all_on_wgpu() {
     for (name, variant) in [
         ("catseg_b_tiny", "CAT-Seg B"),
         ("catseg_l_tiny", "CAT-Seg L"),
         ("gsnet_tiny", "GSNet"),
     ] {
-        let opened = mmovseg_engine::open_device(mmovseg_engine::DeviceChoice::Gpu);
-        let (device, _) = pollster::block_on(opened)
-            .expect("a Vulkan device; lavapipe (mesa-vulkan-drivers) will do");
-        check(name, variant, device);
+        check(name, variant, wgpu());
     }
+}
+
+fn wgpu() -> Device {
+    let opened = mmovseg_engine::open_device(mmovseg_engine::DeviceChoice::Gpu);
+    let (device, _) = pollster::block_on(opened)
+        .expect("a Vulkan device; lavapipe (mesa-vulkan-drivers) will do");
+    device
+}
+
+type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+
+/// `SegEarth-OV`'s tiny checkpoint in this project's names.
+fn segearth_tensors(weights: &SafeTensors<'_>) -> Tensors {
+    const CLIP: &str = "sem_seg_head.predictor.clip_model.";
+    let mut tensors = Tensors::new();
+    for (name, view) in weights.iter() {
+        let mut shape = view.shape().to_vec();
+        if shape.is_empty() {
+            shape = vec![1];
+        }
+        let values = floats(view.data());
+        let Some(name) = name.strip_prefix("clip.") else {
+            tensors.insert(name.to_owned(), (shape, values));
+            continue;
+        };
+        if let Some(begin) = name.strip_suffix("in_proj_weight") {
+            shape[0] /= 3;
+            let thirds = values.chunks_exact(values.len() / 3);
+            for (part, third) in ["q", "k", "v"].into_iter().zip(thirds) {
+                let name = format!("{CLIP}{begin}{part}_proj_weight");
+                tensors.insert(name, (shape.clone(), third.to_vec()));
+            }
+        } else {
+            tensors.insert(format!("{CLIP}{name}"), (shape, values));
+        }
+    }
+    tensors
+}
+
+fn load_segearth(config: &SegEarthConfig, tensors: &Tensors, device: &Device) -> SegEarth {
+    let model = SegEarth::new(config, device).expect("the sizes fit");
+    for (name, shape) in params::shapes(&model) {
+        let found = tensors.get(&name).map(|(shape, _)| shape);
+        assert_eq!(found, Some(&shape), "{name}");
+    }
+    params::load(model, &mut tensors.clone())
+}
+
+fn check_segearth(device: &Device) {
+    let Some(folder) = mmovseg_test_support::data("golden/peers") else {
+        return;
+    };
+    let read = |file: &str| std::fs::read(folder.join(file)).expect("a golden file");
+    let weights = read("segearth_tiny.safetensors");
+    let golden = read("segearth_tiny_golden.safetensors");
+    let weights = SafeTensors::deserialize(&weights).expect("weights are safetensors");
+    let golden = SafeTensors::deserialize(&golden).expect("golden stages are safetensors");
+    let tensors = segearth_tensors(&weights);
+    let shape = |name: &str| tensors.get(name).map(|(shape, _)| shape.clone());
+    let config = SegEarthConfig::from_shapes(shape).expect("the checkpoint tells its sizes");
+    let model = load_segearth(&config, &tensors, device);
+
+    let integers = |name: &str| -> Vec<u32> {
+        let view = golden.tensor(name).expect("golden integers");
+        let (words, _) = view.data().as_chunks::<4>();
+        words
+            .iter()
+            .map(|&w| i32::from_le_bytes(w) as u32)
+            .collect()
+    };
+    let input = |name: &str| -> Tensor<4> {
+        let view = golden
+            .tensor(&format!("input.{name}"))
+            .expect("a golden input");
+        let shape: [usize; 4] = view.shape().try_into().expect("one picture");
+        Tensor::from_data(TensorData::new(floats(view.data()), shape), device)
+    };
+    let words: Vec<Vec<Vec<u32>>> = integers("text.tokens")
+        .chunks_exact(80 * 20)
+        .map(|word| word.chunks_exact(20).map(<[u32]>::to_vec).collect())
+        .collect();
+    let text = model.encode_words(&words, &mut Silent);
+
+    let flat = |x: Tensor<4>| {
+        let count = x.dims().iter().product::<usize>();
+        pollster::block_on(values(x.reshape([count])))
+    };
+    let mut stages: BTreeMap<String, Vec<f32>> = BTreeMap::new();
+    let mut keep = |prefix: &str, traced: Vec<TracedTensor>| {
+        for stage in traced {
+            let values = pollster::block_on(values(stage.flat));
+            stages.insert(format!("{prefix}{}", stage.name), values);
+        }
+    };
+    let whole = Windows {
+        crop_px: 0,
+        stride_px: 0,
+    };
+    for name in ["one", "other_size"] {
+        let mut trace = Trace::default();
+        let _ = model.picture_logits(&input(name), &text, whole, &mut trace);
+        keep(&format!("{name}."), trace.stages);
+    }
+    let spatial = stages
+        .get("one.jbu.spatial")
+        .cloned()
+        .expect("it is observed");
+    stages.insert("jbu.spatial".into(), spatial);
+    let embeddings = text.clone().unsqueeze::<4>();
+    stages.insert("text.features".into(), flat(embeddings));
+
+    for (author, attention) in [
+        ("vanilla", LastAttention::Vanilla),
+        ("MaskCLIP", LastAttention::Values),
+        ("ClearCLIP", LastAttention::Queries),
+        ("SCLIP", LastAttention::QueriesKeys),
+        ("SegEarth", LastAttention::QueriesKeysValues),
+    ] {
+        for (suffix, residual) in [("no_residual", false), ("residual", true)] {
+            let mut config = config.clone();
+            config.last_block = LastBlock {
+                attention,
+                residual,
+            };
+            let mut trace = Trace::default();
+            let model = load_segearth(&config, &tensors, device);
+            let _ = model.features(&input("one"), &mut trace);
+            let stage = trace.stages.into_iter().find(|s| s.name == "clip.patches");
+            let patches = pollster::block_on(values(stage.expect("it is observed").flat));
+            stages.insert(format!("variant.{author}.{suffix}.patches"), patches);
+        }
+    }
+    let mut bilinear = config.clone();
+    bilinear.upsampler = None;
+    let bilinear = load_segearth(&bilinear, &tensors, device);
+    let logits = bilinear.picture_logits(&input("one"), &text, whole, &mut Silent);
+    stages.insert("variant.bilinear.logits".into(), flat(logits));
+
+    let windows = Windows {
+        crop_px: 64,
+        stride_px: 32,
+    };
+    let logits = flat(model.picture_logits(&input("slide"), &text, windows, &mut Silent));
+    let mut decision = Decision {
+        scale: 50.0,
+        threshold: 0.1,
+        background: 0,
+        class_of_word: integers("text.query_class")
+            .iter()
+            .map(|&c| c as usize)
+            .collect(),
+    };
+    let probabilities = decision.probabilities(&logits);
+    for (name, threshold, background) in [("slide", 0.1, 0), ("thd", 0.472, 2)] {
+        decision.threshold = threshold;
+        decision.background = background;
+        let labels = decision.labels(&probabilities);
+        let want = golden
+            .tensor(&format!("label.{name}"))
+            .expect("golden labels");
+        let pairs = labels.iter().zip(want.data());
+        let same = pairs
+            .filter(|&(&own, &want)| own == usize::from(want))
+            .count();
+        let agreement = same as f64 / want.data().len() as f64;
+        assert!(
+            agreement >= 0.999,
+            "{name}: only {agreement} of the labels agree"
+        );
+    }
+    stages.insert("logits.slide".into(), logits);
+    stages.insert("prob.slide".into(), probabilities);
+
+    let mut comparison = Comparison::new("segearth_tiny", |largest| 1e-4 * largest);
+    for (stage, view) in golden.iter() {
+        if view.dtype() != safetensors::Dtype::F32 || stage.starts_with("input.") {
+            continue;
+        }
+        let (name, stride) = stage.split_once('@').unwrap_or((stage, "1"));
+        let stride = stride.parse().expect("a stride");
+        let found = stages.get(name).map(Vec::as_slice);
+        comparison.add(name, found, &floats(view.data()), stride);
+    }
+    comparison.finish(40);
+
+    // `jbu_stack` has weights of its own for each step; with the same ones it is `jbu_one`.
+    let mut stack = tensors.clone();
+    for (name, tensor) in &tensors {
+        if let Some(rest) = name.strip_prefix("upsampler.up.") {
+            for step in 1..=4 {
+                stack.insert(format!("upsampler.up{step}.{rest}"), tensor.clone());
+            }
+            stack.remove(name);
+        }
+    }
+    let shape = |name: &str| stack.get(name).map(|(shape, _)| shape.clone());
+    let config = SegEarthConfig::from_shapes(shape).expect("the checkpoint tells its sizes");
+    assert!(!config.upsampler.expect("an upsampler").shared);
+    let stacked = load_segearth(&config, &stack, device);
+    let [one, stacked] = [&model, &stacked]
+        .map(|model| flat(model.picture_logits(&input("one"), &text, whole, &mut Silent)));
+    let largest = one.iter().fold(0.0f32, |a, b| a.max(b.abs()));
+    let differs = one
+        .iter()
+        .zip(&stacked)
+        .any(|(a, b)| (a - b).abs() > 1e-6 * largest);
+    assert!(!differs, "a stack of equal steps is one step");
 }
 
 fn check(name: &str, variant: &str, device: Device) {
@@ -57,7 +274,70 @@ fn check(name: &str, variant: &str, device: Device) {
         config.head.class_pool = mode.class_pool();
         let model = load(name, &config, &weights, &device);
         check_mode(&format!("{name} {mode:?}"), mode, &model, &golden, &device);
+        if mode == Mode::Direct && golden.tensor("many.img").is_ok() {
+            check_many(name, &model, &golden, &device);
+        }
     }
+}
+
+/// More classes than CAT-Seg's head reads.
+fn check_many(name: &str, model: &MmOvSeg, golden: &SafeTensors<'_>, device: &Device) {
+    let tensor = |part: &str| {
+        let view = golden
+            .tensor(&format!("many.{part}"))
+            .expect("a golden tensor");
+        (floats(view.data()), view.shape().to_vec())
+    };
+    let map = |part: &str| -> Tensor<4> {
+        let (values, shape) = tensor(part);
+        let shape: [usize; 4] = shape.try_into().expect("a map");
+        Tensor::from_data(TensorData::new(values, shape), device)
+    };
+    let clip = EncoderMaps {
+        embedding: Embedding::Map(map("img")),
+        coarse: map("guid0"),
+        fine: map("guid1"),
+        pixels: None,
+    };
+    let (text, _) = tensor("text");
+    let embed = model.config().text.embed;
+    let total = text.len() / embed;
+    let text_of = |rows: Vec<f32>| -> Tensor<2> {
+        let shape = [rows.len() / embed, embed];
+        Tensor::from_data(TensorData::new(rows, shape), device)
+    };
+    let features = model.class_agnostic(&clip, None, &mut Silent);
+    let few = model.class_peaks(&features, text_of(text[..256 * embed].to_vec()));
+    assert!(few.is_none(), "256 classes are all read");
+    let peaks = model.class_peaks(&features, text_of(text.clone()));
+    let peaks = pollster::block_on(values(peaks.expect("too many classes").reshape([total])));
+    let chosen = most_similar(&peaks, 256);
+    let dropped: Vec<usize> = (0..total).filter(|class| !chosen.contains(class)).collect();
+    assert_eq!(dropped, [9, 40, 167, 187], "{name}");
+
+    let rows = chosen
+        .iter()
+        .flat_map(|&class| &text[class * embed..][..embed]);
+    let some = text_of(rows.copied().collect());
+    let volumes = model.cost_volumes(&features, some.clone(), &mut Silent);
+    let logits = model.decode(&features, volumes, some, &mut Silent);
+    let logits = pollster::block_on(values(logits.reshape([256 * 96 * 96])));
+    let mut all = vec![LEFT_OUT; total * 96 * 96];
+    for (&class, map) in chosen.iter().zip(logits.chunks_exact(96 * 96)) {
+        all[class * 96 * 96..][..96 * 96].copy_from_slice(map);
+    }
+    // What is left out is larger than any logit.
+    let largest = logits.iter().fold(0.0f32, |a, b| a.max(b.abs()));
+    let mut comparison = Comparison::new(name, |_| 1e-4 * largest);
+    for (stage, view) in golden.iter() {
+        if let Some(stride) = stage.strip_prefix("many.logits") {
+            let stride = stride
+                .strip_prefix('@')
+                .map_or(1, |s| s.parse().expect("a stride"));
+            comparison.add(stage, Some(&all), &floats(view.data()), stride);
+        }
+    }
+    comparison.finish(0);
 }
 
 /// How the authors run a network on a picture.
