@@ -24,14 +24,19 @@ thread_local! {
 /// # Errors
 /// When the device fails or the tensor holds no 32-bit floats; the text says why.
 pub(crate) async fn read(flat: Tensor<1>) -> Result<Vec<f32>, String> {
-    while let Some(read) = UNFINISHED.with_borrow_mut(Vec::pop) {
-        // Nobody asks for this result any more; a device that failed also fails the read below.
-        drop(SetAside(Some(read)).await);
-    }
+    finish().await;
     let data = async { flat.into_data_async().await.map_err(|e| format!("{e:?}")) };
     let data = SetAside(Some(Box::pin(data))).await?;
     data.try_into_vec::<f32>()
         .map_err(|error| format!("{error:?}"))
+}
+
+/// Finishes the reads of dropped runs. Nobody asks for their results any more, and a device that
+/// failed also fails the next read.
+async fn finish() {
+    while let Some(read) = UNFINISHED.with_borrow_mut(Vec::pop) {
+        drop(SetAside(Some(read)).await);
+    }
 }
 
 /// A read that is set aside when it is dropped unfinished.
@@ -58,5 +63,42 @@ impl Drop for SetAside {
             // At the thread's end the list may be gone already, and with it the device's last user.
             let _ = UNFINISHED.try_with(|reads| reads.borrow_mut().push(read));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::future::poll_fn;
+    use std::rc::Rc;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    /// A run that was dropped while a result was on its way gave its staging buffer back still
+    /// mapped, and the next submission failed with "used in submit while pending map".
+    #[test]
+    fn a_read_dropped_on_its_way_is_finished_before_the_next() {
+        let polls = Rc::new(Cell::new(0));
+        let counted = Rc::clone(&polls);
+        let read = poll_fn(move |_| {
+            counted.set(counted.get() + 1);
+            match counted.get() {
+                1 | 2 => Poll::Pending,
+                _ => Poll::Ready(Err("no result".into())),
+            }
+        });
+        let mut context = Context::from_waker(Waker::noop());
+        let mut first = Box::pin(SetAside(Some(Box::pin(read))));
+        assert!(first.as_mut().poll(&mut context).is_pending());
+        drop(first);
+        // Dropped once more, while it is being finished.
+        let mut second = Box::pin(finish());
+        assert!(second.as_mut().poll(&mut context).is_pending());
+        drop(second);
+        let mut third = Box::pin(finish());
+        assert!(third.as_mut().poll(&mut context).is_ready());
+        assert_eq!(polls.get(), 3);
+        assert!(UNFINISHED.with_borrow(Vec::is_empty));
     }
 }

@@ -1,6 +1,7 @@
 //! Writes a PNG of generated scenes, each as optical | SAR | label, three scenes a row.
 //!
-//! `cargo run --release -p mmovseg-scene --example contact_sheet -- OUT.png [FIRST_SEED] [COUNT] [SIZE_PX] [world]`
+//! `cargo run --release -p mmovseg-scene --example contact_sheet -- OUT.png [FIRST_SEED] [COUNT]
+//! [SIZE_PX] [world]`
 //!
 //! Pixels without a class are black in the label.
 

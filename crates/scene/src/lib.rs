@@ -94,7 +94,7 @@ pub fn generate(seed: u64, size_px: usize) -> Scene {
 /// | smallholders' plots, terraces, orchards, vineyards, paddies, burnt fields | farmland |
 /// | rock, salt flats | bare land |
 /// | muddy, flooded and turquoise water | water |
-/// | shrubland, oil palms and young plantations, snow, burnt forest, half-flooded ground | [`IGNORE`] |
+/// | shrubland, oil palms and young plantations, snow, burnt forest, flooded ground | [`IGNORE`] |
 ///
 /// `size_px` below 1 counts as 1. A seed has other ground here than in [`generate`].
 #[must_use]

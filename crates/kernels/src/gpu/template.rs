@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `${NAME}` | the value of a constant or of a loop variable |
 //! | `${BINDING}` | 0 where it is first used, then 1, 2, …: the number of the next binding |
-//! | `#if FLAG`, `#if !FLAG`, `#else`, `#endif` | keeps the lines where the flag is set, or is not |
+//! | `#if FLAG`, `#if !FLAG`, `#else`, `#endif` | keeps lines where the flag is set, or is not |
 //! | `#for i in COUNT`, `#endfor` | repeats the lines for `${i}` from 0 to `COUNT − 1` |
 //! | `#include NAME` | the lines of `NAME.wgsl` |
 //!
