@@ -294,7 +294,7 @@ impl Windows {
         }
         let stride = self.stride_px.max(1);
         let spans = size.map(|length| {
-            let count = (length.saturating_sub(self.crop_px) + stride - 1) / stride + 1;
+            let count = length.saturating_sub(self.crop_px).div_ceil(stride) + 1;
             (0..count).map(move |i| {
                 let end = (i * stride + self.crop_px).min(length);
                 (end.saturating_sub(self.crop_px), end)
