@@ -246,7 +246,7 @@ fn a_page_of_somebody_elses_runs_the_engine_through_its_interface() -> Result<()
                  const sum = classes.reduce((sum, { share }, i) => sum + Math.abs(share - counts[i]), 0);\
                  const picture = new ImageData(64, 64); picture.data.fill(120);\
                  const tiles = await engine.setTiles(picture, picture);\
-                 const again = await engine.run(words, 'Sar');\
+                 const again = await engine.run(words, 'sar');\
                  const refused = await engine.run([]).catch((error) => error.message);\
                  engine.close();\
                  return [labels.constructor.name, labels.length === width * height, logits.length === 3 * grid[0] * grid[1],\
