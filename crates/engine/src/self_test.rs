@@ -31,6 +31,7 @@ use crate::session::Session;
 use crate::stages::{Clock, Encoder};
 use crate::tiles::HashedPair;
 use crate::windows::Tiling;
+#[cfg(not(target_arch = "wasm32"))]
 use mmovseg_types::DeviceChoice;
 
 /// How much further off than in single precision a self-test may be in half precision: eleven bits
