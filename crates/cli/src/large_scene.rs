@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use mmovseg_engine::{
-    ENTROPY_BAND, HashedPair, Modality, PixelShares, Preprocess, SegmentRequest, Segmentation,
+    ENTROPY_BAND, HashedPair, PixelShares, Preprocess, SegmentRequest, Segmentation, Sensor,
     Session, TilePair, Tiling, Wanted, pixel_shares,
 };
 use mmovseg_raster::{
@@ -142,7 +142,7 @@ pub fn run(
             None => segment(session, part, &request)?,
             Some(factor) => {
                 let [optical, sar] =
-                    [Modality::Sar, Modality::Optical].map(|other| request.modality != other);
+                    [Sensor::Optical, Sensor::Sar].map(|sensor| request.modality.uses(sensor));
                 let valid = part.valid(optical, sar);
                 let [w, h] = size.map(|side| ((side as f64 * factor).round() as usize).max(1));
                 let mut found = segment(session, part.resized(w, h), &request)?;

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use mmovseg_engine::{
-    HashedPair, Modality, SegmentRequest, Segmentation, Session, TilePair, Tiling, pixel_shares,
+    HashedPair, Modality, SegmentRequest, Segmentation, Sensor, Session, TilePair, Tiling,
+    pixel_shares,
 };
 use safetensors::tensor::{Dtype, TensorView};
 
@@ -202,8 +203,9 @@ impl Loaded {
     ) -> anyhow::Result<Outcome> {
         let (georef, mut notes) = (pair.georef.clone(), pair.notes.clone());
         let native_px = [pair.rgb.width_px, pair.rgb.height_px];
-        let optical = request.modality != Modality::Sar;
-        let valid = pair.valid(optical, request.modality != Modality::Optical);
+        let [optical, sar] =
+            [Sensor::Optical, Sensor::Sar].map(|sensor| request.modality.uses(sensor));
+        let valid = pair.valid(optical, sar);
         let gsd_m = self.session.manifest().gsd_m.map(f64::from);
         let sizes = (resolution == Resolution::Auto)
             .then(|| pair.pixel_size_m().zip(gsd_m))

@@ -95,19 +95,21 @@ impl ClipBlock {
         self
     }
 
+    /// Queries (`third` 0), keys (1) or values (2) of normalised tokens `[N, L, W]`, by heads.
+    fn project(&self, n: &Tensor<3>, weight: &Param<Tensor<2>>, third: usize) -> Tensor<4> {
+        let width = n.dims()[2];
+        let bias = self.attn.in_proj_bias.val().narrow(0, third * width, width);
+        split_heads(
+            kernels::linear(n.clone(), weight.val(), Some(bias), Epilogue::None),
+            self.attn.heads,
+        )
+    }
+
     /// The last block as `last` describes it; also what its attention gives, after the output
     /// projection.
     fn forward_last(&self, x: Tensor<3>, last: LastBlock) -> (Tensor<3>, Tensor<3>) {
         let n = self.ln_1.forward(x.clone());
-        let width = n.dims()[2];
-        let bias = self.attn.in_proj_bias.val();
-        let project = |weight: &Param<Tensor<2>>, third: usize| {
-            let bias = bias.clone().narrow(0, third * width, width);
-            split_heads(
-                kernels::linear(n.clone(), weight.val(), Some(bias), Epilogue::None),
-                self.attn.heads,
-            )
-        };
+        let project = |weight: &Param<Tensor<2>>, third| self.project(&n, weight, third);
         let value = project(&self.attn.v_proj_weight, 2);
         let query = self.attn.q_proj_weight.as_ref().map(|w| project(w, 0));
         let key = self.attn.k_proj_weight.as_ref().map(|w| project(w, 1));
@@ -140,15 +142,7 @@ impl ClipBlock {
     /// `[N, L, W]` to `[N, L, W]`.
     pub fn forward(&self, x: Tensor<3>, mask: &Mask) -> Tensor<3> {
         let n = self.ln_1.forward(x.clone());
-        let width = n.dims()[2];
-        let bias = self.attn.in_proj_bias.val();
-        let project = |weight: &Param<Tensor<2>>, third: usize| {
-            let bias = bias.clone().narrow(0, third * width, width);
-            split_heads(
-                kernels::linear(n.clone(), weight.val(), Some(bias), Epilogue::None),
-                self.attn.heads,
-            )
-        };
+        let project = |weight: &Param<Tensor<2>>, third| self.project(&n, weight, third);
         let x = match (&self.attn.q_proj_weight, &self.attn.k_proj_weight) {
             (Some(q), Some(k)) => {
                 let mixed = attend(

@@ -30,7 +30,7 @@ fn side_by_side(state: State, outcomes: &[Outcome]) -> impl IntoView + use<> {
         .map(|outcome| {
             let outcome = outcome.clone();
             let name = words::modality(outcome.report.modality);
-            let key = words::modality_key(outcome.report.modality);
+            let key = outcome.report.modality.name();
             let mean = mean_iou(&outcome);
             let known = outcome.report.classes.iter().any(|c| c.iou.is_some());
             view! {

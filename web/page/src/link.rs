@@ -16,7 +16,7 @@ use crate::icons::{Icon, icon};
 use crate::state::{FIRST_SEED, Source, State};
 use crate::tour;
 use crate::view::View;
-use crate::words::{MODALITIES, modality_key};
+use crate::words::MODALITIES;
 
 /// How long the state must rest before the address follows, in milliseconds.
 const REST_MS: u32 = 300;
@@ -104,7 +104,7 @@ fn write(state: State) -> Result<(), JsValue> {
         Some(preset) => params.set("preset", preset.id),
         None => params.set("classes", &names.join(",")),
     }
-    params.set("modality", modality_key(state.modality.get_untracked()));
+    params.set("modality", state.modality.get_untracked().name());
     let sky = state.cloud.get_untracked();
     if sky.is_visible() {
         params.set(

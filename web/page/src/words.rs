@@ -91,14 +91,6 @@ pub fn modality(wanted: Modality) -> &'static str {
         .map_or("", |(_, name, _)| name)
 }
 
-/// A modality's value in the page's controls and addresses.
-pub fn modality_key(wanted: Modality) -> &'static str {
-    MODALITIES
-        .iter()
-        .find(|(.., m)| *m == wanted)
-        .map_or("", |(key, ..)| key)
-}
-
 /// The engine's name of a stage in plain words; an unknown one stays as it is.
 pub fn stage(name: &str) -> &str {
     match name {
