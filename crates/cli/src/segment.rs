@@ -5,8 +5,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use mmovseg_engine::{
-    HashedPair, Modality, SegmentRequest, Segmentation, Sensor, Session, TilePair, Tiling,
-    pixel_shares,
+    HashedPair, SegmentRequest, Segmentation, Sensor, Session, TilePair, Tiling, pixel_shares,
 };
 use safetensors::tensor::{Dtype, TensorView};
 
