@@ -212,16 +212,18 @@ impl Warp {
         Ok(warp)
     }
 
-    /// The source pixel of a target pixel, both measured from the top-left corner.
+    /// The source pixel of a target pixel, both measured from the top-left corner; `None` where it
+    /// has none, and where a damaged transform leads beyond all numbers.
     fn source_px(&self, [col, row]: [f64; 2]) -> Option<[f64; 2]> {
         let mut at = self.to.to_map(col, row);
         if let Some([to, from]) = &self.systems {
             at = to.convert(at, from)?;
         }
-        match &self.fit {
-            Some(fit) => Some(fit.at(at)),
-            None => self.from.to_pixel(at[0], at[1]),
-        }
+        let found = match &self.fit {
+            Some(fit) => fit.at(at),
+            None => self.from.to_pixel(at[0], at[1])?,
+        };
+        found.iter().all(|value| value.is_finite()).then_some(found)
     }
 
     /// The reference systems by their codes, for the user.
@@ -417,4 +419,29 @@ fn neighbours(at: f64, size: usize) -> (usize, usize, f64) {
     let centre = (at - 0.5).max(0.0);
     let first = (centre as usize).min(size - 1);
     (first, (first + 1).min(size - 1), centre - first as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Warp;
+    use crate::{GeoKeys, GeoRef};
+
+    fn placed(transform: [f64; 6]) -> GeoRef {
+        GeoRef {
+            transform,
+            epsg: Some(32_611),
+            keys: GeoKeys::default(),
+            control_points: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn transforms_that_overflow_lead_nowhere() {
+        let to = placed([1e307, 0.0, 0.0, 0.0, -1.0, 0.0]);
+        let from = placed([0.05, 0.0, 0.0, 0.0, -20.0, 0.0]);
+        let warp = Warp::new(&to, &from).unwrap();
+        assert!(warp.source_px([0.0, 0.0]).is_some());
+        assert!(warp.source_px([8.0, 0.0]).is_none());
+        assert!(warp.source_bounds([0, 0], [64, 64], [27, 27]).is_none());
+    }
 }

@@ -287,12 +287,21 @@ impl Page {
             .with_context(|| format!("nothing matches `{css}`"))
     }
 
-    /// Clicks what matches `css`.
+    /// Clicks what matches `css`, once it is enabled: `WebDriver` clicks a disabled button without
+    /// an error and without an effect.
     ///
     /// # Errors
-    /// When nothing does, or it is covered or hidden.
+    /// When nothing does, it is covered or hidden, or it stays disabled for a minute.
     pub async fn click(&self, css: &str) -> Result<()> {
+        const ENABLED_WITHIN: Duration = Duration::from_secs(60);
         let element = self.find(css).await?;
+        let start = Instant::now();
+        while !element.is_enabled().await? {
+            if start.elapsed() > ENABLED_WITHIN {
+                bail!("`{css}` is still disabled after {ENABLED_WITHIN:?}");
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
         element
             .click()
             .await
