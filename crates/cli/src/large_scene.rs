@@ -153,8 +153,8 @@ pub fn run(
         let shares = pixel_shares(
             &found.labels,
             found.width_px,
-            &found.logits,
-            found.grid_px,
+            (&found.logits, found.grid_px),
+            found.temperature,
             wanted,
         );
         for y in row.kept[0]..row.kept[1] {

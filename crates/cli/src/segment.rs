@@ -239,8 +239,8 @@ impl Loaded {
         let shares = pixel_shares(
             &result.labels,
             result.width_px,
-            &result.logits,
-            result.grid_px,
+            (&result.logits, result.grid_px),
+            result.temperature,
             job.files.wanted(),
         );
         let mut outputs = Outputs::default();

@@ -67,6 +67,8 @@ pub struct Segmentation {
     /// `[T, h, w]`, before the sigmoid. Of a scene in windows they are the logits of the blended
     /// probabilities, on a grid of at most 2²⁴ values.
     pub logits: Vec<f32>,
+    /// The package's temperature, by which logits become calibrated probabilities.
+    pub temperature: Option<f32>,
     /// Share of each class in the pixels that have data, 0 to 1.
     pub share: Vec<f64>,
     /// Stages that ran, each summed over all windows; cached ones are absent.

@@ -2,6 +2,7 @@
 //! classes, and their entropy, in 8 bits.
 
 use mmovseg_raster::NO_DATA_LABEL;
+use mmovseg_types::class_probabilities;
 
 /// Description of the only band of an entropy raster.
 pub const ENTROPY_BAND: &str = "entropy";
@@ -28,14 +29,14 @@ pub struct PixelShares {
     pub entropy: Vec<u8>,
 }
 
-/// Shares of the pixels of a label map from the logits `[T, h, w]` that cover it evenly: sigmoids,
-/// resized bilinearly as the labels are. Sigmoids of classes are independent of one another; for
-/// the entropy they are divided by their sum.
+/// Shares of the pixels of a label map from the logits `[T, h, w]` that cover it evenly:
+/// probabilities by the package's temperature ([`class_probabilities`]), resized bilinearly as the
+/// labels are. For the entropy they are divided by their sum.
 pub fn pixel_shares(
     labels: &[u8],
     width_px: usize,
-    logits: &[f32],
-    [h, w]: [usize; 2],
+    (logits, [h, w]): (&[f32], [usize; 2]),
+    temperature: Option<f32>,
     wanted: Wanted,
 ) -> PixelShares {
     let mut out = PixelShares::default();
@@ -45,22 +46,10 @@ pub fn pixel_shares(
     let classes = logits.len() / (h * w);
     let height_px = labels.len() / width_px.max(1);
     let columns: Vec<_> = (0..width_px).map(|x| taps(x, width_px, w)).collect();
-    let mut lines = [vec![0.0; classes * w], vec![0.0; classes * w]];
-    let mut known = [usize::MAX; 2];
+    let probability = class_probabilities(logits, h * w, temperature);
     let mut values = vec![0.0_f32; classes];
     for y in 0..height_px {
         let (above, below, v) = taps(y, height_px, h);
-        for (slot, row) in [above, below].into_iter().enumerate() {
-            if known[slot] != row {
-                known[slot] = row;
-                for class in 0..classes {
-                    for x in 0..w {
-                        let logit = logits[(class * h + row) * w + x];
-                        lines[slot][class * w + x] = 1.0 / (1.0 + (-logit).exp());
-                    }
-                }
-            }
-        }
         for (x, &(left, right, u)) in columns.iter().enumerate() {
             let label = labels[y * width_px + x];
             if label == NO_DATA_LABEL {
@@ -68,8 +57,8 @@ pub fn pixel_shares(
                 continue;
             }
             for (class, value) in values.iter_mut().enumerate() {
-                let [upper, lower] = [0, 1].map(|slot| {
-                    let line = &lines[slot][class * w..];
+                let [upper, lower] = [above, below].map(|row| {
+                    let line = &probability[(class * h + row) * w..];
                     line[left] + (line[right] - line[left]) * u
                 });
                 *value = upper + (lower - upper) * v;
@@ -138,14 +127,17 @@ mod tests {
             classes: true,
             entropy: true,
         };
-        let shares = pixel_shares(&labels, 4, &logits, [1, 2], wanted);
+        let shares = pixel_shares(&labels, 4, (&logits, [1, 2]), None, wanted);
         assert_eq!(shares.confidence[0], 254);
         assert_eq!((shares.entropy[0], shares.entropy[3]), (0, 255));
         assert!(shares.entropy[1] > 0 && shares.entropy[2] > shares.entropy[1]);
         assert_eq!(shares.classes.len(), 8);
         assert_eq!(shares.classes[..2], [254, 0]);
         assert_eq!(shares.classes[6..], [255, 255]);
-        let undecided = pixel_shares(&[1], 1, &[0.0, 0.0], [1, 1], wanted);
+        let undecided = pixel_shares(&[1], 1, (&[0.0, 0.0], [1, 1]), None, wanted);
         assert_eq!((undecided.confidence[0], undecided.entropy[0]), (127, 254));
+        // Calibrated, three classes alike likely have a third each.
+        let thirds = pixel_shares(&[1], 1, (&[4.0; 3], [1, 1]), Some(1.5), wanted);
+        assert_eq!((thirds.confidence[0], thirds.entropy[0]), (85, 254));
     }
 }

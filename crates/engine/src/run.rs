@@ -103,6 +103,7 @@ impl Session {
             labels: found.labels,
             grid_px: found.grid_px,
             logits: found.logits,
+            temperature: self.manifest().temperature,
             share,
             timings: clock.timings,
             windows: found.windows,

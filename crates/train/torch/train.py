@@ -270,7 +270,69 @@ def read_by_groups(read, tiles, groups, uses):
     return {group.rows.start: part for group, part in zip(used, parts)}
 
 
-def segment_loss(model, batch, told, _):
+def read_sensors(model, optical, sar, groups, roll):
+    """For each group CLIP's maps, whether it read the optical tile, and the sum of both DINOs' maps."""
+    reads = {group.rows.start: sensors(group, roll) for group in groups}
+    uses_optical = {start: use[0] for start, use in reads.items()}
+    uses_sar = {start: use[1] for start, use in reads.items()}
+    clips = read_by_groups(model.clip, optical, groups, uses_optical)
+    optical_maps = read_by_groups(lambda tiles: model.dino(tiles, False), optical, groups, uses_optical)
+    sar_maps = read_by_groups(lambda tiles: model.dino(tiles, True), sar, groups, uses_sar)
+    if len(clips) < len(groups):
+        blank = model.clip(torch.zeros_like(optical[:1]))
+    result = []
+    for group in groups:
+        start = group.rows.start
+        maps = [maps[start] for maps in (optical_maps, sar_maps) if start in maps]
+        dino = maps[0] if len(maps) == 1 else [a + b for a, b in zip(*maps)]
+        clip = clips.get(start) or [part.expand(group.count, *part.shape[1:]) for part in blank]
+        result.append((clip, start in clips, dino))
+    return result
+
+
+# The moved view of a batch: the largest shift, and what its borders see of it, both in pixels; the largest change of
+# gain and offset, in standard deviations of the pixels.
+MOVED_PX = 32
+MOVED_BORDER_PX = 16
+MOVED_GAIN, MOVED_OFFSET = 0.1, 0.1
+
+
+class Move:
+    """Moves tiles by an even number of pixels, reflected at the edges, and changes their radiometry a little."""
+
+    def __init__(self, draws):
+        self.px = [2 * int(draws.integers(-MOVED_PX // 2, MOVED_PX // 2 + 1)) for _ in range(2)]
+        self.draws = draws
+
+    def tiles(self, tiles):
+        count, channels = tiles.shape[:2]
+        gain = 1 + MOVED_GAIN * torch.tensor(self.draws.uniform(-1, 1, (count, 1, 1, 1)), dtype=tiles.dtype)
+        offset = MOVED_OFFSET * torch.tensor(self.draws.uniform(-1, 1, (count, channels, 1, 1)), dtype=tiles.dtype)
+        side = tiles.shape[2]
+        wide = F.pad(tiles, (MOVED_PX,) * 4, mode="reflect")
+        y, x = (MOVED_PX + px for px in self.px)
+        return wide[:, :, y : y + side, x : x + side] * gain.to(tiles) + offset.to(tiles)
+
+    def common(self, logits, moved):
+        """The same ground in the logits of both views, at two pixels a cell."""
+        border, side = MOVED_BORDER_PX // 2, logits.shape[2]
+
+        def cut(maps, px):
+            y, x = (max(0, shift) // 2 + border for shift in px)
+            h, w = (side - abs(shift) // 2 - 2 * border for shift in px)
+            return maps[:, :, y : y + h, x : x + w]
+
+        return cut(logits, self.px), cut(moved, [-px for px in self.px])
+
+
+def disagreement(logits, moved):
+    """Jensen-Shannon divergence of the class probabilities of both views."""
+    a, b = F.log_softmax(logits, 1), F.log_softmax(moved, 1)
+    middle = torch.logaddexp(a, b) - math.log(2)
+    return ((a.exp() * (a - middle) + b.exp() * (b - middle)).sum(1) / 2).mean()
+
+
+def segment_loss(model, batch, told, options):
     groups = batch.groups
     for group in groups:
         if group.is_taught:
@@ -278,24 +340,20 @@ def segment_loss(model, batch, told, _):
                 clear = batch.clear[group.rows]
                 text = batch.text[group.label_set]
                 group.teach(model.head(model.clip(clear), model.dino(clear, False), text), told)
-    reads = {group.rows.start: sensors(group, batch.roll) for group in groups}
-    optical = {start: use[0] for start, use in reads.items()}
-    radar = {start: use[1] for start, use in reads.items()}
-    clips = read_by_groups(model.clip, batch.optical, groups, optical)
-    optical = read_by_groups(lambda tiles: model.dino(tiles, False), batch.optical, groups, optical)
-    radar = read_by_groups(lambda tiles: model.dino(tiles, True), batch.sar, groups, radar)
-    if len(clips) < len(groups):
-        blank = model.clip(torch.zeros_like(batch.optical[:1]))
+    move = moved = None
+    if options.consistency:
+        move = Move(np.random.default_rng([options.seed, batch.step]))
+        tiles = move.tiles(batch.optical), move.tiles(batch.sar)
+        moved = read_sensors(model, *tiles, groups, batch.roll)
     temperature, dense_weight = told["temperature"], told["dense_weight"]
     result = []
-    for group in groups:
-        start, text = group.rows.start, batch.text[group.label_set]
+    for at, (group, (clip, has_clip, dino)) in enumerate(
+        zip(groups, read_sensors(model, batch.optical, batch.sar, groups, batch.roll))
+    ):
+        text = batch.text[group.label_set]
         words = F.normalize(text, dim=1)
-        maps = [maps[start] for maps in (optical, radar) if start in maps]
-        dino = maps[0] if len(maps) == 1 else [a + b for a, b in zip(*maps)]
-        clip = clips.get(start) or [part.expand(group.count, *part.shape[1:]) for part in blank]
         dense = dense_loss(model.cosine(tokens(dino[0]), words), group, temperature)
-        if start in clips:
+        if has_clip:
             dense = dense + dense_loss(model.cosine(clip[0], words), group, temperature)
         logits = model.head(clip, dino, text)
         share, weight = group.pixels.flatten(2), group.pixel_weight.flatten(2)
@@ -306,6 +364,10 @@ def segment_loss(model, batch, told, _):
         ce = with_mean_of_tile(cross_entropy(scores, share, weight), scores, group)
         terms = {"bce": bce, "ce": ce, "dense": dense, "pixels": pixels}
         total = bce * told["binary_weight"] + ce + (dense + pixels) * dense_weight
+        if move:
+            clip, _, dino = moved[at]
+            terms["moved"] = disagreement(*move.common(logits, model.head(clip, dino, text)))
+            total = total + terms["moved"] * options.consistency
         result.append((total, terms, group.share))
     return result
 
@@ -362,6 +424,7 @@ def train(options):
     for step in range(first, options.steps):
         block = feed.next()
         batch = Batch(block, feed, told, device)
+        batch.step = step
         logs = step % LOG_STEPS == 0 or step + 1 == options.steps
         optimizer.zero_grad(set_to_none=True)
         told_terms = loss_of(model, batch, told, options)
@@ -420,6 +483,12 @@ def main():
     parser.add_argument("--learning-rate", type=float, required=True)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--loss", choices=("info-nce", "l1"), default="info-nce", help="what `align` minimises")
+    parser.add_argument(
+        "--consistency",
+        type=float,
+        default=0.0,
+        help="weight of the disagreement of `segment` with itself on a moved view of each tile",
+    )
     parser.add_argument("--mmovseg", default="mmovseg", help="the program, where it is not on the path")
     train(parser.parse_args())
 

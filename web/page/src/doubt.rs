@@ -1,9 +1,9 @@
 //! How sure the model is at every shown pixel: entropy, margin, and which pixels are below a
 //! threshold. The numbers are those of `probe`, for all pixels at once.
 
-use mmovseg_protocol::Segmented;
+use mmovseg_protocol::{Segmented, class_probabilities};
 
-use crate::probe::{self, axis};
+use crate::probe::{axis, entropy, two_highest};
 
 /// Most evaluations (pixels times classes) for one picture: above, every n-th pixel stands for its
 /// neighbours, so that the page answers in a few tens of milliseconds.
@@ -41,7 +41,7 @@ pub fn maps(report: &Segmented, logits: &[f32]) -> Option<Doubt> {
         step_px += 1;
     }
     let (columns, rows) = (width.div_ceil(step_px), height.div_ceil(step_px));
-    let probability: Vec<f32> = logits.iter().map(|&logit| probe::sigmoid(logit)).collect();
+    let probability = class_probabilities(logits, area, report.temperature);
     let across: Vec<(usize, usize, f32)> = (0..columns)
         .map(|column| axis(grid_columns, report.width_px, (column * step_px) as u32))
         .collect();
@@ -66,20 +66,10 @@ pub fn maps(report: &Segmented, logits: &[f32]) -> Option<Doubt> {
             let (best, second) = two_highest(&values);
             doubt.best.push(best);
             doubt.margin.push(best - second);
-            doubt.entropy.push(probe::entropy(&values));
+            doubt.entropy.push(entropy(&values));
         }
     }
     Some(doubt)
-}
-
-fn two_highest(values: &[f32]) -> (f32, f32) {
-    values.iter().fold((0.0, 0.0), |(best, second), &value| {
-        if value > best {
-            (value, best)
-        } else {
-            (best, f32::max(second, value))
-        }
-    })
 }
 
 impl Doubt {
@@ -105,6 +95,7 @@ mod tests {
     use mmovseg_protocol::{ClassResult, Modality};
 
     use super::*;
+    use crate::probe;
 
     fn report(classes: usize, grid_px: [u32; 2], side_px: u32) -> Segmented {
         let class = ClassResult {
@@ -118,6 +109,7 @@ mod tests {
             width_px: side_px,
             height_px: side_px,
             grid_px,
+            temperature: None,
             classes: vec![class; classes],
             timings: Vec::new(),
             modality: Modality::Fused,
@@ -138,7 +130,7 @@ mod tests {
                 let at = (y * 7 + x) as usize;
                 assert!((doubt.entropy[at] - reading.entropy).abs() < 1e-6);
                 assert!((doubt.margin[at] - reading.margin).abs() < 1e-6);
-                assert!((doubt.best[at] - reading.probability[reading.best]).abs() < 1e-6);
+                assert!((doubt.best[at] - two_highest(&reading.probability).0).abs() < 1e-6);
             }
         }
     }

@@ -1,13 +1,15 @@
 //! What the model believes at one pixel, from the logits of a run.
 
-use mmovseg_protocol::Segmented;
+use mmovseg_protocol::{Segmented, class_probabilities};
 
 /// Numbers at a pixel.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reading {
-    /// Probability of each class, as the mask compares them: each class for itself, 0 to 1.
+    /// Probability of each class, 0 to 1: with the package's temperature they add up to 1, without
+    /// one each class stands for itself.
     pub probability: Vec<f32>,
-    /// Class with the highest one; the first on ties.
+    /// The class that the mask has here: the highest sigmoid, the first on ties. Between the cells
+    /// of two classes its probability can be slightly below the highest.
     pub best: usize,
     /// Entropy of the probabilities brought to a sum of 1, as a part of the highest possible: 0 is
     /// certain, 1 is no idea.
@@ -16,8 +18,9 @@ pub struct Reading {
     pub margin: f32,
 }
 
-/// Reads `logits` (`[classes, rows, columns]`) at a pixel of the mask: sigmoid, then half-pixel
-/// bilinear, as the mask itself is made. `None` when the numbers do not fit together.
+/// Reads `logits` (`[classes, rows, columns]`) at a pixel of the mask: probabilities of the four
+/// cells around it, then half-pixel bilinear, as the mask itself is made. `None` when the numbers
+/// do not fit together.
 #[must_use]
 pub fn read(report: &Segmented, logits: &[f32], x_px: u32, y_px: u32) -> Option<Reading> {
     let [rows, columns] = report.grid_px.map(|side| side as usize);
@@ -27,39 +30,50 @@ pub fn read(report: &Segmented, logits: &[f32], x_px: u32, y_px: u32) -> Option<
     }
     let (x0, x1, fx) = axis(columns, report.width_px, x_px);
     let (y0, y1, fy) = axis(rows, report.height_px, y_px);
-    let probability: Vec<f32> = logits
+    let around: Vec<f32> = logits
         .chunks_exact(rows * columns)
-        .map(|plane| {
-            let at = |x: usize, y: usize| sigmoid(plane[y * columns + x]);
-            let upper = at(x0, y0) * (1.0 - fx) + at(x1, y0) * fx;
-            let lower = at(x0, y1) * (1.0 - fx) + at(x1, y1) * fx;
-            upper * (1.0 - fy) + lower * fy
+        .flat_map(|plane| {
+            [(x0, y0), (x1, y0), (x0, y1), (x1, y1)].map(|(x, y)| plane[y * columns + x])
         })
         .collect();
-    let mut best = 0;
-    for (class, value) in probability.iter().enumerate() {
-        if *value > probability[best] {
-            best = class;
+    let between = |temperature: Option<f32>| -> Vec<f32> {
+        class_probabilities(&around, 4, temperature)
+            .chunks_exact(4)
+            .map(|cells| {
+                let upper = cells[0] * (1.0 - fx) + cells[1] * fx;
+                let lower = cells[2] * (1.0 - fx) + cells[3] * fx;
+                upper * (1.0 - fy) + lower * fy
+            })
+            .collect()
+    };
+    let compared = between(None);
+    let best = (0..classes).fold(0, |best, class| {
+        if compared[class] > compared[best] {
+            class
+        } else {
+            best
         }
-    }
-    let second = probability
-        .iter()
-        .enumerate()
-        .filter(|(class, _)| *class != best)
-        .map(|(_, value)| *value)
-        .fold(0.0, f32::max);
+    });
+    let probability = between(report.temperature);
+    let (highest, second) = two_highest(&probability);
     Some(Reading {
-        margin: probability[best] - second,
+        margin: highest - second,
         entropy: entropy(&probability),
         best,
         probability,
     })
 }
 
-/// The logistic function.
+/// The highest value and the second highest; 0 for one that is not there.
 #[must_use]
-pub fn sigmoid(logit: f32) -> f32 {
-    1.0 / (1.0 + (-logit).exp())
+pub fn two_highest(values: &[f32]) -> (f32, f32) {
+    values.iter().fold((0.0, 0.0), |(best, second), &value| {
+        if value > best {
+            (value, best)
+        } else {
+            (best, f32::max(second, value))
+        }
+    })
 }
 
 /// Lower cell, upper cell, weight of the upper: half-pixel bilinear sampling of `cells` values at
@@ -106,6 +120,7 @@ mod tests {
             width_px,
             height_px,
             grid_px,
+            temperature: None,
             classes: vec![class; classes],
             timings: Vec::new(),
             modality: Modality::Fused,
@@ -125,6 +140,18 @@ mod tests {
         assert!((right.margin - 0.482).abs() < 1e-3);
         let middle = read(&report, &logits, 1, 0).unwrap_or_else(|| panic!("no reading"));
         assert!(middle.probability[0] > left.probability[0]);
+    }
+
+    #[test]
+    fn a_calibrated_package_gives_shares_that_add_up_to_one() {
+        let report = Segmented {
+            temperature: Some(2.0),
+            ..report(3, [1, 1], 2, 2)
+        };
+        let reading = read(&report, &[4.0, 2.0, 2.0], 0, 0).unwrap_or_else(|| panic!("no reading"));
+        assert!((reading.probability.iter().sum::<f32>() - 1.0).abs() < 1e-6);
+        assert!((reading.probability[0] - 0.576_1).abs() < 1e-3);
+        assert_eq!(reading.best, 0);
     }
 
     #[test]

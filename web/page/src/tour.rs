@@ -3,7 +3,7 @@
 //! and three questions whose answers the page checks.
 
 use leptos::prelude::*;
-use mmovseg_protocol::Modality;
+use mmovseg_protocol::{Modality, sigmoid};
 
 use crate::gestures::centre;
 use crate::icons::{Icon, icon};
@@ -373,7 +373,7 @@ fn sigmoid_words(found: &Explanation, at: [f64; 2], word: &str) -> String {
             format!(
                 "{name}: σ({logit:.2}) = 1 / (1 + e^{:.2}) = {:.3}{mark}",
                 -logit,
-                probe::sigmoid(logit)
+                sigmoid(logit)
             )
         })
         .collect();

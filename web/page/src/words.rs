@@ -291,6 +291,7 @@ mod tests {
             width_px: 1,
             height_px: 1,
             grid_px: [1, 1],
+            temperature: None,
             classes: vec![ClassResult {
                 name: "water".into(),
                 share: 0.25,

@@ -150,6 +150,9 @@ pub struct Segmented {
     pub height_px: u32,
     /// Rows and columns of the logits.
     pub grid_px: [u32; 2],
+    /// The package's temperature, by which logits become calibrated probabilities.
+    #[serde(default)]
+    pub temperature: Option<f32>,
     /// One per requested class, in that order.
     pub classes: Vec<ClassResult>,
     /// Time of each stage that ran, in order; what is known from the run before does not run.

@@ -53,6 +53,7 @@ pub fn file(
         classes,
         logits,
         grid_px,
+        temperature,
         ..
     } = &last.found;
     let (w, h) = (*width_px, *height_px);
@@ -99,7 +100,7 @@ pub fn file(
                 classes: true,
                 ..Wanted::default()
             };
-            let shares = pixel_shares(labels, w, logits, *grid_px, wanted);
+            let shares = pixel_shares(labels, w, (logits, *grid_px), *temperature, wanted);
             (
                 "-probabilities.tif",
                 "image/tiff",
@@ -111,7 +112,7 @@ pub fn file(
                 entropy: true,
                 ..Wanted::default()
             };
-            let shares = pixel_shares(labels, w, logits, *grid_px, wanted);
+            let shares = pixel_shares(labels, w, (logits, *grid_px), *temperature, wanted);
             let bands = [ENTROPY_BAND.to_owned()];
             (
                 "-entropy.tif",

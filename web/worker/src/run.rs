@@ -118,6 +118,7 @@ pub fn describe(
         width_px: side(found.width_px.div_ceil(step)),
         height_px: side(found.height_px.div_ceil(step)),
         grid_px: found.grid_px.map(side),
+        temperature: found.temperature,
         classes,
         timings: found.timings.clone(),
         modality,
