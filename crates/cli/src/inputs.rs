@@ -15,6 +15,9 @@ use serde::de::DeserializeOwned;
 
 use crate::checkpoint::Released;
 
+/// Ends the note of a tile that was resampled.
+pub const HOW_TO_KEEP_PIXELS: &str = "(--resolution native leaves pixels as they are)";
+
 /// Parses one of `names`, each of which is the serialised form of a value of `T`; hyphens are for
 /// people only.
 pub fn choice<T>(names: &'static [&'static str]) -> impl TypedValueParser<Value = T>

@@ -13,9 +13,10 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context as _;
+use mmovseg_engine::resolution::{factor, note, onto_grid};
 use mmovseg_engine::{
-    ENTROPY_BAND, HashedPair, PixelShares, Preprocess, SegmentRequest, Segmentation, Sensor,
-    Session, TilePair, Tiling, Wanted, pixel_shares,
+    ENTROPY_BAND, HashedPair, PixelShares, Preprocess, Resolution, SegmentRequest, Segmentation,
+    Sensor, Session, TilePair, Tiling, Wanted, pixel_shares,
 };
 use mmovseg_raster::{
     CogOptions, NO_DATA_LABEL, PairFile, RasterFile, label_options, share_options, write_cog,
@@ -23,12 +24,11 @@ use mmovseg_raster::{
 use serde::{Deserialize, Serialize};
 
 use crate::failure::complain;
-use crate::inputs::{FileBytes, ReadingArgs};
+use crate::inputs::{FileBytes, HOW_TO_KEEP_PIXELS, ReadingArgs};
 use crate::job::{Job, Outcome, about, size_px};
 use crate::label_files::{is_tiff, palette};
 use crate::output::Outputs;
 use crate::progress::Progress;
-use crate::resolution::{Resolution, factor, note, onto_grid};
 
 /// Longest side and largest area of a scene that is held in memory as a whole, in pixels.
 const WHOLE_SIDE_PX: usize = 8192;
@@ -113,7 +113,8 @@ pub fn run(
     let mut store = Store::open(&job.files.labels, &key, layout)?;
     let mut notes = pair.notes.clone();
     if let Some(((pixel_m, gsd_m), factor)) = pixel_sizes.zip(enlarged) {
-        notes.push(note(pixel_m, gsd_m, factor));
+        let note = note(pixel_m, gsd_m, factor);
+        notes.push(format!("{note} {HOW_TO_KEEP_PIXELS}"));
     }
     if store.done > 0 {
         notes.push(format!(

@@ -24,7 +24,6 @@ mod output;
 mod pairs;
 mod progress;
 mod report;
-mod resolution;
 mod scene;
 mod segment;
 mod trace;

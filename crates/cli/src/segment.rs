@@ -4,14 +4,16 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use mmovseg_engine::resolution::{model_size, onto_grid};
 use mmovseg_engine::{
-    HashedPair, SegmentRequest, Segmentation, Sensor, Session, TilePair, Tiling, pixel_shares,
+    HashedPair, Resolution, SegmentRequest, Segmentation, Sensor, Session, TilePair, Tiling,
+    pixel_shares,
 };
 use safetensors::tensor::{Dtype, TensorView};
 
 use crate::classes::{ClassArgs, unknown_words};
 use crate::failure::complain;
-use crate::inputs::{ModeArgs, ModelArgs, ReadingArgs, choice};
+use crate::inputs::{HOW_TO_KEEP_PIXELS, ModeArgs, ModelArgs, ReadingArgs, choice};
 use crate::job::{Job, Outcome, about};
 use crate::label_files::{LabelFiles, palette};
 use crate::large_scene;
@@ -19,7 +21,6 @@ use crate::output::{Outputs, json, say};
 use crate::pairs::{self, Share};
 use crate::progress::Progress;
 use crate::report::RunReport;
-use crate::resolution::{Resolution, onto_grid, resampled};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -205,24 +206,21 @@ impl Loaded {
         let [optical, sar] =
             [Sensor::Optical, Sensor::Sar].map(|sensor| request.modality.uses(sensor));
         let valid = pair.valid(optical, sar);
-        let gsd_m = self.session.manifest().gsd_m.map(f64::from);
-        let sizes = (resolution == Resolution::Auto)
-            .then(|| pair.pixel_size_m().zip(gsd_m))
-            .flatten();
-        let shown_px = sizes.map_or(native_px, |(pixel_m, gsd_m)| {
-            resampled(native_px, pixel_m, gsd_m, &mut notes)
-        });
-        let pair = HashedPair::new(if shown_px == native_px {
-            pair
-        } else {
-            pair.resized(shown_px[0], shown_px[1])
+        let gsd_m = self.session.manifest().gsd_m;
+        let model_px = model_size(native_px, pair.pixel_size_m(), gsd_m, resolution);
+        if let Some((_, note)) = &model_px {
+            notes.push(format!("{note} {HOW_TO_KEEP_PIXELS}"));
+        }
+        let pair = HashedPair::new(match model_px {
+            Some(([w, h], _)) => pair.resized(w, h),
+            None => pair,
         });
         let mut progress = Progress::new();
         let mut result = pollster::block_on(
             self.session
                 .segment(&pair, request, &mut |event| progress.event(event)),
         )?;
-        if shown_px != native_px {
+        if model_px.is_some() {
             onto_grid(&mut result, native_px, valid.as_deref());
         }
         drop(progress);

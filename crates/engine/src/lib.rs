@@ -19,6 +19,7 @@ mod pixels;
 mod precision;
 mod probability;
 mod readback;
+pub mod resolution;
 mod run;
 mod scene;
 mod self_test;
@@ -49,5 +50,7 @@ pub use windows::Tiling;
 pub use mmovseg_kernels::threads;
 pub use mmovseg_model::Precision;
 pub use mmovseg_raster::{Preprocess, TilePair};
-pub use mmovseg_types::{DeviceChoice, EncoderId, Modality, Sensor, Stage, StageTiming, Tier};
+pub use mmovseg_types::{
+    DeviceChoice, EncoderId, Modality, Resolution, Sensor, Stage, StageTiming, Tier,
+};
 pub use mmovseg_weights::MANIFEST_FILE;

@@ -9,5 +9,5 @@ mod stage;
 
 pub use device::{DeviceChoice, Tier, browser_threads};
 pub use probability::{class_probabilities, sigmoid};
-pub use sensor::{EncoderId, Modality, Sensor};
+pub use sensor::{EncoderId, Modality, Resolution, Sensor};
 pub use stage::{Stage, StageTiming};

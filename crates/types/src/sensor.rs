@@ -14,6 +14,18 @@ pub enum Sensor {
     Sar,
 }
 
+/// What decides the pixel size that the model sees.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Resolution {
+    /// A tile whose pixel size is known and far from the one that the model was trained for is
+    /// resampled to that, and labels come back on the tile's own grid.
+    #[default]
+    Auto,
+    /// The tile's own.
+    Native,
+}
+
 /// Which tiles a run uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -110,6 +110,7 @@ mod tests {
             height_px: side_px,
             grid_px,
             temperature: None,
+            resampled: None,
             classes: vec![class; classes],
             timings: Vec::new(),
             modality: Modality::Fused,

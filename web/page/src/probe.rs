@@ -121,6 +121,7 @@ mod tests {
             height_px,
             grid_px,
             temperature: None,
+            resampled: None,
             classes: vec![class; classes],
             timings: Vec::new(),
             modality: Modality::Fused,

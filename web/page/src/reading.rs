@@ -2,7 +2,7 @@
 //! for each decision. The pictures and the mask follow each change.
 
 use leptos::prelude::*;
-use mmovseg_protocol::{Reading, SarScale, Stretch};
+use mmovseg_protocol::{Reading, Resolution, SarScale, Stretch};
 
 use crate::actions;
 use crate::state::{Source, State};
@@ -18,6 +18,15 @@ const SCALES: &[(&str, &str, SarScale)] = &[
     ("linear", "Linear", SarScale::Linear),
     ("decibel", "Decibel", SarScale::Decibel),
     ("as-is", "As it is", SarScale::AsIs),
+];
+
+const RESOLUTIONS: [(&str, &str, Resolution); 2] = [
+    (
+        "auto",
+        "Resampled to the model's where far from it",
+        Resolution::Auto,
+    ),
+    ("native", "As they are", Resolution::Native),
 ];
 
 /// What was decided on reading, and a control for each decision; only for files.
@@ -66,6 +75,12 @@ pub fn ReadingList(state: State) -> impl IntoView {
         let value = event_target_value(&event);
         if let Some(&(.., scale)) = SCALES.iter().find(|(key, ..)| *key == value) {
             change(state, |reading| reading.sar.scale = scale);
+        }
+    };
+    let choose_resolution = move |event| {
+        let value = event_target_value(&event);
+        if let Some(&(.., resolution)) = RESOLUTIONS.iter().find(|(key, ..)| *key == value) {
+            change(state, |reading| reading.resolution = resolution);
         }
     };
     let band = move |index: usize| {
@@ -156,19 +171,39 @@ pub fn ReadingList(state: State) -> impl IntoView {
                         </select>
                     </label>
                 </div>
+                <label class="field">
+                    <span>"Pixels of a known size"</span>
+                    <select data-testid="resolution" on:change=choose_resolution>
+                        {RESOLUTIONS
+                            .iter()
+                            .map(|&(key, name, resolution)| {
+                                view! {
+                                    <option value=key selected=move || state.read_as.get().resolution == resolution>{name}</option>
+                                }
+                            })
+                            .collect_view()}
+                    </select>
+                </label>
             </div>
     }
 }
 
-/// The sentences that reading gave.
+/// The sentences that reading gave, and the run on the pixel size that the model saw.
 #[component]
 fn Notes(state: State) -> impl IntoView {
     move || {
-        let notes = state
+        let mut notes = state
             .tiles
             .get()
             .map(|tiles| tiles.notes)
             .unwrap_or_default();
+        state.outcome.with(|outcome| {
+            notes.extend(
+                outcome
+                    .as_ref()
+                    .and_then(|outcome| outcome.report.resampled.clone()),
+            );
+        });
         (!notes.is_empty()).then(|| {
             view! {
                 <ul class="notes" data-testid="notes">

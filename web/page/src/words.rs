@@ -292,6 +292,7 @@ mod tests {
             height_px: 1,
             grid_px: [1, 1],
             temperature: None,
+            resampled: None,
             classes: vec![ClassResult {
                 name: "water".into(),
                 share: 0.25,

@@ -153,6 +153,9 @@ pub struct Segmented {
     /// The package's temperature, by which logits become calibrated probabilities.
     #[serde(default)]
     pub temperature: Option<f32>,
+    /// A sentence, when the tiles were resampled to the pixel size that the model was trained for.
+    #[serde(default)]
+    pub resampled: Option<String>,
     /// One per requested class, in that order.
     pub classes: Vec<ClassResult>,
     /// Time of each stage that ran, in order; what is known from the run before does not run.

@@ -17,7 +17,9 @@ pub use request::*;
 pub use tier::{Plan, Probe, plan};
 
 pub use mmovseg_raster::{Cloud, OpticalOptions, SarOptions, SarScale, Stretch};
-pub use mmovseg_types::{DeviceChoice, Modality, StageTiming, Tier, class_probabilities, sigmoid};
+pub use mmovseg_types::{
+    DeviceChoice, Modality, Resolution, StageTiming, Tier, class_probabilities, sigmoid,
+};
 
 /// The largest number of classes in one run: a label is a byte, and 255 stands for "ignored".
 pub const MAX_CLASSES: usize = 255;

@@ -1,7 +1,7 @@
 //! What the page asks for.
 
 use mmovseg_raster::{Cloud, OpticalOptions, SarOptions};
-use mmovseg_types::Modality;
+use mmovseg_types::{Modality, Resolution};
 use serde::{Deserialize, Serialize};
 
 use crate::Plan;
@@ -107,13 +107,16 @@ pub struct Run {
     pub windows: bool,
 }
 
-/// How samples of files become 8-bit pictures.
+/// How samples of files become the 8-bit pictures that the model reads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Reading {
     /// The optical tile.
     pub optical: OpticalOptions,
     /// The SAR tile.
     pub sar: SarOptions,
+    /// The pixel size that the model sees.
+    #[serde(default)]
+    pub resolution: Resolution,
 }
 
 /// Kinds of result files.

@@ -83,8 +83,8 @@ async fn one(session: &mut Session, batch: &Batch, index: usize) -> Result<LastR
     let names = [rgb.clone(), sar.clone()];
     let tiles = read_pair(&names, files, &batch.reading, Cloud::NONE).await?;
     let request = request(&batch.run, batch.run.modality);
-    let found = session
-        .segment(&tiles.shown, &request, &mut |_| {})
+    let found = tiles
+        .segment(session, &request, &mut |_| {})
         .await
         .map_err(|error| error.to_string())?;
     let told = describe(session, &found, &tiles, &batch.run, batch.run.modality);

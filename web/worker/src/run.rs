@@ -14,7 +14,7 @@ use crate::tiles::{OpenTiles, side};
 pub async fn segment(session: &mut Session, tiles: &Rc<OpenTiles>, run: Run) -> bool {
     let request = request(&run, run.modality);
     let mut on = relay;
-    let work = session.segment(&tiles.shown, &request, &mut on);
+    let work = tiles.segment(session, &request, &mut on);
     let Some(result) = while_wanted(work, has_newer_run).await else {
         return true;
     };
@@ -53,7 +53,7 @@ pub async fn compare(session: &mut Session, tiles: &Rc<OpenTiles>, run: Run) -> 
         progress(Step::Stage("compare".into()), index as u64, 3);
         let request = request(&run, modality);
         let mut silent = |_| {};
-        let work = session.segment(&tiles.shown, &request, &mut silent);
+        let work = tiles.segment(session, &request, &mut silent);
         match while_wanted(work, has_newer_run).await {
             None => return true,
             Some(Err(error)) => return refused(&error),
@@ -119,6 +119,9 @@ pub fn describe(
         height_px: side(found.height_px.div_ceil(step)),
         grid_px: found.grid_px.map(side),
         temperature: found.temperature,
+        resampled: tiles
+            .resampled(session.manifest().gsd_m)
+            .map(|resampled| resampled.note.clone()),
         classes,
         timings: found.timings.clone(),
         modality,

@@ -16,7 +16,9 @@ use crate::tiles::{OpenTiles, side};
 pub async fn explain(session: &mut Session, tiles: &Rc<OpenTiles>, run: Run) -> bool {
     let request = request(&run, run.modality);
     let mut on = relay;
-    let work = session.explain(&tiles.shown, &request, &mut on);
+    let resampled = tiles.resampled(session.manifest().gsd_m);
+    let pair = resampled.as_ref().map_or(&tiles.shown, |found| &found.pair);
+    let work = session.explain(pair, &request, &mut on);
     answer(while_wanted(work, |_| false).await, |stages| {
         let parts: Vec<ArrayBuffer> = stages.iter().map(|map| numbers(&map.values)).collect();
         let event = Event::Explained(Explained {
@@ -42,7 +44,9 @@ pub async fn similar(session: &mut Session, tiles: &Rc<OpenTiles>, id: u32, at: 
     };
     let request = request(&run, run.modality);
     let mut on = relay;
-    let work = session.similar_patches(&tiles.shown, &request, at, &mut on);
+    let resampled = tiles.resampled(session.manifest().gsd_m);
+    let pair = resampled.as_ref().map_or(&tiles.shown, |found| &found.pair);
+    let work = session.similar_patches(pair, &request, at, &mut on);
     answer(while_wanted(work, |_| false).await, |found| {
         let grid = side(found.grid);
         let event = Event::Similar(Similar {

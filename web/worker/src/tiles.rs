@@ -1,7 +1,13 @@
 //! The pair that is open: as read, and as shown under its cloud.
 
-use mmovseg_engine::{HashedPair, TilePair};
-use mmovseg_protocol::{Cloud, MAX_SHOWN_PX, Reading, Tiles};
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use mmovseg_engine::resolution::{model_size, onto_grid};
+use mmovseg_engine::{
+    EngineError, Event, HashedPair, SegmentRequest, Segmentation, Sensor, Session, TilePair,
+};
+use mmovseg_protocol::{Cloud, MAX_SHOWN_PX, Reading, Resolution, Tiles};
 use mmovseg_raster::{RasterError, Rgb8, add_cloud, open_pair};
 
 use crate::sensor::looks_swapped;
@@ -11,8 +17,12 @@ use crate::sensor::looks_swapped;
 pub struct OpenTiles {
     /// The optical tile without our cloud, where there is one.
     clear: Option<Rgb8>,
-    /// What the model sees and the page shows.
+    /// What the page shows, and the model sees unless it was trained for another pixel size.
     pub shown: HashedPair,
+    /// What decides the pixel size that the model sees.
+    resolution: Resolution,
+    /// `shown` in the model's pixel size, once a run has needed it.
+    resampled: RefCell<Option<Rc<Resampled>>>,
     /// Index into `mmovseg_scene::CLASSES` of each pixel, for generated scenes.
     pub truth: Option<Vec<u8>>,
     /// Whether the SAR tile looks optical and the optical one like SAR.
@@ -21,6 +31,14 @@ pub struct OpenTiles {
     pub origin: String,
     /// The cloud that was laid over.
     pub cloud: Cloud,
+}
+
+/// A pair in the pixel size that the model was trained for.
+pub struct Resampled {
+    /// The pair.
+    pub pair: HashedPair,
+    /// What the user is told of it.
+    pub note: String,
 }
 
 impl OpenTiles {
@@ -37,7 +55,11 @@ impl OpenTiles {
         let pair = open_pair(rgb, sar, &reading.optical, &reading.sar)?;
         let swapped = looks_swapped(&pair.rgb, &pair.sar);
         let origin = format!("{} and {}", rgb.1, sar.1);
-        Ok(Self::new(pair, None, swapped, origin, cloud))
+        let tiles = Self::new(pair, None, swapped, origin, cloud);
+        Ok(Self {
+            resolution: reading.resolution,
+            ..tiles
+        })
     }
 
     /// Generates a scene of `size_px` x `size_px` pixels.
@@ -58,6 +80,8 @@ impl OpenTiles {
         let mut tiles = Self {
             clear: None,
             shown: HashedPair::new(pair),
+            resolution: Resolution::Auto,
+            resampled: RefCell::default(),
             truth,
             swapped,
             origin,
@@ -70,6 +94,7 @@ impl OpenTiles {
     /// Replaces the cloud.
     pub fn set_cloud(&mut self, cloud: Cloud) {
         self.cloud = cloud;
+        self.resampled.take();
         let clear = self.clear.take();
         if !cloud.is_visible() {
             // A tile without a cloud is kept once only: it may have 10 000 px a side.
@@ -81,6 +106,44 @@ impl OpenTiles {
         let clear = clear.unwrap_or_else(|| self.shown.rgb.clone());
         self.shown.set_rgb(add_cloud(&clear, &cloud).0);
         self.clear = Some(clear);
+    }
+
+    /// The pair for a model that was trained for pixels of `gsd_m`; `None` when it sees the pair as
+    /// it is shown.
+    pub fn resampled(&self, gsd_m: Option<f32>) -> Option<Rc<Resampled>> {
+        let native_px = [self.shown.rgb.width_px, self.shown.rgb.height_px];
+        let pixel_m = self.shown.pixel_size_m();
+        let ([w, h], note) = model_size(native_px, pixel_m, gsd_m, self.resolution)?;
+        let mut slot = self.resampled.borrow_mut();
+        let known = slot.get_or_insert_with(|| {
+            Rc::new(Resampled {
+                pair: HashedPair::new(self.shown.resized(w, h)),
+                note,
+            })
+        });
+        Some(Rc::clone(known))
+    }
+
+    /// Runs the model on the pair; labels are on the grid of `shown`.
+    ///
+    /// # Errors
+    /// Those of [`Session::segment`].
+    pub async fn segment(
+        &self,
+        session: &mut Session,
+        request: &SegmentRequest,
+        on: &mut dyn FnMut(Event),
+    ) -> Result<Segmentation, EngineError> {
+        let Some(resampled) = self.resampled(session.manifest().gsd_m) else {
+            return session.segment(&self.shown, request, on).await;
+        };
+        let mut found = session.segment(&resampled.pair, request, on).await?;
+        let [optical, sar] =
+            [Sensor::Optical, Sensor::Sar].map(|sensor| request.modality.uses(sensor));
+        let valid = self.shown.valid(optical, sar);
+        let size_px = [self.shown.rgb.width_px, self.shown.rgb.height_px];
+        onto_grid(&mut found, size_px, valid.as_deref());
+        Ok(found)
     }
 
     /// Every how many pixels one is shown.

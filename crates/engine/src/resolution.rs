@@ -1,57 +1,55 @@
 //! The pixel size that the model sees: tiles whose pixels are far from those it was trained for are
 //! resampled, and labels come back on the optical grid.
 
-use mmovseg_engine::Segmentation;
 use mmovseg_raster::NO_DATA_LABEL;
-use serde::Deserialize;
+use mmovseg_types::Resolution;
 
-/// What decides the pixel size that the model sees.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Resolution {
-    Auto,
-    Native,
-}
+use crate::Segmentation;
 
 /// Factor between pixel sizes that the model was trained to stand.
 const TOLERATED: f64 = 1.5;
 
 /// By how much a tile with pixels of `pixel_m` is enlarged for a model that was trained for pixels
 /// of `gsd_m`; `None` when it is shown as it is.
+#[must_use]
 pub fn factor(pixel_m: f64, gsd_m: f64) -> Option<f64> {
     let factor = pixel_m / gsd_m;
     (factor.is_normal() && !(1.0 / TOLERATED..=TOLERATED).contains(&factor)).then_some(factor)
 }
 
 /// What the user is told of a tile that is enlarged by `factor`.
+#[must_use]
 pub fn note(pixel_m: f64, gsd_m: f64, factor: f64) -> String {
     format!(
-        "pixels of {pixel_m:.2} m are resampled to {:.2} m for the model, which was trained for {gsd_m} m; labels are on the optical grid (--resolution native leaves pixels as they are)",
+        "pixels of {pixel_m:.2} m are resampled to {:.2} m for the model, which was trained for {gsd_m} m; labels are on the optical grid",
         pixel_m / factor
     )
 }
 
-/// The size in which a tile is shown to a model that was trained for pixels of `gsd_m`, with a note
-/// when it is not the tile's own.
-pub fn resampled(
+/// The size (columns, rows) in which a tile is shown to a model, and a note for the user; `None`
+/// when it is shown as it is: on request, where a pixel size is not known, and where both are close.
+#[must_use]
+pub fn model_size(
     native_px: [usize; 2],
-    pixel_m: f64,
-    gsd_m: f64,
-    notes: &mut Vec<String>,
-) -> [usize; 2] {
+    pixel_m: Option<f64>,
+    gsd_m: Option<f32>,
+    resolution: Resolution,
+) -> Option<([usize; 2], String)> {
     /// Least side of a tile that is still worth a look, in pixels.
     const LEAST_PX: f64 = 32.0;
     /// Most pixels of a tile that is enlarged.
     const MOST_PX: f64 = 24e6;
-    let Some(factor) = factor(pixel_m, gsd_m) else {
-        return native_px;
-    };
+    if resolution == Resolution::Native {
+        return None;
+    }
+    let (pixel_m, gsd_m) = (pixel_m?, f64::from(gsd_m?));
+    let factor = factor(pixel_m, gsd_m)?;
     let [w, h] = native_px.map(|side| side as f64);
     let least = (LEAST_PX / w.min(h)).min(1.0);
     let most = (MOST_PX / (w * h)).sqrt().max(1.0);
     let factor = factor.clamp(least, most);
-    notes.push(note(pixel_m, gsd_m, factor));
-    [w, h].map(|side| ((side * factor).round() as usize).max(1))
+    let size_px = [w, h].map(|side| ((side * factor).round() as usize).max(1));
+    (size_px != native_px).then(|| (size_px, note(pixel_m, gsd_m, factor)))
 }
 
 /// Brings labels onto another grid of the same ground, each pixel with the label of the one it lies
@@ -81,15 +79,15 @@ pub fn onto_grid(result: &mut Segmentation, [w, h]: [usize; 2], valid: Option<&[
 
 #[cfg(test)]
 mod tests {
-    use super::resampled;
+    use mmovseg_types::Resolution;
+
+    use super::model_size;
 
     #[test]
     fn tiles_are_resampled_when_their_pixels_are_far_from_the_models() {
         let size = |pixel_m: f64, px: [usize; 2]| {
-            let mut notes = Vec::new();
-            let size = resampled(px, pixel_m, 10.0, &mut notes);
-            assert_eq!(notes.is_empty(), size == px, "{notes:?}");
-            size
+            let found = model_size(px, Some(pixel_m), Some(10.0), Resolution::Auto);
+            found.map_or(px, |(size, _)| size)
         };
         assert_eq!(size(10.0, [500, 400]), [500, 400]);
         assert_eq!(size(14.9, [500, 400]), [500, 400]);
@@ -97,5 +95,8 @@ mod tests {
         assert_eq!(size(2.5, [500, 400]), [125, 100]);
         assert_eq!(size(0.1, [500, 400]), [40, 32]);
         assert_eq!(size(f64::NAN, [500, 400]), [500, 400]);
+        let native = model_size([500, 400], Some(20.0), Some(10.0), Resolution::Native);
+        assert_eq!(native, None);
+        assert_eq!(model_size([9, 9], None, Some(10.0), Resolution::Auto), None);
     }
 }
