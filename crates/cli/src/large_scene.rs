@@ -211,6 +211,7 @@ pub fn run(
             labels: Vec::new(),
             grid_px: [0, 0],
             logits: Vec::new(),
+            temperature: session.manifest().temperature,
             share,
             timings,
             windows,
@@ -314,6 +315,7 @@ fn fingerprint(
     let mut parts = vec![
         session.manifest().name.clone(),
         serde_json::to_string(&session.manifest().shards)?,
+        format!("{:?}", session.manifest().temperature),
         serde_json::to_string(request)?,
         format!("{more:?}"),
     ];
