@@ -176,6 +176,63 @@ fn pixels_far_from_the_models_are_resampled_with_a_note_and_a_switch() -> Result
     })
 }
 
+#[test]
+fn files_of_different_places_are_refused_with_both_outlines() -> Result<()> {
+    let folder = Folder::new("apart");
+    let scene = mmovseg_scene::generate(12, 64);
+    let names: Vec<String> = mmovseg_scene::CLASSES
+        .iter()
+        .map(|c| c.name.to_owned())
+        .collect();
+    let colours = default_palette(names.len());
+    // The same ground in two reference systems, and ground eight hundred kilometres away.
+    let tile = |name: &str, epsg: u32, transform: [f64; 6]| {
+        let place = GeoRef {
+            transform,
+            epsg: Some(epsg),
+            keys: GeoKeys::default(),
+            control_points: Vec::new(),
+        };
+        let bytes = label_geotiff(&scene.label, 64, 64, &colours, &names, Some(&place)).unwrap();
+        let path = folder.0.join(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    };
+    let rgb = tile(
+        "p_rgb.tif",
+        32_611,
+        [10.0, 0.0, 500_000.0, 0.0, -10.0, 4_000_000.0],
+    );
+    let far = tile(
+        "far_sar.tif",
+        32_611,
+        [10.0, 0.0, 500_000.0, 0.0, -10.0, 4_800_000.0],
+    );
+    let near = tile(
+        "near_sar.tif",
+        4326,
+        [1e-4, 0.0, -117.001, 0.0, -1e-4, 36.146],
+    );
+    with_page("check-apart", &dist()?, async |page| {
+        page.goto("?device=cpu&model=absent").await?;
+        page.wait_for(&test_id("rgb-file"), SOON).await?;
+        upload_pair(page, &[rgb.clone(), far]).await?;
+        page.wait_until(&format!("{ERROR}.includes('different places')"), SOON)
+            .await?;
+        let shapes = "document.querySelectorAll('[data-testid=error] [data-testid=outlines] polygon').length === 2";
+        page.wait_until(shapes, SOON).await?;
+        upload_pair(page, &[rgb, near]).await?;
+        open_tab(page, "reading").await?;
+        page.wait_until(
+            "/EPSG:4326 to EPSG:32611/.test(document.querySelector('[data-testid=notes]').textContent)",
+            SOON,
+        )
+        .await?;
+        page.wait_for(&test_id("outlines"), SOON).await?;
+        Ok(())
+    })
+}
+
 /// Waits until the optical canvas shows exactly this. Each change of a field reads the tiles anew,
 /// so that a picture may be that of a change before the last.
 async fn expect_picture(page: &Page, wanted: &[[u8; 3]], or: &str) -> Result<()> {
