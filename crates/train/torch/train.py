@@ -290,11 +290,11 @@ def read_sensors(model, optical, sar, groups, roll):
     return result
 
 
-# The moved view of a batch: the largest shift, and what its borders see of it, both in pixels; the largest change of
-# gain and offset, in standard deviations of the pixels.
-MOVED_PX = 32
-MOVED_BORDER_PX = 16
-MOVED_GAIN, MOVED_OFFSET = 0.1, 0.1
+# The moved view of a batch: the largest shift, and what the reflection at its edges disturbs, both in pixels; the
+# largest change of gain and offset, in standard deviations of the pixels.
+MOVED_PX = 64
+REFLECTED_PX = 16
+MOVED_GAIN, MOVED_OFFSET = 0.05, 0.05
 
 
 class Move:
@@ -313,23 +313,24 @@ class Move:
         y, x = (MOVED_PX + px for px in self.px)
         return wide[:, :, y : y + side, x : x + side] * gain.to(tiles) + offset.to(tiles)
 
-    def common(self, logits, moved):
-        """The same ground in the logits of both views, at two pixels a cell."""
-        border, side = MOVED_BORDER_PX // 2, logits.shape[2]
-
-        def cut(maps, px):
-            y, x = (max(0, shift) // 2 + border for shift in px)
-            h, w = (side - abs(shift) // 2 - 2 * border for shift in px)
-            return maps[:, :, y : y + h, x : x + w]
-
-        return cut(logits, self.px), cut(moved, [-px for px in self.px])
-
-
-def disagreement(logits, moved):
-    """Jensen-Shannon divergence of the class probabilities of both views."""
-    a, b = F.log_softmax(logits, 1), F.log_softmax(moved, 1)
-    middle = torch.logaddexp(a, b) - math.log(2)
-    return ((a.exp() * (a - middle) + b.exp() * (b - middle)).sum(1) / 2).mean()
+    def disagreement(self, logits, moved):
+        """Jensen-Shannon divergence of the class probabilities of both views where they show the same ground, weighted
+        as windows are blended: by the squared sine of the position in each view."""
+        side = logits.shape[2]
+        taper = torch.sin((torch.arange(side, device=logits.device) + 0.5) / side * math.pi) ** 2
+        cells, weights = [], []
+        for px in self.px:
+            shift, disturbed = px // 2, REFLECTED_PX // 2
+            first = max(0, shift) + (disturbed if shift < 0 else 0)
+            last = min(side, side + shift) - (disturbed if shift > 0 else 0)
+            cells.append((slice(first, last), slice(first - shift, last - shift)))
+            weights.append(taper[first:last] * taper[first - shift : last - shift])
+        (y, moved_y), (x, moved_x) = cells
+        a, b = F.log_softmax(logits[:, :, y, x], 1), F.log_softmax(moved[:, :, moved_y, moved_x], 1)
+        middle = torch.logaddexp(a, b) - math.log(2)
+        each = (a.exp() * (a - middle) + b.exp() * (b - middle)).sum(1) / 2
+        weight = weights[0][:, None] * weights[1][None]
+        return (each * weight).sum() / (weight.sum() * len(each))
 
 
 def segment_loss(model, batch, told, options):
@@ -366,7 +367,7 @@ def segment_loss(model, batch, told, options):
         total = bce * told["binary_weight"] + ce + (dense + pixels) * dense_weight
         if move:
             clip, _, dino = moved[at]
-            terms["moved"] = disagreement(*move.common(logits, model.head(clip, dino, text)))
+            terms["moved"] = move.disagreement(logits, model.head(clip, dino, text))
             total = total + terms["moved"] * options.consistency
         result.append((total, terms, group.share))
     return result
