@@ -211,6 +211,7 @@ pub fn run(
             labels: Vec::new(),
             grid_px: [0, 0],
             logits: Vec::new(),
+            temperature: session.manifest().temperature,
             share,
             timings,
             windows,
