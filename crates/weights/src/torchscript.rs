@@ -160,7 +160,6 @@ impl Machine {
         Ok(machine)
     }
 
-    #[expect(clippy::match_same_arms, reason = "one operation of the format a line")]
     fn step(
         &mut self,
         operation: u8,
@@ -205,7 +204,7 @@ impl Machine {
             b')' | b']' => self.push(Value::Sequence(Vec::new())),
             b'}' => self.push(Value::Named(Vec::new())),
             b't' => {
-                let items = self.to_mark()?;
+                let items = self.down_to_mark()?;
                 self.push(Value::Sequence(items));
             }
             0x85..=0x87 => {
@@ -218,7 +217,7 @@ impl Machine {
             }
             b'a' | b'e' => {
                 let items = if operation == b'e' {
-                    self.to_mark()?
+                    self.down_to_mark()?
                 } else {
                     vec![self.pop()?]
                 };
@@ -230,7 +229,7 @@ impl Machine {
             }
             b's' | b'u' => {
                 let items = if operation == b'u' {
-                    self.to_mark()?
+                    self.down_to_mark()?
                 } else {
                     let value = self.pop()?;
                     vec![self.pop()?, value]
@@ -324,7 +323,7 @@ impl Machine {
         }
     }
 
-    fn to_mark(&mut self) -> Result<Vec<usize>, String> {
+    fn down_to_mark(&mut self) -> Result<Vec<usize>, String> {
         let mut items = Vec::new();
         while let Some(item) = self.stack.pop() {
             match item {
