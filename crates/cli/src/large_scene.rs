@@ -314,6 +314,7 @@ fn fingerprint(
     let mut parts = vec![
         session.manifest().name.clone(),
         serde_json::to_string(&session.manifest().shards)?,
+        format!("{:?}", session.manifest().temperature),
         serde_json::to_string(request)?,
         format!("{more:?}"),
     ];

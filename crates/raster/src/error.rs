@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 /// Every failure of this crate. Each message says what is wrong, with which file, and what to do.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Error)]
 #[non_exhaustive]
 pub enum RasterError {
     /// The bytes are of none of the formats read here.
@@ -78,6 +78,8 @@ pub enum RasterError {
         rgb_extent: String,
         /// Where the SAR file lies.
         sar_extent: String,
+        /// Outlines of both as WGS 84 longitudes and latitudes, where they are known.
+        outlines: Box<[Option<Vec<[f64; 2]>>; 2]>,
     },
     /// Two pictures that must have one size do not.
     #[error(

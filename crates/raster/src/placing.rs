@@ -58,6 +58,11 @@ impl Placing {
                 sar: sar.name.into(),
                 rgb_extent: extent(rgb),
                 sar_extent: extent(sar),
+                outlines: Box::new([rgb, sar].map(|member| {
+                    member
+                        .georef
+                        .and_then(|georef| outline_degrees(georef, member.size_px))
+                })),
             });
         }
         if let Some(georef) = sar

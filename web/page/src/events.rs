@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use js_sys::{Array, ArrayBuffer, Float32Array, Uint8Array, Uint8ClampedArray};
 use leptos::prelude::*;
-use mmovseg_protocol::{Activity, Event, Segmented, Step, Tiles};
+use mmovseg_protocol::{Activity, Event, Failure, Segmented, Step, Tiles};
 use wasm_bindgen::prelude::*;
 use web_sys::{Blob, BlobPropertyBag, HtmlAnchorElement, ImageData, Url};
 
@@ -130,7 +130,7 @@ fn try_take(state: State, event: Event, buffers: &Array) -> Result<(), JsValue> 
                 .set(format!("Saved {name}.{}", notes.collect::<String>()));
         }
         Event::Stopped => stopped(state),
-        Event::Failed(failure) => failed(state, failure.during, failure.message),
+        Event::Failed(failure) => failed(state, failure),
         Event::Crashed { message } => crashed(state, &message),
     }
     Ok(())
@@ -226,7 +226,12 @@ fn compared(state: State, reports: Vec<Segmented>, buffers: &Array) -> Result<()
 }
 
 /// The Worker refused something but is well.
-fn failed(state: State, during: Activity, message: String) {
+fn failed(state: State, failure: Failure) {
+    let Failure {
+        during,
+        message,
+        outlines,
+    } = failure;
     match during {
         Activity::Open => {
             state.engine.set(Engine::Stopped);
@@ -240,10 +245,11 @@ fn failed(state: State, during: Activity, message: String) {
         }
         Activity::Tiles => {
             state.reading.set(false);
-            state.report(
+            state.report_drawn(
                 "The tiles could not be read",
                 message,
                 "Choose other files, or make a new scene.",
+                outlines,
             );
         }
         Activity::Export => state.report(

@@ -29,6 +29,7 @@ mod icons;
 mod kept;
 mod link;
 mod offline;
+mod outlines;
 mod package;
 mod paint;
 mod pair;

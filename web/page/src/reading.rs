@@ -5,6 +5,7 @@ use leptos::prelude::*;
 use mmovseg_protocol::{Reading, Resolution, SarScale, Stretch};
 
 use crate::actions;
+use crate::outlines::OutlineMap;
 use crate::state::{Source, State};
 
 const STRETCHES: &[(&str, &str)] = &[
@@ -115,6 +116,10 @@ pub fn ReadingList(state: State) -> impl IntoView {
     view! {
         <p class="fine" hidden=is_file>"A generated scene needs no decisions. Open two files to see theirs."</p>
         <Notes state />
+        {move || {
+            let outlines = state.tiles.get().and_then(|tiles| tiles.outlines);
+            outlines.map(|outlines| view! { <OutlineMap outlines /> })
+        }}
             <div class="inside" hidden=move || !is_file()>
                 <div class="thirds" role="group" aria-label="Bands for red, green and blue">{bands}</div>
                 <label class="field">

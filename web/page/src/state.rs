@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use leptos::prelude::*;
 use mmovseg_protocol::{
-    Cloud, DeviceChoice, Modality, Opened, Progress, Reading, Segmented, SelfTest, Tiles,
+    Cloud, DeviceChoice, Modality, Opened, Outline, Progress, Reading, Segmented, SelfTest, Tiles,
 };
 use mmovseg_raster::{PRESETS, class_colours};
 use web_sys::{File, ImageData};
@@ -71,7 +71,7 @@ pub enum Waiting {
 }
 
 /// Something that went wrong, for the alert region.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Problem {
     /// What, in a few words.
     pub title: String,
@@ -79,6 +79,8 @@ pub struct Problem {
     pub detail: String,
     /// What happens next or what to do.
     pub advice: String,
+    /// Outlines of the optical and of the SAR file, when they have no ground in common.
+    pub outlines: Option<[Outline; 2]>,
 }
 
 /// A finished run.
@@ -455,10 +457,22 @@ impl State {
 
     /// Shows a problem and says it in the status line too.
     pub fn report(&self, title: &str, detail: impl Into<String>, advice: &str) {
+        self.report_drawn(title, detail, advice, None);
+    }
+
+    /// The same, with a drawing of where both files lie.
+    pub fn report_drawn(
+        &self,
+        title: &str,
+        detail: impl Into<String>,
+        advice: &str,
+        outlines: Option<[Outline; 2]>,
+    ) {
         self.problem.set(Some(Problem {
             title: title.into(),
             detail: detail.into(),
             advice: advice.into(),
+            outlines,
         }));
         self.status.set(title.into());
     }

@@ -4,6 +4,7 @@
 use leptos::prelude::*;
 
 use crate::icons::{Icon, icon};
+use crate::outlines::OutlineMap;
 use crate::state::{Engine, State, Waiting};
 use crate::words;
 use crate::{actions, engine};
@@ -136,6 +137,7 @@ pub fn Alert(state: State) -> impl IntoView {
                                 <p><strong>{problem.title}</strong></p>
                                 <p class="detail">{problem.detail}</p>
                                 <p>{problem.advice}</p>
+                                {problem.outlines.map(|outlines| view! { <OutlineMap outlines /> })}
                                 <div class="row">
                                     <Show when=stopped>
                                         <button

@@ -89,8 +89,12 @@ pub struct SelfTest {
     pub ms: f64,
 }
 
+/// The outline of a file on the ground: WGS 84 longitudes and latitudes in degrees, in order around
+/// it.
+pub type Outline = Vec<[f64; 2]>;
+
 /// An open pair.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tiles {
     /// Columns of both tiles.
     pub width_px: u32,
@@ -111,6 +115,9 @@ pub struct Tiles {
     pub crs: Option<String>,
     /// What was chosen or changed while reading, one sentence each.
     pub notes: Vec<String>,
+    /// Outlines of the optical and of the SAR file, where both are known.
+    #[serde(default)]
+    pub outlines: Option<[Outline; 2]>,
 }
 
 /// A position within one piece of work.
@@ -217,10 +224,13 @@ pub enum Activity {
 }
 
 /// A request that went wrong.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Failure {
     /// Which one.
     pub during: Activity,
     /// What, where and what to do, in the engine's words.
     pub message: String,
+    /// Outlines of the optical and of the SAR file, when they have no ground in common.
+    #[serde(default)]
+    pub outlines: Option<[Outline; 2]>,
 }

@@ -81,7 +81,9 @@ async fn one(session: &mut Session, batch: &Batch, index: usize) -> Result<LastR
     let at = 2 * index as u32;
     let files = [batch.files.get(at), batch.files.get(at + 1)];
     let names = [rgb.clone(), sar.clone()];
-    let tiles = read_pair(&names, files, &batch.reading, Cloud::NONE).await?;
+    let tiles = read_pair(&names, files, &batch.reading, Cloud::NONE)
+        .await
+        .map_err(|refusal| refusal.message)?;
     let request = request(&batch.run, batch.run.modality);
     let found = tiles
         .segment(session, &request, &mut |_| {})

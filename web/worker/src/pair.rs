@@ -3,14 +3,14 @@
 use std::rc::Rc;
 
 use js_sys::Array;
-use mmovseg_protocol::{Activity, Cloud, Event, Reading};
+use mmovseg_protocol::{Cloud, Event, Reading};
 use wasm_bindgen::prelude::*;
 
 use crate::js::{explain, read_file};
 use crate::link::{post_with, rgba};
-use crate::report::failed;
+use crate::report::refused_pair;
 use crate::state::with;
-use crate::tiles::OpenTiles;
+use crate::tiles::{OpenTiles, RefusedPair};
 
 /// Reads two files and shows them.
 pub async fn files(names: [String; 2], buffers: Array, reading: Reading, cloud: Cloud) {
@@ -24,26 +24,31 @@ pub async fn files(names: [String; 2], buffers: Array, reading: Reading, cloud: 
     }
     match read {
         Ok(tiles) => show(tiles),
-        Err(message) => failed(Activity::Tiles, message),
+        Err(refusal) => refused_pair(refusal),
     }
 }
 
-/// Reads two files; an error is a sentence.
+/// Reads two files.
 pub async fn read_pair(
     names: &[String; 2],
     files: [JsValue; 2],
     reading: &Reading,
     cloud: Cloud,
-) -> Result<OpenTiles, String> {
+) -> Result<OpenTiles, RefusedPair> {
     let mut contents = Vec::with_capacity(2);
     for (name, file) in names.iter().zip(&files) {
         contents.push(read_file(file).await.map_err(|error| {
             let reason = explain(&error);
-            format!("{name}: the browser cannot read the file ({reason}); choose it again")
+            let message =
+                format!("{name}: the browser cannot read the file ({reason}); choose it again");
+            RefusedPair {
+                message,
+                outlines: None,
+            }
         })?);
     }
     let [rgb, sar] = [0, 1].map(|i| (contents[i].as_slice(), names[i].as_str()));
-    OpenTiles::from_files(rgb, sar, reading, cloud).map_err(|error| error.to_string())
+    OpenTiles::from_files(rgb, sar, reading, cloud).map_err(RefusedPair::from)
 }
 
 /// Generates a scene and shows it.

@@ -4,6 +4,7 @@ use mmovseg_engine::Event as EngineEvent;
 use mmovseg_protocol::{Activity, Event, Failure, Progress, Step};
 
 use crate::link::post;
+use crate::tiles::RefusedPair;
 use crate::watch::take_gpu_error;
 
 /// Tells the page that a request went wrong.
@@ -11,6 +12,16 @@ pub fn failed(during: Activity, message: impl ToString) {
     post(&Event::Failed(Failure {
         during,
         message: message.to_string(),
+        outlines: None,
+    }));
+}
+
+/// Tells the page that a pair was refused.
+pub fn refused_pair(refusal: RefusedPair) {
+    post(&Event::Failed(Failure {
+        during: Activity::Tiles,
+        message: refusal.message,
+        outlines: refusal.outlines,
     }));
 }
 

@@ -7,7 +7,7 @@ use mmovseg_engine::resolution::{model_size, onto_grid};
 use mmovseg_engine::{
     EngineError, Event, HashedPair, SegmentRequest, Segmentation, Sensor, Session, TilePair,
 };
-use mmovseg_protocol::{Cloud, MAX_SHOWN_PX, Reading, Resolution, Tiles};
+use mmovseg_protocol::{Cloud, MAX_SHOWN_PX, Outline, Reading, Resolution, Tiles};
 use mmovseg_raster::{RasterError, Rgb8, add_cloud, open_pair};
 
 use crate::sensor::looks_swapped;
@@ -31,6 +31,30 @@ pub struct OpenTiles {
     pub origin: String,
     /// The cloud that was laid over.
     pub cloud: Cloud,
+}
+
+/// Why a pair cannot be opened.
+pub struct RefusedPair {
+    /// What, where and what to do.
+    pub message: String,
+    /// Outlines of the optical and of the SAR file, when they have no ground in common.
+    pub outlines: Option<[Outline; 2]>,
+}
+
+impl From<RasterError> for RefusedPair {
+    fn from(error: RasterError) -> Self {
+        let message = error.to_string();
+        let outlines = match error {
+            RasterError::NoOverlap { outlines, .. } => both(*outlines),
+            _ => None,
+        };
+        Self { message, outlines }
+    }
+}
+
+/// Both outlines, where both are known.
+fn both([optical, sar]: [Option<Outline>; 2]) -> Option<[Outline; 2]> {
+    Some([optical?, sar?])
 }
 
 /// A pair in the pixel size that the model was trained for.
@@ -177,6 +201,7 @@ impl OpenTiles {
                 .and_then(|georef| georef.epsg)
                 .map(|code| format!("EPSG:{code}")),
             notes,
+            outlines: both(self.shown.outlines.clone()),
         }
     }
 }

@@ -30,11 +30,12 @@ async fn saved(page: &Page, ending: &str) -> Result<(String, Vec<u8>)> {
     bail!("no file that ends with {ending} was saved")
 }
 
-/// A georeferenced pair: an optical GeoTIFF in UTM and a SAR PNG of the same size.
-fn placed_files(folder: &Path) -> [PathBuf; 2] {
+/// A georeferenced pair: an optical GeoTIFF in UTM with pixels of `pixel_m`, and a SAR PNG of the
+/// same size.
+fn placed_files(folder: &Path, pixel_m: f64) -> [PathBuf; 2] {
     let scene = mmovseg_scene::generate(11, 256);
     let place = GeoRef {
-        transform: [10.0, 0.0, 500_000.0, 0.0, -10.0, 4_000_000.0],
+        transform: [pixel_m, 0.0, 500_000.0, 0.0, -pixel_m, 4_000_000.0],
         epsg: Some(32_611),
         keys: GeoKeys::default(),
         control_points: Vec::new(),
@@ -58,7 +59,7 @@ fn every_export_holds_the_mask_and_the_place() -> Result<()> {
         return Ok(());
     }
     let folder = Folder::new("exports");
-    let files = placed_files(&folder.0);
+    let files = placed_files(&folder.0, 10.0);
     with_page("check-exports", &dist()?, async |page| {
         page.goto("?device=cpu").await?;
         page.wait_for("[data-testid=self-test][data-state=passed]", LONG)
@@ -146,6 +147,89 @@ fn every_export_holds_the_mask_and_the_place() -> Result<()> {
             .sum();
         assert!((sum - 1.0).abs() < 1e-6);
         page.expect_clean_console().await
+    })
+}
+
+#[test]
+fn pixels_far_from_the_models_are_resampled_with_a_note_and_a_switch() -> Result<()> {
+    if model()?.is_none() {
+        return Ok(());
+    }
+    let folder = Folder::new("resampled");
+    let files = placed_files(&folder.0, 5.0);
+    with_page("check-resampled", &dist()?, async |page| {
+        page.goto("?device=cpu").await?;
+        page.wait_for("[data-testid=self-test][data-state=passed]", LONG)
+            .await?;
+        upload_pair(page, &files).await?;
+        run_to_mask(page).await?;
+        // The mask has the tile's own grid, the model saw half of it.
+        assert_eq!(canvas(page, "mask-canvas").await?.0, 256);
+        open_tab(page, "reading").await?;
+        let noted = "document.querySelector('[data-testid=notes]')?.textContent.includes('resampled to 10.00 m')";
+        page.wait_until(noted, SOON).await?;
+        set(page, "resolution", "native").await?;
+        page.wait_until(&format!("!{noted}"), SOON).await?;
+        run_to_mask(page).await?;
+        page.wait_until(&format!("!{noted}"), SOON).await?;
+        page.expect_clean_console().await
+    })
+}
+
+#[test]
+fn files_of_different_places_are_refused_with_both_outlines() -> Result<()> {
+    let folder = Folder::new("apart");
+    let scene = mmovseg_scene::generate(12, 64);
+    let names: Vec<String> = mmovseg_scene::CLASSES
+        .iter()
+        .map(|c| c.name.to_owned())
+        .collect();
+    let colours = default_palette(names.len());
+    // The same ground in two reference systems, and ground eight hundred kilometres away.
+    let tile = |name: &str, epsg: u32, transform: [f64; 6]| {
+        let place = GeoRef {
+            transform,
+            epsg: Some(epsg),
+            keys: GeoKeys::default(),
+            control_points: Vec::new(),
+        };
+        let bytes = label_geotiff(&scene.label, 64, 64, &colours, &names, Some(&place)).unwrap();
+        let path = folder.0.join(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    };
+    let rgb = tile(
+        "p_rgb.tif",
+        32_611,
+        [10.0, 0.0, 500_000.0, 0.0, -10.0, 4_000_000.0],
+    );
+    let far = tile(
+        "far_sar.tif",
+        32_611,
+        [10.0, 0.0, 500_000.0, 0.0, -10.0, 4_800_000.0],
+    );
+    let near = tile(
+        "near_sar.tif",
+        4326,
+        [1e-4, 0.0, -117.001, 0.0, -1e-4, 36.146],
+    );
+    with_page("check-apart", &dist()?, async |page| {
+        page.goto("?device=cpu&model=absent").await?;
+        page.wait_for(&test_id("rgb-file"), SOON).await?;
+        upload_pair(page, &[rgb.clone(), far]).await?;
+        page.wait_until(&format!("{ERROR}.includes('different places')"), SOON)
+            .await?;
+        let shapes = "document.querySelectorAll('[data-testid=error] [data-testid=outlines] polygon').length === 2";
+        page.wait_until(shapes, SOON).await?;
+        upload_pair(page, &[rgb, near]).await?;
+        open_tab(page, "reading").await?;
+        page.wait_until(
+            "/EPSG:4326 to EPSG:32611/.test(document.querySelector('[data-testid=notes]').textContent)",
+            SOON,
+        )
+        .await?;
+        page.wait_for(&test_id("outlines"), SOON).await?;
+        Ok(())
     })
 }
 
