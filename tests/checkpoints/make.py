@@ -1,11 +1,13 @@
-"""Writes the checkpoint fixtures b.pth and l.pth beside this file: MM-OVSeg's released layout at tiny sizes.
+"""Writes the checkpoint fixtures beside this file: b.pth and l.pth in MM-OVSeg's released layout, clip.pt as OpenAI
+distributes CLIP, jbu.ckpt as SimFeatUp is distributed, all at tiny sizes.
 
     python3 tests/checkpoints/make.py
 
 Needs no packages. The names, ranks and the shapes that tell the variants apart are those of released files
 (docs/network.md, section 13); the values are this project's own arithmetic (`value` below), so that a test can
-compute what it should read (`fixture_value` in tests/support). A file is what `torch.save` writes: a zip of stored
-entries with a pickle of `{"model": OrderedDict, "iteration": int, "trainer": {...}}` and one entry for each storage.
+compute what it should read (`fixture_value` in tests/support). A `.pth` or `.ckpt` is what `torch.save` writes: a zip
+of stored entries with a pickle of `{"model": OrderedDict, "iteration": int, "trainer": {...}}` and one entry for each
+storage. `clip.pt` is what `torch.jit.save` writes: modules within modules, code and constants beside them.
 """
 
 import collections
@@ -174,11 +176,11 @@ def value(name, index):
     return (mixed >> 26) / 64 - 0.5
 
 
-def tensor_bytes(name, shape):
+def tensor_bytes(name, shape, letter="f"):
     count = 1
     for size in shape:
         count *= size
-    return struct.pack(f"<{count}f", *(value(name, i) for i in range(count)))
+    return struct.pack(f"<{count}{letter}", *(value(name, i) for i in range(count)))
 
 
 def global_named(module, name):
@@ -194,11 +196,13 @@ def global_named(module, name):
 
 REBUILD = global_named("torch._utils", "_rebuild_tensor_v2")
 FLOAT = global_named("torch", "FloatStorage")
+HALF = global_named("torch", "HalfStorage")
+LONG = global_named("torch", "LongStorage")
 
 
 class Storage:
-    def __init__(self, key, data):
-        self.key, self.data = key, data
+    def __init__(self, key, data, kind=None, element=4):
+        self.key, self.data, self.kind, self.count = key, data, kind or FLOAT, len(data) // element
 
 
 class Tensor:
@@ -215,35 +219,113 @@ class Tensor:
 class Pickler(pickle.Pickler):
     def persistent_id(self, found):
         if isinstance(found, Storage):
-            return "storage", FLOAT, found.key, "cuda:0", len(found.data) // 4
+            return "storage", found.kind, found.key, "cuda:0", found.count
         return None
 
 
-def write(path, shapes):
-    storages, model = [], collections.OrderedDict()
-    for name, shape in shapes.items():
-        storages.append(Storage(str(len(storages)), tensor_bytes(name, shape)))
-        model[name] = Tensor(storages[-1], shape)
-    # What training leaves beside the weights, and converting must pass over.
-    moments = Storage(str(len(storages)), tensor_bytes("trainer", [4]))
-    storages.append(moments)
-    trainer = {"optimizer": {"state": {0: {"exp_avg": Tensor(moments, [4])}}}, "iteration": 79_999}
-    content = io.BytesIO()
-    Pickler(content, protocol=2).dump({"model": model, "trainer": trainer, "iteration": 79_999})
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+def archive(path, content, storages, more=()):
+    pickled = io.BytesIO()
+    Pickler(pickled, protocol=2).dump(content)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as file:
 
         def add(name, data):
             # A fixed date, so that the same script writes the same bytes.
-            archive.writestr(zipfile.ZipInfo(f"archive/{name}", (1980, 1, 1, 0, 0, 0)), data)
+            file.writestr(zipfile.ZipInfo(f"archive/{name}", (1980, 1, 1, 0, 0, 0)), data)
 
-        add("data.pkl", content.getvalue())
+        add("data.pkl", pickled.getvalue())
+        for name, data in more:
+            add(name, data)
         add("byteorder", b"little")
         for storage in storages:
             add(f"data/{storage.key}", storage.data)
         add("version", b"3\n")
 
 
+def saved(shapes, storages, prefix=""):
+    model = collections.OrderedDict()
+    for name, shape in shapes.items():
+        storages.append(Storage(str(len(storages)), tensor_bytes(name, shape)))
+        model[prefix + name] = Tensor(storages[-1], shape)
+    # What training leaves beside the weights, and converting must pass over.
+    moments = Storage(str(len(storages)), tensor_bytes("trainer", [4]))
+    storages.append(moments)
+    return model, {"optimizer": {"state": {0: {"exp_avg": Tensor(moments, [4])}}}, "iteration": 79_999}
+
+
+def write(path, shapes):
+    storages = []
+    model, trainer = saved(shapes, storages)
+    archive(path, {"model": model, "trainer": trainer, "iteration": 79_999}, storages)
+
+
+def write_lightning(path, shapes):
+    """A lightning checkpoint, whose weights lie beside the state of its training."""
+    storages = []
+    model, trainer = saved(shapes, storages, "upsampler.")
+    content = {"epoch": 1, "loops": {"fit_loop": {}}, "callbacks": {}, "state_dict": model, "optimizer_states": [trainer]}
+    archive(path, content, storages)
+
+
+class Module:
+    """A module of a TorchScript archive, whose classes are those of the program beside it."""
+
+
+Module.__module__ = "__torch__"
+sys.modules["__torch__"] = types.ModuleType("__torch__")
+sys.modules["__torch__"].Module = Module
+
+
+def write_torchscript(path, shapes):
+    """What `torch.jit.save` writes: the modules as objects, in f16, and a program that nothing here may run."""
+    storages, root = [], Module()
+
+    def put(name, storage, shape):
+        storages.append(storage)
+        *path, leaf = name.split(".")
+        module = root
+        for part in path:
+            if part not in module.__dict__:
+                module.__dict__[part] = Module()
+                module.__dict__[part].__dict__["training"] = False
+            module = module.__dict__[part]
+        module.__dict__[leaf] = Tensor(storage, shape)
+
+    for name, shape in shapes.items():
+        put(name, Storage(str(len(storages)), tensor_bytes(name, shape, "e"), HALF, 2), shape)
+    for name, number in [("input_resolution", 64), ("context_length", CONTEXT), ("vocab_size", VOCABULARY)]:
+        put(name, Storage(str(len(storages)), struct.pack("<q", number), LONG, 8), [])
+    program = b"raise RuntimeError('read as data, never run')\n"
+    archive(path, root, storages, [("constants.pkl", pickle.dumps((), 2)), ("code/__torch__/module.py", program)])
+
+
+def plain_clip():
+    """CLIP's own names at tiny sizes: two blocks of width 8, patches of 16 pixels on a grid of 4."""
+    shapes = {}
+    for name, shape in clip(patch=16, grid=4, layers=2).items():
+        name = name.removeprefix(CLIP)
+        if name.endswith("q_proj_weight"):
+            shapes[name.replace("q_proj", "in_proj")] = [3 * shape[0], shape[1]]
+        elif not name.endswith(("k_proj_weight", "v_proj_weight")):
+            shapes[name] = shape
+    return shapes
+
+
+def upsampler(radius):
+    places = (2 * radius + 1) ** 2
+    return {
+        "up.range_temp": [],
+        "up.sigma_spatial": [],
+        **conv("up.range_proj.0", 32, 3, 1),
+        **conv("up.range_proj.3", 32, 32, 1),
+        **conv("up.fixup_proj.0", places, places + 3, 1),
+        **conv("up.fixup_proj.3", places, places, 1),
+        **conv("fixup_proj.1", E, E, 1),
+    }
+
+
 if __name__ == "__main__":
     folder = pathlib.Path(__file__).parent
     for variant in ("b", "l"):
         write(folder / f"{variant}.pth", shapes_of(variant))
+    write_torchscript(folder / "clip.pt", plain_clip())
+    write_lightning(folder / "jbu.ckpt", upsampler(2))

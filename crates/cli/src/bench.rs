@@ -107,6 +107,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
                 modality: Modality::Fused,
                 preprocess: Preprocess::Aligned,
                 tiling,
+                rule: None,
             };
             let (mut runs, mut edits_ms) = (Vec::new(), Vec::new());
             let mut windows = 0;

@@ -4,11 +4,11 @@
 use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use mmovseg_engine::Session;
+use mmovseg_engine::{Session, WordRule};
 use mmovseg_raster::{
-    ClassListError, PRESETS, Preset, check_class_names, decode_class_file, parse_class_names,
-    printable,
+    ClassListError, Preset, check_class_names, decode_class_file, parse_class_names, printable,
 };
+use mmovseg_text::synonyms;
 use serde::Deserialize;
 
 use crate::inputs::read;
@@ -17,21 +17,20 @@ use crate::inputs::read;
 #[derive(clap::Args)]
 #[group(required = true, multiple = false)]
 pub struct ClassArgs {
-    /// Class names, separated by commas, semicolons or line ends
+    /// Class names, separated by commas, semicolons or line ends; in models that compare pixels with
+    /// words, synonyms within a name by `|`
     #[arg(long, value_name = "A,B,C")]
     pub classes: Option<String>,
     /// File with class names: a JSON list, or one name a line
     #[arg(long, value_name = "FILE")]
     pub classes_file: Option<PathBuf>,
-    /// A ready list, with its colours
+    /// A ready list, with its colours or its threshold
     #[arg(long, value_name = "NAME", value_parser = preset())]
     pub preset: Option<&'static Preset>,
 }
 
-fn preset() -> impl TypedValueParser<Value = &'static Preset> {
-    let names = PRESETS
-        .iter()
-        .map(|preset| PossibleValue::new(preset.id).help(preset.about));
+pub fn preset() -> impl TypedValueParser<Value = &'static Preset> {
+    let names = Preset::all().map(|preset| PossibleValue::new(preset.id).help(preset.about));
     PossibleValuesParser::new(names)
         .try_map(|id| Preset::by_id(&id).ok_or("there is no such preset"))
 }
@@ -50,6 +49,60 @@ impl ClassArgs {
             }
         };
         names.map_err(|error| anyhow::anyhow!("{place}: {error}"))
+    }
+}
+
+/// How a model that compares pixels with words decides.
+#[derive(clap::Args)]
+pub struct RuleArgs {
+    /// Models that compare pixels with words (SegEarth-OV): pixels whose most probable class has
+    /// less than this become background [default: the preset's, else 0]
+    #[arg(long, value_name = "P", value_parser = probability)]
+    threshold: Option<f32>,
+    /// The class that they become [default: the preset's, else the first]
+    #[arg(long, value_name = "CLASS")]
+    background: Option<String>,
+    /// How much of a window's own cosine with a word is added to its pixels' [default: the
+    /// preset's, else the model's, -0.3]
+    #[arg(long, value_name = "W", allow_hyphen_values = true)]
+    window_weight: Option<f32>,
+}
+
+fn probability(text: &str) -> Result<f32, String> {
+    let value = text.parse().ok().filter(|p| (0.0..=1.0).contains(p));
+    value.ok_or_else(|| "give a probability from 0 to 1, as in 0.3".into())
+}
+
+impl RuleArgs {
+    /// What was asked for, over what the preset says; `None` where neither says anything.
+    pub fn rule(
+        &self,
+        preset: Option<&Preset>,
+        classes: &[String],
+    ) -> anyhow::Result<Option<WordRule>> {
+        let of_preset = preset.and_then(|preset| preset.rule).map(|rule| WordRule {
+            threshold: rule.threshold,
+            background: rule.background,
+            window_weight: rule.window_weight,
+        });
+        let is_asked =
+            self.threshold.is_some() || self.background.is_some() || self.window_weight.is_some();
+        if !is_asked {
+            return Ok(of_preset);
+        }
+        let mut rule = of_preset.unwrap_or_default();
+        rule.threshold = self.threshold.unwrap_or(rule.threshold);
+        rule.window_weight = self.window_weight.or(rule.window_weight);
+        if let Some(name) = &self.background {
+            let is_it = |class: &String| class == name || synonyms(class).contains(&name.as_str());
+            rule.background = classes.iter().position(is_it).ok_or_else(|| {
+                anyhow::anyhow!(
+                    "--background: {} is no class of the list; name one of it",
+                    printable(name)
+                )
+            })?;
+        }
+        Ok(Some(rule))
     }
 }
 

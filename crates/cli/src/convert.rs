@@ -3,19 +3,32 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use mmovseg_engine::add_self_test;
+use mmovseg_engine::{Sensor, add_self_test};
+use mmovseg_model::segearth::Gelu;
 use mmovseg_text::{CLIP_BPE_GZ, Tokenizer};
 use mmovseg_weights::{StoreDtype, write_package_then};
 
-use crate::checkpoint::Released;
+use crate::checkpoint::{ClipOptions, Released};
+use crate::failure::complain;
 use crate::inputs::{choice, read};
 use crate::output::{folder, say};
 use crate::progress::Progress;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// A .pth or .safetensors checkpoint of MM-OVSeg
+    /// A checkpoint (.pth or .safetensors) of MM-OVSeg, GSNet or CAT-Seg, or a CLIP with patches of
+    /// 16 px for SegEarth-OV: OpenAI's .pt, or as open_clip or transformers store it
     checkpoint: PathBuf,
+    /// For SegEarth-OV: the checkpoint of SimFeatUp, which enlarges CLIP's patches to pixels
+    #[arg(long, value_name = "FILE")]
+    upsampler: Option<PathBuf>,
+    /// For SegEarth-OV: the GELU that the CLIP was trained with [default: by the file]
+    #[arg(long, value_parser = choice::<Gelu>(&["quick", "exact"]))]
+    gelu: Option<Gelu>,
+    /// For SegEarth-OV: the tiles that the CLIP reads [default: by the file's name; AlignEarth-SAR
+    /// reads SAR]
+    #[arg(long, value_parser = choice::<Sensor>(&["optical", "sar"]))]
+    sensor: Option<Sensor>,
     /// Folder to write the package to
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -41,7 +54,15 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         args.checkpoint.display()
     );
     let tokenizer = tokenizer(args.bpe.as_deref())?;
-    let released = Released::open(&args.checkpoint)?;
+    let options = ClipOptions {
+        upsampler: args.upsampler,
+        gelu: args.gelu,
+        sensor: args.sensor,
+    };
+    let released = Released::open(&args.checkpoint, &options)?;
+    for note in &released.notes {
+        complain(&format!("note: {note}"));
+    }
     let manifest = released.manifest(args.dtype)?;
     let layout = released.layout();
 

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use mmovseg_raster::Cloud;
+use mmovseg_raster::{Cloud, Preset};
 use mmovseg_scene::{CloudKind, cloud_for};
-use mmovseg_train::evaluate::{EvaluateOptions, evaluate};
+use mmovseg_train::evaluate::{EvaluateOptions, class_names, evaluate};
 
+use crate::classes::{RuleArgs, preset};
 use crate::inputs::{ModeArgs, ModelArgs};
 use crate::output::{Outputs, json, say};
 use crate::progress::Progress;
@@ -19,6 +20,11 @@ pub struct Args {
     data: PathBuf,
     #[command(flatten)]
     mode: ModeArgs,
+    /// A ready list whose words stand for the classes of classes.json, in their order
+    #[arg(long, value_name = "NAME", value_parser = preset())]
+    preset: Option<&'static Preset>,
+    #[command(flatten)]
+    rule: RuleArgs,
     /// Clouds over the optical tiles: none, thin, thick, or SEED:OPACITY with an opacity of 0 to 1
     #[arg(long, default_value = "none", value_parser = clouds)]
     cloud: Clouds,
@@ -77,10 +83,17 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         "{}: is not a folder; give a folder with rgb/, sar/, label/ and classes.json",
         args.data.display()
     );
+    let words = match args.preset {
+        Some(preset) => preset.prompts(),
+        None => class_names(&args.data)?,
+    };
+    let rule = args.rule.rule(args.preset, &words)?;
     let options = EvaluateOptions {
         data: args.data,
         modality: args.mode.modality,
         preprocess: args.mode.preprocess,
+        words,
+        rule,
     };
     let mut progress = Progress::new();
     let mut session = args.model.load(&mut |event| progress.event(event))?;

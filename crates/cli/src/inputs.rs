@@ -13,7 +13,7 @@ use mmovseg_raster::{ByteSource, OpticalOptions, SarOptions, SarScale, open_pair
 use mmovseg_weights::verify_hashes;
 use serde::de::DeserializeOwned;
 
-use crate::checkpoint::Released;
+use crate::checkpoint::{ClipOptions, Released};
 
 /// Ends the note of a tile that was resampled.
 pub const HOW_TO_KEEP_PIXELS: &str = "(--resolution native leaves pixels as they are)";
@@ -62,7 +62,7 @@ impl ModelArgs {
     /// Opens the device and loads the package or the checkpoint.
     pub fn load(&self, on: &mut dyn FnMut(Event)) -> anyhow::Result<Session> {
         if self.model.is_file() {
-            let released = Released::open(&self.model)?;
+            let released = Released::open(&self.model, &ClipOptions::default())?;
             let mut device = pollster::block_on(open_device(self.engine.device.device))?;
             if self.engine.precision == PrecisionChoice::F16 {
                 device.1.precision = half_precision(&device.0, &device.1)?;

@@ -81,8 +81,7 @@ pub fn run(
         &sar,
     )?;
     let [width, height] = pair.size_px();
-    let input_px = session.manifest().architecture["input_px"].as_u64();
-    let input_px = input_px.context("the model's package does not name its input size")? as usize;
+    let input_px = session.window_px();
     let overlap_px = match request.tiling {
         Tiling::Windows { overlap_px } => overlap_px.min(input_px * 3 / 4),
         _ => input_px / 2,

@@ -19,6 +19,7 @@ mod inputs;
 mod job;
 mod label_files;
 mod large_scene;
+mod layouts;
 mod measure;
 mod output;
 mod pairs;

@@ -11,7 +11,7 @@ use mmovseg_engine::{
 };
 use safetensors::tensor::{Dtype, TensorView};
 
-use crate::classes::{ClassArgs, unknown_words};
+use crate::classes::{ClassArgs, RuleArgs, unknown_words};
 use crate::failure::complain;
 use crate::inputs::{HOW_TO_KEEP_PIXELS, ModeArgs, ModelArgs, ReadingArgs, choice};
 use crate::job::{Job, Outcome, about};
@@ -77,6 +77,8 @@ pub struct RunArgs {
     #[command(flatten)]
     classes: ClassArgs,
     #[command(flatten)]
+    rule: RuleArgs,
+    #[command(flatten)]
     mode: ModeArgs,
     /// Whether a large scene is cut into windows: auto (when it is longer than 1.5 model inputs),
     /// whole, or the windows' least overlap in pixels
@@ -91,8 +93,10 @@ pub struct RunArgs {
 
 impl RunArgs {
     fn request(&self) -> anyhow::Result<SegmentRequest> {
+        let classes = self.classes.names()?;
         Ok(SegmentRequest {
-            classes: self.classes.names()?,
+            rule: self.rule.rule(self.classes.preset, &classes)?,
+            classes,
             modality: self.mode.modality,
             preprocess: self.mode.preprocess,
             tiling: self.tiling,

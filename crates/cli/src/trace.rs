@@ -6,7 +6,7 @@ use mmovseg_engine::{HashedPair, SegmentRequest, Tiling};
 use mmovseg_model::{Trace, TracedTensor};
 use safetensors::tensor::{Dtype, TensorView};
 
-use crate::classes::ClassArgs;
+use crate::classes::{ClassArgs, RuleArgs};
 use crate::inputs::{ModeArgs, ModelArgs, TileArgs};
 use crate::output::{Outputs, say};
 use crate::progress::Progress;
@@ -20,6 +20,8 @@ pub struct Args {
     #[command(flatten)]
     classes: ClassArgs,
     #[command(flatten)]
+    rule: RuleArgs,
+    #[command(flatten)]
     mode: ModeArgs,
     /// Where to write the stages, and the labels as `label`
     #[arg(long, value_name = "STAGES.safetensors")]
@@ -28,8 +30,10 @@ pub struct Args {
 
 pub fn run(args: Args) -> anyhow::Result<()> {
     Outputs::check([args.out.as_path()])?;
+    let classes = args.classes.names()?;
     let request = SegmentRequest {
-        classes: args.classes.names()?,
+        rule: args.rule.rule(args.classes.preset, &classes)?,
+        classes,
         modality: args.mode.modality,
         preprocess: args.mode.preprocess,
         tiling: Tiling::Whole,

@@ -40,7 +40,8 @@ pub enum Event {
 /// What to segment, and how.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SegmentRequest {
-    /// Class names in plain words; labels are positions in this list.
+    /// Class names in plain words; labels are positions in this list. For a network that compares
+    /// pixels with words a name may list synonyms, separated by `,` or `|`.
     pub classes: Vec<String>,
     /// Which tiles to use.
     pub modality: Modality,
@@ -49,6 +50,23 @@ pub struct SegmentRequest {
     /// Whether a large scene is cut into windows.
     #[serde(default)]
     pub tiling: Tiling,
+    /// How a network that compares pixels with words decides; `None` as its package says, and in
+    /// all other networks.
+    #[serde(default)]
+    pub rule: Option<WordRule>,
+}
+
+/// How a network that compares pixels with words decides.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct WordRule {
+    /// Pixels whose most probable class has less than this become background.
+    pub threshold: f32,
+    /// Position of the class that they become.
+    pub background: usize,
+    /// How much of a window's own cosine with a word is added to its pixels'; `None` as the package
+    /// says.
+    #[serde(default)]
+    pub window_weight: Option<f32>,
 }
 
 /// The result of a run.

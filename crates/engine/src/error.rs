@@ -62,6 +62,22 @@ pub enum EngineError {
         /// `optical` or `SAR`.
         sensor: &'static str,
     },
+    /// What only a network with a head has was asked of another.
+    #[error("the model {0} has no head with stages to look into; choose another model for that")]
+    NoHead(String),
+    /// A threshold for a network that has none.
+    #[error(
+        "the model {0} takes no threshold with a background class; leave it out, or choose a model that compares pixels with words"
+    )]
+    NoRule(String),
+    /// A background that is no class of the list.
+    #[error("the background is class {class} of a list of {count}; choose one of the list")]
+    NoBackground {
+        /// 1-based position that was asked for.
+        class: usize,
+        /// Classes in the list.
+        count: usize,
+    },
     /// No GPU that can be used.
     #[error("no usable GPU: {0}; use the CPU instead")]
     NoGpu(String),

@@ -61,7 +61,7 @@ impl Session {
             tiling: Tiling::Whole,
             ..request.clone()
         };
-        let scene = Scene::new(pair, &whole, &self.config)?;
+        let scene = Scene::new(pair, &whole, self.fused_config()?)?;
         let encoders = self.encoders(request.modality)?;
         let encoders = encoders.as_slice();
         self.touch(&scene, encoders);
@@ -81,7 +81,7 @@ impl Session {
             maps: Vec::new(),
             decoded: Vec::new(),
         };
-        self.model.head(&clip, dense.as_ref(), text, &mut watch);
+        self.fused()?.head(&clip, dense.as_ref(), text, &mut watch);
         let mut stages = Vec::with_capacity(watch.maps.len());
         for (name, map) in watch.maps {
             let [classes, h, w] = map.dims();
@@ -124,7 +124,7 @@ impl Session {
             tiling: Tiling::Whole,
             ..request.clone()
         };
-        let scene = Scene::new(pair, &whole, &self.config)?;
+        let scene = Scene::new(pair, &whole, self.fused_config()?)?;
         // Of each sensor the last encoder: a DINO where the model has one.
         let all = self.encoders(Modality::Fused)?;
         let of = |sensor| all.iter().rfind(|e| e.input == Input::Tile(sensor));
@@ -134,7 +134,7 @@ impl Session {
         let features = self
             .encode((&scene, 0), &encoders, inputs, on, &mut None, &mut clock)
             .await?;
-        let grid = self.config.head.grid;
+        let grid = self.fused_config()?.head.grid;
         // NaN and what lies outside become a cell of the grid.
         let cell = |share: f64| ((share * grid as f64) as usize).min(grid - 1);
         let mut wanted = Vec::new();

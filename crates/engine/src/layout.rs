@@ -1,21 +1,23 @@
 //! How a package keeps the parameters of a network.
 
-use mmovseg_model::ModelConfig;
+use mmovseg_model::config::EncoderConfig;
 use mmovseg_model::parameters::{ParameterTable, Part, Role, is_fine_tuned};
 use mmovseg_weights::{Bits, Placement};
 
-/// Shards and bits of each parameter, for `mmovseg_weights::write_package`.
+/// Shards and bits of each parameter of a network with these encoders, for
+/// `mmovseg_weights::write_package`.
 ///
 /// The released files of a variant differ only in what training touched: the head, the projections
 /// and the q and v matrices of CLIP. Frozen towers have shards of their own, so that packages share
 /// them.
-pub fn package_layout(config: &ModelConfig) -> impl Fn(&str) -> Placement + use<> {
-    let table = ParameterTable::new(config);
+pub fn package_layout(encoders: &[EncoderConfig]) -> impl Fn(&str) -> Placement + use<> {
+    let table = ParameterTable::of_encoders(encoders);
     // The order of shards in every package: DINOs, CLIP visual, CLIP text, what is fine-tuned, the
     // rest.
-    let mut towers: Vec<Part> = config
-        .dense()
-        .chain(config.clip())
+    let (clip, dense): (Vec<_>, Vec<_>) = encoders.iter().partition(|e| e.is_clip());
+    let mut towers: Vec<Part> = dense
+        .into_iter()
+        .chain(clip)
         .map(|encoder| Part::Encoder(encoder.id.clone()))
         .collect();
     towers.push(Part::Text);
@@ -46,7 +48,7 @@ mod tests {
 
     #[test]
     fn towers_have_shards_of_their_own_and_what_is_trained_is_apart() {
-        let place = package_layout(&ModelConfig::b());
+        let place = package_layout(&ModelConfig::b().encoders);
         let clip = "sem_seg_head.predictor.clip_model.";
         let visual = format!("{clip}visual.transformer.resblocks.0.");
         for (name, group, bits) in [

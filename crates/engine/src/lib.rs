@@ -28,8 +28,9 @@ mod stages;
 mod tiles;
 mod vocabulary;
 mod windows;
+mod words;
 
-pub use api::{CancelFlag, Event, SegmentRequest, Segmentation, SelfTestReport};
+pub use api::{CancelFlag, Event, SegmentRequest, Segmentation, SelfTestReport, WordRule};
 pub use device::{DeviceInfo, PrecisionChoice, half_precision, is_gpu_layer, open_device};
 pub use error::EngineError;
 pub use explain::{PatchSimilarity, StageMap};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::Device;
-use mmovseg_model::{MmOvSeg, ModelConfig, Precision};
+use mmovseg_model::{Network, NetworkConfig, Precision};
 use mmovseg_text::Tokenizer;
 use mmovseg_weights::{
     Assembler, HostTensor, MANIFEST_FILE, Manifest, WeightsError, decode_shard, parse_manifest,
@@ -48,7 +48,7 @@ impl Session {
         on: &mut dyn FnMut(Event),
     ) -> Result<Self, EngineError> {
         let manifest = parse_manifest(&source.read(MANIFEST_FILE, &mut |_| {}).await?)?;
-        let config: ModelConfig = serde_json::from_value(manifest.architecture.clone())
+        let config = network_config(&manifest.architecture)
             .map_err(|error| EngineError::Architecture(error.to_string()))?;
         let file = &manifest.tokenizer;
         let mut arrived = download(0, &manifest, on);
@@ -57,11 +57,11 @@ impl Session {
         let tokenizer = read_checked(source, &file.file, &mut arrived, check).await?;
         drop(arrived);
         let tokenizer = Tokenizer::from_json(&tokenizer)?;
-        let model = MmOvSeg::new(&config, &device)?;
-        Ok(Self::assemble(
+        let network = Network::new(&config, &device)?;
+        Ok(Self::of_network(
             manifest,
             config,
-            model,
+            network,
             tokenizer,
             (device, info),
         ))
@@ -75,10 +75,10 @@ impl Session {
         wants: &dyn Fn(&str) -> bool,
         on: &mut dyn FnMut(Event),
     ) -> Result<Vec<(String, Vec<usize>)>, EngineError> {
-        let empty = || MmOvSeg::new(&self.config, &self.device);
-        let mut model = empty()?;
-        self.model = empty()?;
-        let wanted = model.parameter_shapes();
+        let empty = || Network::new(&self.config, &self.device);
+        let mut network = empty()?;
+        self.network = empty()?;
+        let wanted = network.parameter_shapes();
         let mut before = self.manifest.tokenizer.bytes;
         let mut assembler = Assembler::new();
         let mut seen = Vec::new();
@@ -100,12 +100,12 @@ impl Session {
                     }
                 }
             }
-            model = model.load_as(&mut ready, self.info.precision);
+            network = network.load_as(&mut ready, self.info.precision);
             before += shard.bytes;
             download(before, &self.manifest, on)(0);
         }
         assembler.finish()?;
-        self.model = model;
+        self.network = network;
         Ok(seen)
     }
 
@@ -114,12 +114,21 @@ impl Session {
         let seen = seen
             .iter()
             .map(|(name, shape)| (name.as_str(), shape.as_slice()));
-        let mismatch = self.model.compare(seen);
+        let mismatch = self.network.compare(seen);
         if !mismatch.is_empty() {
             return Err(EngineError::Mismatch(mismatch.to_string()));
         }
         Ok(())
     }
+}
+
+/// The configuration in a manifest, whose `network` tells kinds apart; those with a head name none.
+fn network_config(architecture: &serde_json::Value) -> Result<NetworkConfig, serde_json::Error> {
+    Ok(if architecture.get("network").is_some() {
+        NetworkConfig::SegEarth(serde_json::from_value(architecture.clone())?)
+    } else {
+        NetworkConfig::MmOvSeg(serde_json::from_value(architecture.clone())?)
+    })
 }
 
 /// Turns the bytes of the file that is arriving into the progress of the whole package.

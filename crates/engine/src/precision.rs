@@ -44,8 +44,10 @@ impl Session {
             PrecisionChoice::F32 => Ok(Precision::F32),
             PrecisionChoice::F16 => half,
             PrecisionChoice::Auto => {
-                let widest = self.config.encoders.iter().map(|e| e.width).max();
-                let gains = self.info.tier == Tier::Gpu && widest >= Some(HALF_FROM_WIDTH);
+                let widest = self.config.encoders().iter().map(|e| e.width).max();
+                let gains = self.info.tier == Tier::Gpu
+                    && widest >= Some(HALF_FROM_WIDTH)
+                    && self.by_words().is_none();
                 let can_prove = self.manifest.self_test.is_some();
                 Ok(half.ok().filter(|_| gains && can_prove).unwrap_or_default())
             }
@@ -56,7 +58,7 @@ impl Session {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
-    use mmovseg_model::Precision;
+    use mmovseg_model::{NetworkConfig, Precision};
 
     use crate::api::Event;
     use crate::device::{PrecisionChoice, open_device};
@@ -76,7 +78,10 @@ mod tests {
         // The CPU's backend has f16, so it can stand for a GPU here.
         session.info.tier = Tier::Gpu;
         assert_eq!(auto(&session), Precision::F32, "narrow towers");
-        session.config.encoders[1].width = 768;
+        let NetworkConfig::MmOvSeg(config) = &mut session.config else {
+            unreachable!("nano has a head")
+        };
+        config.encoders[1].width = 768;
         assert_eq!(auto(&session), Precision::F16);
         session.info.tier = Tier::SoftwareGpu;
         assert_eq!(auto(&session), Precision::F32, "an emulated card");

@@ -63,9 +63,15 @@ impl Session {
         on: &mut dyn FnMut(Event),
         mut trace: Option<&mut Trace>,
     ) -> Result<Segmentation, EngineError> {
+        if self.by_words().is_some() {
+            return self.run_by_words(pair, request, on, trace).await;
+        }
         let mut clock = Clock::start();
         self.begin(&request.classes)?;
-        let scene = Scene::new(pair, request, &self.config)?;
+        if request.rule.is_some() {
+            return Err(EngineError::NoRule(self.config.variant().to_owned()));
+        }
+        let scene = Scene::new(pair, request, self.fused_config()?)?;
         let encoders = self.encoders(request.modality)?;
         let encoders = encoders.as_slice();
         self.touch(&scene, encoders);

@@ -7,7 +7,7 @@ use std::path::Path;
 #[cfg(not(target_arch = "wasm32"))]
 use burn::tensor::Device;
 #[cfg(not(target_arch = "wasm32"))]
-use mmovseg_model::ModelConfig;
+use mmovseg_model::NetworkConfig;
 #[cfg(not(target_arch = "wasm32"))]
 use mmovseg_model::parameters::Part;
 use mmovseg_model::{Modality, Precision};
@@ -104,10 +104,15 @@ impl Session {
         let on: &mut dyn FnMut(Event) = &mut |_| {};
         let mut session = Self::open(source, device, on).await?;
         let (pair, request) = session.self_test_input(seed, classes);
-        let scene = Scene::new(&pair, &request, &session.config)?;
+        if session.by_words().is_some() {
+            let seen = session.fill(source, &|_| true, on).await?;
+            session.check(&seen)?;
+            return session.measure(&pair, &request, seed, 0.0).await;
+        }
+        let scene = Scene::new(&pair, &request, session.fused_config()?)?;
         let mut clock = Clock::start();
         let (clock, trace) = (&mut clock, &mut None);
-        let table = session.model.parameters();
+        let table = session.network.parameters();
         let encoders = session.encoders(request.modality)?;
         let mut seen = Vec::new();
         for part in parts(&session.config) {
@@ -136,13 +141,18 @@ impl Session {
 
     /// The self-test's generated pair.
     fn self_test_input(&self, seed: u64, classes: &[String]) -> (HashedPair, SegmentRequest) {
-        let scene = mmovseg_scene::generate(seed, self.config.input_px);
+        let scene = mmovseg_scene::generate(seed, self.config.window_px());
         let pair = HashedPair::new(TilePair::new(scene.rgb, scene.sar));
         let request = SegmentRequest {
             classes: classes.to_vec(),
             modality: Modality::Fused,
             preprocess: Preprocess::Aligned,
-            tiling: Tiling::Whole,
+            // One window, also where a scene as a whole would be enlarged and cut.
+            tiling: match self.by_words() {
+                Some(_) => Tiling::Windows { overlap_px: 0 },
+                None => Tiling::Whole,
+            },
+            rule: None,
         };
         (pair, request)
     }
@@ -183,8 +193,8 @@ impl Session {
 
 /// The parts of a model, each after those whose results it reads.
 #[cfg(not(target_arch = "wasm32"))]
-fn parts(config: &ModelConfig) -> Vec<Part> {
-    let encoders = config.encoders.iter();
+fn parts(config: &NetworkConfig) -> Vec<Part> {
+    let encoders = config.encoders().iter();
     let encoders = encoders.map(|encoder| Part::Encoder(encoder.id.clone()));
     std::iter::once(Part::Text)
         .chain(encoders)
@@ -192,6 +202,9 @@ fn parts(config: &ModelConfig) -> Vec<Part> {
         .collect()
 }
 
+/// Classes of the self-test of a package with many templates.
+#[cfg(not(target_arch = "wasm32"))]
+const FEW_CLASSES: usize = 3;
 /// Seed of the generated pair.
 #[cfg(not(target_arch = "wasm32"))]
 const SEED: u64 = 7;
@@ -211,8 +224,18 @@ const TOLERANCE: f64 = 5e-3;
 pub async fn add_self_test(folder: &Path, manifest: &mut Manifest) -> Result<(), EngineError> {
     let device = open_device(DeviceChoice::Cpu).await?;
     let source = FolderSource(folder.to_owned());
-    let mut test =
-        Session::measure_by_parts(&source, device, SEED, &manifest.default_classes).await?;
+    // Of many templates, a few words are enough.
+    let most = match manifest.prompt_templates.len() {
+        0 => usize::MAX,
+        _ => FEW_CLASSES,
+    };
+    let classes: Vec<String> = manifest
+        .default_classes
+        .iter()
+        .take(most)
+        .cloned()
+        .collect();
+    let mut test = Session::measure_by_parts(&source, device, SEED, &classes).await?;
     test.tolerance = TOLERANCE * test.logit_std.max(f64::from(f32::EPSILON));
     manifest.self_test = Some(test);
     Ok(())
@@ -248,9 +271,9 @@ mod tests {
             assert!((a.value - b.value).abs() < 1e-5, "{a:?} {b:?}");
         }
         // Every part has parameters, and a part without its own would have run on random ones.
-        let table = whole.model.parameters();
+        let table = whole.network.parameters();
         for part in parts(&whole.config) {
-            let names = whole.model.parameter_shapes();
+            let names = whole.network.parameter_shapes();
             let belongs = |name: &String| table.of(name).part == part;
             assert!(names.keys().any(belongs), "{part:?}");
         }

@@ -92,7 +92,7 @@ impl Session {
     /// When none would read a tile.
     pub(crate) fn encoders(&self, modality: Modality) -> Result<Vec<Encoder>, EngineError> {
         let mut encoders = Vec::new();
-        for encoder in &self.config.encoders {
+        for encoder in self.config.encoders() {
             let is_used = modality.uses(encoder.sensor);
             if is_used || encoder.is_clip() {
                 encoders.push(Encoder {
@@ -107,16 +107,21 @@ impl Session {
             }
         }
         if encoders.iter().all(|e| e.input == Input::Blank) {
-            return Err(EngineError::NoEncoder {
-                model: self.config.variant.clone(),
-                sensor: if modality.uses(Sensor::Optical) {
-                    "optical"
-                } else {
-                    "SAR"
-                },
-            });
+            return Err(self.no_encoder(modality));
         }
         Ok(encoders)
+    }
+
+    /// That no encoder reads what this run would use.
+    pub(crate) fn no_encoder(&self, modality: Modality) -> EngineError {
+        EngineError::NoEncoder {
+            model: self.config.variant().to_owned(),
+            sensor: if modality.uses(Sensor::Optical) {
+                "optical"
+            } else {
+                "SAR"
+            },
+        }
     }
 
     /// Marks all that is known of the scene as used, so that a run that is cancelled early does not
@@ -160,15 +165,10 @@ impl Session {
             return Ok(known.into_iter().flatten().collect());
         }
         self.breathe().await?;
-        let context = self.config.text.context;
         let template = &self.manifest.prompt_template;
         let prompts = new
             .iter()
-            .map(|class| {
-                let mut ids = self.tokenizer.encode(&prompt(template, class), context)?;
-                fit_ids(&mut ids, self.tokenizer.eot_id(), self.config.text.vocab);
-                Ok(ids)
-            })
+            .map(|class| self.prompt_ids(template, class))
             .collect::<Result<Vec<_>, TextError>>()?;
         let embeddings = {
             let mut observer = Relay {
@@ -176,7 +176,7 @@ impl Session {
                 on,
                 trace: trace.as_deref_mut(),
             };
-            self.model.encode_text(&prompts, &mut observer)
+            self.fused()?.encode_text(&prompts, &mut observer)
         };
         let [count, embed] = embeddings.dims();
         let values = read(embeddings.reshape([count * embed]), &stage).await?;
@@ -196,9 +196,19 @@ impl Session {
             .collect())
     }
 
+    /// Token ids of a class name or word in a template.
+    pub(crate) fn prompt_ids(&self, template: &str, class: &str) -> Result<Vec<u32>, TextError> {
+        let text = self.config.text();
+        let mut ids = self
+            .tokenizer
+            .encode(&prompt(template, class), text.context)?;
+        fit_ids(&mut ids, self.tokenizer.eot_id(), text.vocab);
+        Ok(ids)
+    }
+
     /// Embeddings as the head reads them, `[T, E]`.
     pub(crate) fn text_tensor(&self, rows: &[Vec<f32>]) -> Tensor<2> {
-        let shape = [rows.len(), self.config.text.embed];
+        let shape = [rows.len(), self.config.text().embed];
         Tensor::from_data(TensorData::new(rows.concat(), shape), &self.device)
     }
 
@@ -227,7 +237,7 @@ impl Session {
                             let planes = scene.pixels(sensor, window, &mut self.cache)?;
                             let hash = xxh3_64(bytemuck::cast_slice(&planes));
                             self.cache.insert(key, hash);
-                            let side = self.config.input_px;
+                            let side = self.config.window_px();
                             inputs
                                 .pixels
                                 .push((sensor, upload(planes, side, &self.device)));
@@ -269,7 +279,7 @@ impl Session {
                 all.push(features);
                 continue;
             }
-            let side = self.config.input_px;
+            let side = self.config.window_px();
             let pixels = match encoder.input {
                 Input::Blank => Tensor::zeros([1, 3, side, side], &self.device),
                 Input::Tile(sensor) => match inputs.pixels.iter().find(|(of, _)| *of == sensor) {
@@ -292,7 +302,7 @@ impl Session {
                     on,
                     trace,
                 };
-                self.model
+                self.fused()?
                     .encode(encoder.id.as_str(), pixels, &mut observer)
             };
             await_map(&features.fine, &stage).await?;
@@ -328,7 +338,7 @@ impl Session {
             (Some(features), _) => features,
             (None, fresh) => {
                 let Fused { clip, dense } = fused(encoders, fresh.unwrap_or_default())?;
-                self.model.class_agnostic(&clip, dense.as_ref(), silent)
+                self.fused()?.class_agnostic(&clip, dense.as_ref(), silent)
             }
         };
         let chosen = self.chosen(&features, rows).await?;
@@ -357,7 +367,7 @@ impl Session {
         if !new.is_empty() {
             let some: Vec<Vec<f32>> = new.iter().map(|&index| rows[index].clone()).collect();
             let all = self
-                .model
+                .fused()?
                 .cost_volumes(&features, self.text_tensor(&some), silent);
             for (i, &index) in new.iter().enumerate() {
                 computed.push((key(volumes[index].0), all.class(i)));
@@ -375,7 +385,7 @@ impl Session {
         let joined = CostVolumes::join(volumes.into_iter().filter_map(of_class).collect())
             .ok_or_else(|| device_error(&Stage::Head, "there are no classes"))?;
         let logits = self
-            .model
+            .fused()?
             .decode(&features, joined, self.text_tensor(rows), silent);
         let logits = self.read_logits(logits).await?;
         let logits = with_left_out(logits, chosen.as_deref(), total);
@@ -429,14 +439,16 @@ impl Session {
         rows: &[Vec<f32>],
         observer: &mut dyn Observer,
     ) -> Result<Logits, EngineError> {
-        let features = self.model.class_agnostic(clip, dense.as_ref(), observer);
+        let features = self.fused()?.class_agnostic(clip, dense.as_ref(), observer);
         let chosen = self.chosen(&features, rows).await?;
         let text = match &chosen {
             Some(chosen) => self.text_tensor(&pick(rows, chosen)),
             None => self.text_tensor(rows),
         };
-        let volumes = self.model.cost_volumes(&features, text.clone(), observer);
-        let logits = self.model.decode(&features, volumes, text, observer);
+        let volumes = self
+            .fused()?
+            .cost_volumes(&features, text.clone(), observer);
+        let logits = self.fused()?.decode(&features, volumes, text, observer);
         let logits = self.read_logits(logits).await?;
         Ok(with_left_out(logits, chosen.as_deref(), rows.len()))
     }
@@ -448,14 +460,14 @@ impl Session {
         rows: &[Vec<f32>],
     ) -> Result<Option<Vec<usize>>, EngineError> {
         let Some(most) = self
-            .config
+            .fused_config()?
             .head
             .max_classes
             .filter(|&most| rows.len() > most)
         else {
             return Ok(None);
         };
-        let Some(peaks) = self.model.class_peaks(features, self.text_tensor(rows)) else {
+        let Some(peaks) = self.fused()?.class_peaks(features, self.text_tensor(rows)) else {
             return Ok(None);
         };
         let peaks = read(peaks.reshape([rows.len()]), &Stage::Head).await?;

@@ -30,7 +30,7 @@ pub enum Tiling {
 }
 
 /// A scene longer than this many model inputs is cut.
-const WHOLE_UP_TO: f64 = 1.5;
+pub(crate) const WHOLE_UP_TO: f64 = 1.5;
 
 /// Overlap of [`Tiling::Auto`], as a share of the window. mIoU hardly depends on it (an earlier
 /// nano on four generated scenes of 576 px: 0.416 with a third, a half and two thirds; 0.376 for
@@ -39,7 +39,7 @@ const WHOLE_UP_TO: f64 = 1.5;
 const AUTO_OVERLAP: f64 = 0.5;
 
 /// Most values of the probability map that a windowed run gives back; above, the map is coarser.
-const MAP_VALUES_MAX: usize = 1 << 24;
+pub(crate) const MAP_VALUES_MAX: usize = 1 << 24;
 
 /// Where the windows of one scene lie.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -299,11 +299,16 @@ impl<'a> Blend<'a> {
         for (i, value) in map.iter_mut().enumerate() {
             let (x, y) = (i % w, i / w % h);
             let cells = k.min(cols - x * k) * k.min(rows - y * k);
-            let p = (*value / cells as f32).clamp(1e-6, 1.0 - 1e-6);
-            *value = (p / (1.0 - p)).ln();
+            *value = map_logit(*value / cells as f32);
         }
         (self.labels, [h, w], map)
     }
+}
+
+/// The logit of a probability, short of infinity.
+pub(crate) fn map_logit(probability: f32) -> f32 {
+    let p = probability.clamp(1e-6, 1.0 - 1e-6);
+    (p / (1.0 - p)).ln()
 }
 
 #[cfg(test)]

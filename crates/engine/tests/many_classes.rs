@@ -46,6 +46,7 @@ fn run(most: Option<usize>, classes: &[&str], tiling: Tiling) -> Segmentation {
         modality: Modality::Fused,
         preprocess: Preprocess::Aligned,
         tiling,
+        rule: None,
     };
     pollster::block_on(session.segment(&pair, &request, &mut |_| {})).unwrap()
 }

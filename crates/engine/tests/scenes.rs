@@ -52,6 +52,7 @@ fn request(tiling: Tiling) -> SegmentRequest {
         modality: Modality::Fused,
         preprocess: Preprocess::Aligned,
         tiling,
+        rule: None,
     }
 }
 

@@ -18,6 +18,7 @@
 //! | `pixels` | the default model's branch for single pixels |
 //! | [`segearth`], `upsampler` | the network that compares enlarged patches with words |
 //! | [`network`] | the whole, stage by stage |
+//! | `kinds` | any of the networks as one type |
 
 mod aggregator;
 mod attention;
@@ -30,6 +31,7 @@ pub mod dino;
 mod encoder;
 pub mod features;
 mod head;
+mod kinds;
 mod layers;
 mod named;
 mod names;
@@ -48,6 +50,7 @@ pub use config::ModelConfig;
 pub use correlation::cosine;
 pub use features::EncoderMaps;
 pub use head::{ClassAgnostic, CostVolumes};
+pub use kinds::{Network, NetworkConfig};
 pub use network::{LEFT_OUT, MmOvSeg, most_similar};
 pub use observe::{Observer, Silent, Trace, TracedTensor};
 pub use params::Precision;

@@ -1,7 +1,7 @@
 //! Which part of the network each parameter belongs to: the one table that is used by loading,
 //! packing, precision, freezing and the self-test.
 
-use crate::config::ModelConfig;
+use crate::config::{EncoderConfig, ModelConfig};
 use mmovseg_types::EncoderId;
 
 /// A part of the network that can be run by itself once its inputs are there.
@@ -61,6 +61,12 @@ impl ParameterTable {
     /// The table of a configuration.
     #[must_use]
     pub fn new(config: &ModelConfig) -> Self {
+        Self::of_encoders(&config.encoders)
+    }
+
+    /// The table of a network with these encoders.
+    #[must_use]
+    pub fn of_encoders(encoders: &[EncoderConfig]) -> Self {
         let mut rows = Vec::new();
         let mut add = |begins: String, part: &Part, role: Role, in_tower: bool| {
             let part = part.clone();
@@ -80,7 +86,7 @@ impl ParameterTable {
             Role::PixelEmbedding,
             false,
         );
-        for encoder in &config.encoders {
+        for encoder in encoders {
             let part = Part::Encoder(encoder.id.clone());
             let tower = |rest: &str| format!("{}{rest}", encoder.prefix);
             add(tower(""), &part, Role::Frame, true);

@@ -230,28 +230,8 @@ impl MmOvSeg {
     /// inference never reads are passed over.
     #[must_use]
     pub fn compare<'a>(&self, given: impl IntoIterator<Item = (&'a str, &'a [usize])>) -> Mismatch {
-        let wanted = self.parameter_shapes();
         let clip_layers = self.config().clip().map_or(0, |clip| clip.layers);
-        let mut seen = BTreeSet::new();
-        let mut mismatch = Mismatch::default();
-        for (name, shape) in given {
-            match wanted.get(name) {
-                Some(expected) if expected != shape => {
-                    mismatch
-                        .misshapen
-                        .push((name.to_owned(), expected.clone(), shape.to_vec()));
-                }
-                Some(_) => {}
-                None if is_unused(name, clip_layers) => {}
-                None => mismatch.unknown.push(name.to_owned()),
-            }
-            seen.insert(name.to_owned());
-        }
-        mismatch.missing = wanted
-            .into_keys()
-            .filter(|name| !seen.contains(name))
-            .collect();
-        mismatch
+        compare(self.parameter_shapes(), given, clip_layers)
     }
 
     /// Puts tensors in place by checkpoint name, each on the device of its parameter; names without
@@ -295,6 +275,36 @@ impl MmOvSeg {
     }
 }
 
+/// Compares the names and shapes of a checkpoint with those that a network reads, see
+/// [`MmOvSeg::compare`]; `clip_layers` is the number of visual blocks of a CLIP whose last block
+/// has values only.
+pub(crate) fn compare<'a>(
+    wanted: BTreeMap<String, Vec<usize>>,
+    given: impl IntoIterator<Item = (&'a str, &'a [usize])>,
+    clip_layers: usize,
+) -> Mismatch {
+    let mut seen = BTreeSet::new();
+    let mut mismatch = Mismatch::default();
+    for (name, shape) in given {
+        match wanted.get(name) {
+            Some(expected) if expected != shape => {
+                mismatch
+                    .misshapen
+                    .push((name.to_owned(), expected.clone(), shape.to_vec()));
+            }
+            Some(_) => {}
+            None if is_unused(name, clip_layers) => {}
+            None => mismatch.unknown.push(name.to_owned()),
+        }
+        seen.insert(name.to_owned());
+    }
+    mismatch.missing = wanted
+        .into_keys()
+        .filter(|name| !seen.contains(name))
+        .collect();
+    mismatch
+}
+
 /// Every parameter of a module: its checkpoint name, relative to the module's root, and its shape.
 #[must_use]
 pub fn shapes<M: Module>(module: &M) -> BTreeMap<String, Vec<usize>> {
@@ -312,7 +322,7 @@ pub fn load<M: Module>(module: M, tensors: &mut BTreeMap<String, (Vec<usize>, Ve
     load_as(module, tensors, &|_| DType::F32)
 }
 
-fn load_as<M: Module>(
+pub(crate) fn load_as<M: Module>(
     module: M,
     tensors: &mut BTreeMap<String, (Vec<usize>, Vec<f32>)>,
     dtype: &dyn Fn(&str) -> DType,

@@ -6,12 +6,15 @@ use crate::config::{
     Architecture, ConfigError, EncoderConfig, HeadConfig, ModelConfig, Projections, Radiometry,
     TextConfig, Vit,
 };
-use crate::segearth::{Gelu, SegEarthConfig};
+use crate::segearth::{Gelu, Kind, SegEarthConfig, Windows};
 use crate::upsampler::UpsamplerConfig;
 use mmovseg_types::Sensor;
 
 const CLIP: &str = "sem_seg_head.predictor.clip_model.";
 const HEAD: &str = "sem_seg_head.predictor.transformer.";
+
+/// Side of `SegEarth-OV`'s windows.
+const SEGEARTH_CROP_PX: usize = 224;
 
 /// Shapes by name, with the errors of a checkpoint that lacks one.
 struct Shapes<F>(F);
@@ -75,6 +78,8 @@ impl SegEarthConfig {
                 radius(step).map(|radius| UpsamplerConfig { radius, shared })
             });
         let config = Self {
+            network: Kind::SegearthOv,
+            variant: "SegEarth-OV".into(),
             visual,
             text: clip_text(&shapes)?,
             gelu: Gelu::default(),
@@ -84,6 +89,12 @@ impl SegEarthConfig {
             },
             upsampler,
             cls_weight: -0.3,
+            long_side_px: 2 * SEGEARTH_CROP_PX,
+            windows: Windows {
+                crop_px: SEGEARTH_CROP_PX,
+                stride_px: SEGEARTH_CROP_PX / 2,
+            },
+            logit_scale: 50.0,
         };
         config.validate()?;
         Ok(config)

@@ -9,7 +9,7 @@ use crate::clip_text::TextTower;
 use crate::clip_visual::{ClipVisual, LastBlock};
 use crate::config::{ConfigError, EncoderConfig, TextConfig};
 use crate::named::{Named, flat_module};
-use crate::observe::{Observer, see};
+use crate::observe::{Observer, Silent, see};
 use crate::resample::{Kernel, resample_by_axis};
 use crate::upsampler::{StepWeights, Upsampler, UpsamplerConfig, see_map};
 
@@ -33,9 +33,22 @@ impl Gelu {
     }
 }
 
-/// The sizes of one network of this kind.
+/// Tells such a configuration from that of a network with a head, where both are stored alike.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// `SegEarth-OV`, of any version.
+    #[default]
+    SegearthOv,
+}
+
+/// The sizes of one network of this kind, and how a picture is read and decided.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SegEarthConfig {
+    /// What kind of network it is.
+    pub network: Kind,
+    /// Name of the variant.
+    pub variant: String,
     /// CLIP's visual tower. It has no taps and no projections.
     pub visual: EncoderConfig,
     /// CLIP's text tower.
@@ -49,6 +62,12 @@ pub struct SegEarthConfig {
     /// How much of a window's CLS cosine is added to those of its pixels: -0.3 takes off what is
     /// the same everywhere, 0 leaves it.
     pub cls_weight: f64,
+    /// The longer side that a picture is resized to, where it is read as a whole.
+    pub long_side_px: usize,
+    /// The windows in which it is read.
+    pub windows: Windows,
+    /// What logits are multiplied with before the softmax over words.
+    pub logit_scale: f32,
 }
 
 impl SegEarthConfig {
@@ -66,6 +85,13 @@ impl SegEarthConfig {
             if heads == 0 || !width.is_multiple_of(heads) {
                 return fail("a tower's width is not a multiple of its heads");
             }
+        }
+        let Windows { crop_px, stride_px } = self.windows;
+        if self.long_side_px == 0 || (crop_px > 0 && !(1..=crop_px).contains(&stride_px)) {
+            return fail("its windows leave pixels out");
+        }
+        if !(self.logit_scale.is_finite() && self.logit_scale > 0.0) {
+            return fail("logits are multiplied with a number above 0");
         }
         match self.upsampler {
             Some(_) if visual.patch_px != 16 => fail("the upsampler needs patches of 16 pixels"),
@@ -95,6 +121,29 @@ pub struct WindowFeatures {
     /// of unit length.
     map: Tensor<4>,
     enlarged: Option<Enlarged>,
+    /// First row, first column, height and width of the window in what the tower read, which has
+    /// zeros around it where the window's sides are no multiples of the patch.
+    place: [usize; 4],
+}
+
+impl WindowFeatures {
+    /// Bytes that they hold on the device.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let count = |x: &Tensor<4>| x.dims().iter().product::<usize>();
+        let enlarged = self.enlarged.as_ref().map_or(0, |enlarged| {
+            count(&enlarged.inverse_length) + enlarged.weights.values()
+        });
+        4 * (count(&self.map) + self.cls.dims().iter().product::<usize>() + enlarged)
+    }
+
+    /// One value of what was computed last, `[1]`.
+    #[must_use]
+    pub fn probe(&self) -> Tensor<1> {
+        let last = self.enlarged.as_ref().map(|e| &e.inverse_length);
+        let last = last.unwrap_or(&self.map).clone();
+        last.slice([0..1, 0..1, 0..1, 0..1]).reshape([1])
+    }
 }
 
 /// What enlarging a window takes.
@@ -140,17 +189,30 @@ impl SegEarth {
     pub fn encode_words(&self, words: &[Vec<Vec<u32>>], observer: &mut dyn Observer) -> Tensor<2> {
         let means = words
             .iter()
-            .map(|prompts| self.text.forward(prompts, observer).mean_dim(0))
+            .map(|prompts| self.text.forward(prompts, &mut Silent).mean_dim(0))
             .collect();
-        unit(Tensor::cat(means, 0))
+        let words = unit(Tensor::cat(means, 0));
+        see(observer, "text.features", &words.clone().unsqueeze::<3>());
+        words
     }
 
-    /// Normalised pixels `[N, 3, H, W]`, both sides multiples of the patch, to what is compared
-    /// with words.
+    /// Normalised pixels `[N, 3, H, W]` of a window to what is compared with words. Where a side is
+    /// no multiple of the patch, zeros are added around the pixels, the smaller half first.
     pub fn features(&self, pixels: &Tensor<4>, observer: &mut dyn Observer) -> WindowFeatures {
         let _spinning = SpinGuard::new(&pixels.device());
-        let [n, _, height, width] = pixels.dims();
         let patch_px = self.config.visual.patch_px;
+        let [n, channels, h, w] = pixels.dims();
+        let [height, width] = [h, w].map(|length| length.next_multiple_of(patch_px));
+        let [top, left] = [(height - h) / 2, (width - w) / 2];
+        let place = [top, left, h, w];
+        let pixels = if [height, width] == [h, w] {
+            pixels.clone()
+        } else {
+            let inside = [0..n, 0..channels, top..top + h, left..left + w];
+            Tensor::<4>::zeros([n, channels, height, width], &pixels.device())
+                .slice_assign(inside, pixels.clone())
+        };
+        let pixels = &pixels;
         let [h, w] = [height / patch_px, width / patch_px];
         let found = self
             .visual
@@ -163,6 +225,7 @@ impl SegEarth {
                 cls,
                 map: unit(patches),
                 enlarged: None,
+                place,
             };
         };
         let weights = upsampler.weights(pixels, observer);
@@ -184,13 +247,19 @@ impl SegEarth {
                 weights,
                 inverse_length,
             }),
+            place,
         }
     }
 
-    /// Cosines of a window's pixels with words `[T, E]`, and of its CLS token, weighted:
+    /// Cosines of a window's pixels with words `[T, E]`, and `cls_weight` times that of its CLS token:
     /// `[N, T, H, W]`. The upsampler treats all channels alike, so that what is enlarged has `T` of
     /// them.
-    pub fn logits(&self, features: &WindowFeatures, words: &Tensor<2>) -> Tensor<4> {
+    pub fn logits(
+        &self,
+        features: &WindowFeatures,
+        words: &Tensor<2>,
+        cls_weight: f64,
+    ) -> Tensor<4> {
         let _spinning = SpinGuard::new(&words.device());
         let compare = |x: Tensor<4>| kernels::linear(x, words.clone(), None, Epilogue::None);
         let cosines = compare(features.map.clone());
@@ -210,8 +279,14 @@ impl SegEarth {
         };
         let cls = kernels::linear(features.cls.clone(), words.clone(), None, Epilogue::None);
         let [n, count] = cls.dims();
-        let cls = cls.reshape([n, 1, 1, count]) * self.config.cls_weight;
-        (logits + cls).permute([0, 3, 1, 2])
+        let cls = cls.reshape([n, 1, 1, count]) * cls_weight;
+        let logits = (logits + cls).permute([0, 3, 1, 2]);
+        let [top, left, h, w] = features.place;
+        let [_, _, height, width] = logits.dims();
+        if [height, width] == [h, w] {
+            return logits;
+        }
+        logits.narrow(2, top, h).narrow(3, left, w)
     }
 
     /// Logits of a picture `[1, 3, H, W]` of any size, `[1, T, H, W]`: the mean over windows.
@@ -229,7 +304,8 @@ impl SegEarth {
         let mut covers = vec![0.0f32; height * width];
         for [top, left, h, w] in windows.of([height, width]) {
             let cut = pixels.clone().narrow(2, top, h).narrow(3, left, w);
-            let logits = self.logits_of_any_size(cut, words, observer);
+            let features = self.features(&cut, observer);
+            let logits = self.logits(&features, words, self.config.cls_weight);
             let place = [0..1, 0..count, top..top + h, left..left + w];
             let sum = sums.clone().slice(place.clone()) + logits;
             sums = sums.slice_assign(place, sum);
@@ -243,29 +319,6 @@ impl SegEarth {
         let logits = sums / Tensor::from_data(covers, &device);
         see(observer, "logits", &logits);
         logits
-    }
-
-    /// Logits of a window whose sides need not be multiples of the patch: zeros are added around it
-    /// and cut off again.
-    fn logits_of_any_size(
-        &self,
-        pixels: Tensor<4>,
-        words: &Tensor<2>,
-        observer: &mut dyn Observer,
-    ) -> Tensor<4> {
-        let [n, channels, h, w] = pixels.dims();
-        let patch_px = self.config.visual.patch_px;
-        let [high, wide] = [h, w].map(|length| length.next_multiple_of(patch_px));
-        if [high, wide] == [h, w] {
-            return self.logits(&self.features(&pixels, observer), words);
-        }
-        // The smaller half comes first.
-        let [top, left] = [(high - h) / 2, (wide - w) / 2];
-        let place = [0..n, 0..channels, top..top + h, left..left + w];
-        let padded = Tensor::<4>::zeros([n, channels, high, wide], &pixels.device())
-            .slice_assign(place, pixels);
-        let logits = self.logits(&self.features(&padded, observer), words);
-        logits.narrow(2, top, h).narrow(3, left, w)
     }
 }
 

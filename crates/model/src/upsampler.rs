@@ -146,6 +146,14 @@ flat_module!(Upsampler { steps, mix } { config });
 #[derive(Clone)]
 pub(crate) struct StepWeights(Vec<Tensor<4>>);
 
+impl StepWeights {
+    /// How many numbers they are.
+    pub fn values(&self) -> usize {
+        let count = |x: &Tensor<4>| x.dims().iter().product::<usize>();
+        self.0.iter().map(count).sum()
+    }
+}
+
 impl Upsampler {
     pub fn new(config: UpsamplerConfig, embed: usize, device: &Device) -> Self {
         let named = |path: String| Named::new(path, Step::new(config, device));

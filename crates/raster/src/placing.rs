@@ -444,7 +444,7 @@ mod tests {
     fn transforms_that_overflow_lead_nowhere() {
         let to = placed([1e307, 0.0, 0.0, 0.0, -1.0, 0.0]);
         let from = placed([0.05, 0.0, 0.0, 0.0, -20.0, 0.0]);
-        let warp = Warp::new(&to, &from).unwrap();
+        let warp = Warp::new(&to, &from).expect("both have a place");
         assert!(warp.source_px([0.0, 0.0]).is_some());
         assert!(warp.source_px([8.0, 0.0]).is_none());
         assert!(warp.source_bounds([0, 0], [64, 64], [27, 27]).is_none());

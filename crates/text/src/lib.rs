@@ -3,10 +3,12 @@
 
 mod clean;
 mod prompt;
+mod templates;
 mod tokenizer;
 
 pub use clean::{Cleaning, clean};
 pub use prompt::{CLIP_TEMPLATE, prompt};
+pub use templates::{CLIP_TEMPLATES, synonyms};
 pub use tokenizer::{TextError, Tokenizer};
 
 /// OpenAI's CLIP byte-pair table, gzipped text: what [`Tokenizer::clip`] takes. Native only, so

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use mmovseg_engine::{
-    EngineError, HashedPair, Modality, Preprocess, SegmentRequest, Session, Tiling,
+    EngineError, HashedPair, Modality, Preprocess, SegmentRequest, Session, Tiling, WordRule,
 };
 use mmovseg_raster::{
     Cloud, OpticalOptions, RasterError, SarOptions, add_cloud, open_pair, read_label_png,
@@ -42,6 +42,10 @@ pub struct EvaluateOptions {
     pub modality: Modality,
     /// How tiles become the model's square.
     pub preprocess: Preprocess,
+    /// What the model is asked for, one entry a class.
+    pub words: Vec<String>,
+    /// How a model that compares pixels with words decides.
+    pub rule: Option<WordRule>,
 }
 
 #[derive(Deserialize)]
@@ -55,6 +59,28 @@ fn yes() -> bool {
     true
 }
 
+/// File of a data folder that names its classes.
+const CLASSES_FILE: &str = "classes.json";
+
+fn classes(data: &Path) -> Result<Vec<ClassEntry>, EvaluateError> {
+    let path = data.join(CLASSES_FILE);
+    serde_json::from_slice(&read(&path)?).map_err(|error| {
+        bad(
+            &path,
+            &error,
+            "write a list of {\"name\", \"seen\"} objects",
+        )
+    })
+}
+
+/// The class names of a data folder, in the order of the labels.
+///
+/// # Errors
+/// When the folder does not name them.
+pub fn class_names(data: &Path) -> Result<Vec<String>, EvaluateError> {
+    Ok(classes(data)?.into_iter().map(|class| class.name).collect())
+}
+
 /// Runs every pair of the folder. `cloud(i)` is laid over the `i`-th optical tile, in the order of
 /// the sorted names; `on_image(done, total)` hears of progress.
 ///
@@ -66,15 +92,20 @@ pub async fn evaluate(
     cloud: &dyn Fn(usize) -> Option<Cloud>,
     on_image: &mut dyn FnMut(usize, usize),
 ) -> Result<Figures, EvaluateError> {
-    let path = options.data.join("classes.json");
-    let classes: Vec<ClassEntry> = serde_json::from_slice(&read(&path)?).map_err(|error| {
-        bad(
-            &path,
-            &error,
-            "write a list of {\"name\", \"seen\"} objects",
-        )
-    })?;
-    let names: Vec<String> = classes.iter().map(|class| class.name.clone()).collect();
+    let classes = classes(&options.data)?;
+    let names = &options.words;
+    if names.len() != classes.len() {
+        let reason = format!(
+            "it has {} classes, and {} were asked for",
+            classes.len(),
+            names.len()
+        );
+        return Err(bad(
+            &options.data.join(CLASSES_FILE),
+            &reason,
+            "choose a list of as many classes",
+        ));
+    }
     let labels = list(&options.data.join("label"))?;
     let rgb_files = list(&options.data.join("rgb"))?;
     let sar_files = list(&options.data.join("sar"))?;
@@ -124,6 +155,7 @@ pub async fn evaluate(
             modality: options.modality,
             preprocess: options.preprocess,
             tiling: Tiling::Whole,
+            rule: options.rule,
         };
         let result = session
             .segment(&HashedPair::new(pair), &request, &mut |_| {})

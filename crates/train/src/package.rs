@@ -79,7 +79,7 @@ pub(crate) fn pack(
     out: &Path,
 ) -> Result<Manifest, TrainError> {
     // In the order of a converted package: what training left alone is then in the same shards.
-    let layout = mmovseg_engine::package_layout(model.config());
+    let layout = mmovseg_engine::package_layout(&model.config().encoders);
     let mut exported = model.export();
     exported.sort_by(|(a, ..), (b, ..)| a.cmp(b));
     let tensors = exported.into_iter().map(|(name, shape, flat)| {

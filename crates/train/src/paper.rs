@@ -206,7 +206,7 @@ mod tests {
             manifest,
             tensors,
             &tokenizer,
-            &package_layout(&config),
+            &package_layout(&config.encoders),
         )
         .unwrap();
         start_from(&package, &run).unwrap();

@@ -1,4 +1,5 @@
-//! Released checkpoints: PyTorch `.pth` and safetensors files, read one tensor at a time.
+//! Released checkpoints: PyTorch `.pth`, TorchScript and safetensors files, read one tensor at a
+//! time.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
@@ -6,11 +7,11 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use half::{bf16, f16};
-use pytorch_reader::{DType, PytorchError, PytorchReader, Tensor};
-use safetensors::tensor::{Dtype, TensorInfo};
+use pytorch_reader::{PytorchError, PytorchReader, Tensor};
 
+use crate::number::Number;
 use crate::shard::parse_header;
+use crate::torchscript;
 use crate::{HostTensor, WeightsError};
 
 /// Keys under which training programs store the weights: detectron2's (docs/network.md §13),
@@ -35,20 +36,41 @@ const MAX_HEADER_BYTES: u64 = 100_000_000;
 pub struct Checkpoint {
     path: PathBuf,
     shapes: BTreeMap<String, Vec<usize>>,
+    kind: CheckpointKind,
     source: Source,
+}
+
+/// What kind of file a checkpoint is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CheckpointKind {
+    /// What `torch.save` writes.
+    Pytorch,
+    /// What `torch.jit.save` writes: a program with its weights. `OpenAI` distributes CLIP so.
+    TorchScript,
+    /// A safetensors file.
+    Safetensors,
 }
 
 enum Source {
     Pytorch(HashMap<String, Tensor>),
-    Safetensors {
+    Ranges {
         file: Mutex<File>,
-        data_start: u64,
-        infos: HashMap<String, TensorInfo>,
+        ranges: HashMap<String, Range>,
     },
 }
 
+/// Where the elements of a tensor lie in its file, one after the other.
+struct Range {
+    start: u64,
+    bytes: usize,
+    /// `None` for a type that does not become f32.
+    number: Option<Number>,
+    /// The type as the file names it.
+    dtype: String,
+}
+
 impl Checkpoint {
-    /// Opens a `.pth` or `.safetensors` file; the content decides which it is.
+    /// Opens a `.pth`, TorchScript or `.safetensors` file; the content decides which it is.
     ///
     /// Of a PyTorch file that has its weights under a key (`model`, `state_dict`,
     /// `model_state_dict`, `ema`, …), only those are seen, whatever lies beside them
@@ -70,12 +92,17 @@ impl Checkpoint {
             .take(9)
             .read_to_end(&mut start)
             .map_err(unreadable)?;
-        let (source, shapes) = match start.split_first_chunk::<8>() {
+        let (kind, (source, shapes)) = match start.split_first_chunk::<8>() {
             // A length, then JSON: no pickle and no archive looks like that.
             Some((length, b"{")) if u64::from_le_bytes(*length) <= MAX_HEADER_BYTES => {
-                open_safetensors(path, file, bytes, u64::from_le_bytes(*length))?
+                let length = u64::from_le_bytes(*length);
+                let opened = open_safetensors(path, file, bytes, length)?;
+                (CheckpointKind::Safetensors, opened)
             }
-            _ => open_pytorch(path)?,
+            _ => match open_torchscript(path, file, bytes)? {
+                Some(opened) => (CheckpointKind::TorchScript, opened),
+                None => (CheckpointKind::Pytorch, open_pytorch(path)?),
+            },
         };
         if shapes.is_empty() {
             return Err(WeightsError::file(
@@ -86,8 +113,15 @@ impl Checkpoint {
         Ok(Self {
             path: path.to_owned(),
             shapes,
+            kind,
             source,
         })
+    }
+
+    /// What kind of file it is.
+    #[must_use]
+    pub fn kind(&self) -> CheckpointKind {
+        self.kind
     }
 
     /// Every tensor's name and shape (empty for a scalar), sorted by name, buffers included.
@@ -130,41 +164,29 @@ impl Checkpoint {
                 format!("tensor {name} cannot be read ({e}); copy or download the file again"),
             )
         };
-        let kind = match &self.source {
-            Source::Pytorch(tensors) => tensors.get(name).map(Found::Pytorch),
-            Source::Safetensors { infos, .. } => infos.get(name).map(Found::Safetensors),
-        };
         let missing = || WeightsError::tensor(name, "is not there");
-        let (bytes, number) = match (kind.ok_or_else(missing)?, &self.source) {
-            (
-                Found::Safetensors(info),
-                Source::Safetensors {
-                    file, data_start, ..
-                },
-            ) => {
-                let (start, end) = info.data_offsets;
-                let number = Number::of_safetensors(info.dtype).ok_or_else(|| {
-                    WeightsError::tensor(
-                        name,
-                        format!(
-                            "has type {} in {file_name}; save it as a 32-bit float",
-                            info.dtype
-                        ),
-                    )
+        let (bytes, number) = match &self.source {
+            Source::Pytorch(tensors) => {
+                let tensor = tensors.get(name).ok_or_else(missing)?;
+                let number = Number::of_pytorch(tensor.dtype());
+                (tensor.read().map_err(cut)?, number)
+            }
+            Source::Ranges { file, ranges } => {
+                let range = ranges.get(name).ok_or_else(missing)?;
+                let number = range.number.ok_or_else(|| {
+                    let dtype = &range.dtype;
+                    let reason =
+                        format!("has type {dtype} in {file_name}; save it as a 32-bit float");
+                    WeightsError::tensor(name, reason)
                 })?;
-                // Offsets were checked against the file's length, which bounds this buffer.
-                let mut bytes = vec![0; end - start];
+                // Ranges were checked against the file's length, which bounds this buffer.
+                let mut bytes = vec![0; range.bytes];
                 let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
-                file.seek(SeekFrom::Start(data_start + start as u64))
+                file.seek(SeekFrom::Start(range.start))
                     .and_then(|_| file.read_exact(&mut bytes))
                     .map_err(cut)?;
                 (bytes, number)
             }
-            (Found::Pytorch(tensor), _) => (
-                tensor.read().map_err(cut)?,
-                Number::of_pytorch(tensor.dtype()),
-            ),
-            _ => return Err(missing()),
         };
         Ok(HostTensor {
             name: name.to_owned(),
@@ -172,11 +194,6 @@ impl Checkpoint {
             data: number.to_f32(&bytes),
         })
     }
-}
-
-enum Found<'a> {
-    Pytorch(&'a Tensor),
-    Safetensors(&'a TensorInfo),
 }
 
 type Opened = (Source, BTreeMap<String, Vec<usize>>);
@@ -228,22 +245,56 @@ fn open_safetensors(
         .and_then(|_| (&mut file).take(header_bytes).read_to_end(&mut header))
         .map_err(|e| broken(e.to_string()))?;
     let metadata = parse_header(&header, data_bytes).map_err(broken)?;
-    let infos: HashMap<String, TensorInfo> = metadata
+    let tensors: HashMap<String, (Vec<usize>, Range)> = metadata
         .tensors()
         .into_iter()
-        .map(|(name, info)| (name, info.clone()))
+        .map(|(name, info)| {
+            let (start, end) = info.data_offsets;
+            let range = Range {
+                start: data_start + start as u64,
+                bytes: end - start,
+                number: Number::of_safetensors(info.dtype),
+                dtype: info.dtype.to_string(),
+            };
+            (name, (info.shape.clone(), range))
+        })
         .collect();
-    let infos = without_prefixes(infos);
-    let shapes = infos
-        .iter()
-        .map(|(name, info)| (name.clone(), info.shape.clone()))
-        .collect();
-    let source = Source::Safetensors {
-        file: Mutex::new(file),
-        data_start,
-        infos,
+    Ok(in_ranges(file, tensors))
+}
+
+/// A TorchScript archive; `None` for any other file.
+fn open_torchscript(path: &Path, file: File, bytes: u64) -> Result<Option<Opened>, WeightsError> {
+    let mut file = file;
+    let found = torchscript::tensors(&mut file, bytes).map_err(|reason| {
+        WeightsError::file(
+            path,
+            format!("is not a readable TorchScript archive: {reason}; copy or download it again"),
+        )
+    })?;
+    let Some(found) = found else {
+        return Ok(None);
     };
-    Ok((source, shapes))
+    let tensors = found.into_iter().map(|(name, place)| {
+        let range = Range {
+            start: place.start,
+            bytes: place.bytes,
+            number: Some(place.number),
+            dtype: format!("{:?}", place.number),
+        };
+        (name, (place.shape, range))
+    });
+    Ok(Some(in_ranges(file, tensors.collect())))
+}
+
+fn in_ranges(file: File, tensors: HashMap<String, (Vec<usize>, Range)>) -> Opened {
+    let mut shapes = BTreeMap::new();
+    let mut ranges = HashMap::new();
+    for (name, (shape, range)) in without_prefixes(tensors) {
+        shapes.insert(name.clone(), shape);
+        ranges.insert(name, range);
+    }
+    let file = Mutex::new(file);
+    (Source::Ranges { file, ranges }, shapes)
 }
 
 /// Names without what wrappers put before them; as they are when two would become one.
@@ -264,87 +315,13 @@ fn without_prefixes<T>(named: HashMap<String, T>) -> HashMap<String, T> {
         .collect()
 }
 
-/// Element types that become f32.
-#[derive(Clone, Copy)]
-enum Number {
-    F64,
-    F32,
-    F16,
-    Bf16,
-    I64,
-    I32,
-    I16,
-    I8,
-    U64,
-    U32,
-    U16,
-    U8,
-}
-
-impl Number {
-    fn of_pytorch(dtype: DType) -> Self {
-        match dtype {
-            DType::F64 => Self::F64,
-            DType::F32 => Self::F32,
-            DType::F16 => Self::F16,
-            DType::BF16 => Self::Bf16,
-            DType::I64 => Self::I64,
-            DType::I32 => Self::I32,
-            DType::I16 => Self::I16,
-            DType::I8 => Self::I8,
-            DType::U64 => Self::U64,
-            DType::U32 => Self::U32,
-            DType::U16 => Self::U16,
-            DType::U8 | DType::Bool => Self::U8,
-        }
-    }
-
-    fn of_safetensors(dtype: Dtype) -> Option<Self> {
-        Some(match dtype {
-            Dtype::F64 => Self::F64,
-            Dtype::F32 => Self::F32,
-            Dtype::F16 => Self::F16,
-            Dtype::BF16 => Self::Bf16,
-            Dtype::I64 => Self::I64,
-            Dtype::I32 => Self::I32,
-            Dtype::I16 => Self::I16,
-            Dtype::I8 => Self::I8,
-            Dtype::U64 => Self::U64,
-            Dtype::U32 => Self::U32,
-            Dtype::U16 => Self::U16,
-            Dtype::U8 | Dtype::BOOL => Self::U8,
-            _ => return None,
-        })
-    }
-
-    /// Little-endian elements to f32, rounding to nearest where f32 has fewer bits.
-    fn to_f32(self, bytes: &[u8]) -> Vec<f32> {
-        fn each<const N: usize>(bytes: &[u8], read: impl Fn([u8; N]) -> f32) -> Vec<f32> {
-            bytes.as_chunks::<N>().0.iter().map(|&b| read(b)).collect()
-        }
-        match self {
-            Self::F64 => each(bytes, |b| f64::from_le_bytes(b) as f32),
-            Self::F32 => each(bytes, f32::from_le_bytes),
-            Self::F16 => each(bytes, |b| f16::from_le_bytes(b).to_f32()),
-            Self::Bf16 => each(bytes, |b| bf16::from_le_bytes(b).to_f32()),
-            Self::I64 => each(bytes, |b| i64::from_le_bytes(b) as f32),
-            Self::I32 => each(bytes, |b| i32::from_le_bytes(b) as f32),
-            Self::I16 => each(bytes, |b| i16::from_le_bytes(b).into()),
-            Self::I8 => each(bytes, |b| i8::from_le_bytes(b).into()),
-            Self::U64 => each(bytes, |b| u64::from_le_bytes(b) as f32),
-            Self::U32 => each(bytes, |b| u32::from_le_bytes(b) as f32),
-            Self::U16 => each(bytes, |b| u16::from_le_bytes(b).into()),
-            Self::U8 => each(bytes, |[b]: [u8; 1]| b.into()),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
     use super::*;
+    use half::{bf16, f16};
     use proptest::prelude::*;
-    use safetensors::tensor::TensorView;
+    use safetensors::tensor::{Dtype, TensorView};
     use std::fs;
 
     /// Files that `tests/checkpoints/make.py` wrote, value by value; what training left beside the

@@ -21,11 +21,15 @@ mod build;
 #[cfg(not(target_arch = "wasm32"))]
 mod checkpoint;
 #[cfg(not(target_arch = "wasm32"))]
+mod number;
+#[cfg(not(target_arch = "wasm32"))]
 mod pack;
 #[cfg(not(target_arch = "wasm32"))]
 mod package;
 #[cfg(not(target_arch = "wasm32"))]
 mod quant;
+#[cfg(not(target_arch = "wasm32"))]
+mod torchscript;
 
 pub use assemble::Assembler;
 pub use error::WeightsError;
@@ -37,7 +41,7 @@ pub use shard::{decode_shard, shard_names};
 pub use tensor::{HostTensor, HostTensorPart};
 
 #[cfg(not(target_arch = "wasm32"))]
-pub use checkpoint::Checkpoint;
+pub use checkpoint::{Checkpoint, CheckpointKind};
 #[cfg(not(target_arch = "wasm32"))]
 pub use pack::{Bits, Placement};
 #[cfg(not(target_arch = "wasm32"))]

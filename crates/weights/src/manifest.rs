@@ -108,6 +108,10 @@ pub struct Manifest {
     pub tokenizer: TokenizerRef,
     /// Prompt with `{}` for the class name.
     pub prompt_template: String,
+    /// Prompts of which each word has the mean, in networks that compare pixels with words; empty in
+    /// others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prompt_templates: Vec<String>,
     /// Class names to start with.
     #[serde(default)]
     pub default_classes: Vec<String>,
@@ -153,6 +157,7 @@ impl Manifest {
             text_dtype: None,
             tokenizer: TokenizerRef::default(),
             prompt_template: prompt_template.into(),
+            prompt_templates: Vec::new(),
             default_classes: Vec::new(),
             palette: Vec::new(),
             licence: String::new(),

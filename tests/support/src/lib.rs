@@ -52,6 +52,12 @@ pub fn checkpoint(variant: &str) -> PathBuf {
         .join(format!("{variant}.pth"))
 }
 
+/// Another checkpoint fixture by its file name: `clip.pt` and `jbu.ckpt`, made by the same script.
+#[must_use]
+pub fn checkpoint_file(name: &str) -> PathBuf {
+    project().join("tests/checkpoints").join(name)
+}
+
 /// The checkout of the running test. A build folder shared by checkouts may hold a program that was
 /// compiled in another one.
 fn project() -> PathBuf {

@@ -85,6 +85,7 @@ pub fn request(run: &Run, modality: Modality) -> SegmentRequest {
         } else {
             Tiling::Whole
         },
+        rule: None,
     }
 }
 

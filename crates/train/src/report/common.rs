@@ -17,6 +17,7 @@ pub(super) async fn segment(
         modality,
         preprocess: Preprocess::Aligned,
         tiling: Tiling::Whole,
+        rule: None,
     };
     session.segment(pair, &request, &mut |_| {}).await
 }

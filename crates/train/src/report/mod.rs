@@ -77,7 +77,13 @@ pub async fn report(
     let mut scores = Vec::new();
     for (region, pairs) in &held_out {
         let mut on_pair = |done, total| on_step("alignment", done, total);
-        let score = alignment(session.model(), (region, pairs), options.seed, &mut on_pair).await?;
+        let score = alignment(
+            session.fused()?,
+            (region, pairs),
+            options.seed,
+            &mut on_pair,
+        )
+        .await?;
         scores.extend(score);
     }
     Ok(Report {
