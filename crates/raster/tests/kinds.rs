@@ -96,6 +96,38 @@ fn few_bits_are_spread_over_the_range_of_a_picture() {
 }
 
 #[test]
+fn integers_of_17_to_31_bits_are_read() {
+    let [w, h] = SIZE_PX;
+    for bits in [17_u16, 20, 24, 31] {
+        let values: Vec<u32> = (0..w * h)
+            .map(|i| (i as u32).wrapping_mul(2_654_435_761) >> (32 - bits))
+            .collect();
+        let mut packed = Vec::new();
+        for row in values.chunks(w) {
+            let mut line = vec![0_u8; (w * usize::from(bits)).div_ceil(8)];
+            let all = row
+                .iter()
+                .flat_map(|value| (0..bits).rev().map(move |bit| value >> bit & 1));
+            for (at, bit) in all.enumerate() {
+                line[at / 8] |= (bit as u8) << (7 - at % 8);
+            }
+            packed.extend(line);
+        }
+        let raster = decode(&File::new(packed, &[bits], 1).bytes(), "b.tif").unwrap();
+        assert_eq!(raster.samples, Samples::U32(values), "{bits}");
+    }
+}
+
+/// The tag was obeyed in files without compression: each row was summed up to noise.
+#[test]
+fn a_predictor_without_compression_is_passed_over() {
+    let mut file = grey();
+    file.shorts(317, &[2]);
+    let raster = decode(&file.bytes(), "p.tif").unwrap();
+    assert_eq!(bytes_of(&raster.samples), plane(0));
+}
+
+#[test]
 fn inks_become_colours_and_unread_colours_are_named() {
     let raster = decode(&File::new(interleaved(4), &[8; 4], 5).bytes(), "c.tif").unwrap();
     assert_eq!(raster.bands, 3);

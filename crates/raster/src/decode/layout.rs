@@ -58,8 +58,13 @@ impl Layout {
         let bands = number(277, 1)?;
         let photometric = number(262, 1)?;
         let planar = number(284, 1)? == 2;
-        let predictor = number(317, 1)?;
         let compression = number(259, 1)?;
+        let predictor = match compression {
+            // Only these codecs have predictors (TIFF 6.0, section 14). Elsewhere the tag means
+            // nothing, as in libtiff.
+            5 | 8 | 32_946 | 50_000 => number(317, 1)?,
+            _ => 1,
+        };
         let fill_order = number(266, 1)?;
         let rows_per_strip = number(278, u64::MAX)?;
         let (tile_width, tile_height) = (number(322, 0)?, number(323, 0)?);
@@ -107,7 +112,9 @@ impl Layout {
         };
         let bits = one(&all_bits, "bits per sample")?;
         let kind = match (one(&formats, "sample format")?, bits) {
-            (1 | 4, 1..=16 | 32 | 64) => Kind::Unsigned,
+            // Of 24 bits GDAL stores the highest byte first in little-endian files, as of all odd
+            // depths, but last in big-endian ones, where TIFF says first.
+            (1 | 4, 1..=32 | 64) if bits != 24 || !big_endian => Kind::Unsigned,
             (2, 8 | 16 | 32 | 64) => Kind::Signed,
             (3, 16 | 32 | 64) => Kind::Float,
             (5 | 6, _) => {
@@ -189,7 +196,7 @@ impl Layout {
         let in_chunk = if planar { 1 } else { bands };
         let chunk_bytes = (chunk_width as u64)
             .checked_mul(chunk_height as u64)
-            .and_then(|n| n.checked_mul(in_chunk as u64 * bits.div_ceil(8)))
+            .and_then(|n| n.checked_mul(in_chunk as u64 * bits.div_ceil(8).next_power_of_two()))
             .unwrap_or(u64::MAX);
         if chunk_bytes == 0 || chunk_bytes > MAX_DECODED_BYTES {
             return Err(context.damaged("impossible strip or tile size"));
@@ -241,7 +248,8 @@ impl Layout {
     pub fn sample_bytes(&self) -> u64 {
         match (self.kind, self.bits) {
             (Kind::Float, 16) => 4,
-            (_, bits) => bits.div_ceil(8) as u64,
+            (_, 64) => 8,
+            (_, bits) => codec::whole_bytes(bits) as u64,
         }
     }
 
@@ -364,7 +372,8 @@ impl Layout {
                     what
                 })
             })?;
-        if !self.bits.is_multiple_of(8) {
+        // 24 bits too: GDAL writes them in the order of bits, not of bytes.
+        if !matches!(self.bits, 8 | 16 | 32 | 64) {
             return Ok(codec::unpack_bits(&data, row_samples, self.bits));
         }
         let bytes = self.bits / 8;

@@ -140,7 +140,7 @@ fn cut(raster: &Raster, at: [usize; 2], size: [usize; 2]) -> Raster {
 /// - TIFF, classic or `BigTIFF`, either byte order, strips or tiles, chunky or planar, any band
 ///   count: the first full-resolution image. Further pages of its size and type with one band each
 ///   are further bands; overviews are passed over; an internal mask and alpha give the mask.
-///   Unsigned integers of 1 to 16 bits, other integers of 8, 16, 32 and 64 bits (the last as
+///   Unsigned integers of 1 to 32 bits, other integers of 8, 16, 32 and 64 bits (the last as
 ///   floats), floats of 16, 32 and 64 bits; uncompressed, deflate, LZW, `PackBits`, Zstandard,
 ///   JPEG; predictors 2 and 3; either bit order; grey (also with white as zero), RGB, palettes,
 ///   CMYK; place from tie points and scale, a matrix or control points, reference system from the
