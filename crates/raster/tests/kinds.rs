@@ -1,4 +1,5 @@
-//! One small file of each kind that readers are known to get wrong, written here tag by tag.
+//! One small file of each kind that readers are known to get wrong, written here tag by tag. Native
+//! and in a browser's Worker.
 
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
@@ -8,6 +9,11 @@ use common::{File, SIZE_PX, geo_keys, scale_and_tie_point, value};
 use mmovseg_raster::{
     OpticalOptions, RasterError, Samples, SarOptions, decode, open_pair, optical_to_rgb, sar_to_rgb,
 };
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::{wasm_bindgen_test as test, wasm_bindgen_test_configure};
+
+#[cfg(target_arch = "wasm32")]
+wasm_bindgen_test_configure!(run_in_dedicated_worker);
 
 fn plane(band: usize) -> Vec<u8> {
     let [w, h] = SIZE_PX;
@@ -93,6 +99,21 @@ fn few_bits_are_spread_over_the_range_of_a_picture() {
         .collect();
     let raster = decode(&File::new(packed, &[12], 1).bytes(), "s.tif").unwrap();
     assert_eq!(raster.samples, Samples::U16(values));
+}
+
+#[test]
+fn unread_compressions_are_named() {
+    let mut file = grey();
+    file.shorts(259, &[34_925]);
+    assert_eq!(
+        decode(&file.bytes(), "l.tif").unwrap_err().to_string(),
+        "l.tif: LZMA compression cannot be read; rewrite it with deflate, for example gdal_translate -co COMPRESS=DEFLATE"
+    );
+    // GDAL writes dual-polarisation tiles so when it is told JPEG.
+    let mut file = File::new(interleaved(2), &[8; 2], 1);
+    file.shorts(259, &[7]);
+    let error = decode(&file.bytes(), "j.tif").unwrap_err().to_string();
+    assert!(error.contains("JPEG compression of 2 bands"), "{error}");
 }
 
 #[test]

@@ -5,7 +5,7 @@
 
 use std::io::Read;
 
-/// Compressions that hold plain bytes (JPEG, LERC and `WebP` hold pictures and are treated apart).
+/// Compressions that hold plain bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Compression {
     None,
@@ -21,7 +21,23 @@ pub(super) fn decompress(
     packed: &[u8],
     size: usize,
 ) -> Result<Vec<u8>, String> {
-    let out = match compression {
+    let out = decompress_at_most(compression, packed, size)?;
+    if out.len() < size {
+        return Err(format!(
+            "a strip or tile holds {} of {size} bytes",
+            out.len()
+        ));
+    }
+    Ok(out)
+}
+
+/// Decompresses at most `size` bytes.
+pub(super) fn decompress_at_most(
+    compression: Compression,
+    packed: &[u8],
+    size: usize,
+) -> Result<Vec<u8>, String> {
+    Ok(match compression {
         Compression::None => packed[..packed.len().min(size)].to_vec(),
         Compression::Deflate => read_at_most(flate2::read::ZlibDecoder::new(packed), size)?,
         Compression::Zstandard => {
@@ -31,14 +47,7 @@ pub(super) fn decompress(
         }
         Compression::Lzw => unpack_lzw(packed, size)?,
         Compression::PackBits => unpack_packbits(packed, size),
-    };
-    if out.len() < size {
-        return Err(format!(
-            "a strip or tile holds {} of {size} bytes",
-            out.len()
-        ));
-    }
-    Ok(out)
+    })
 }
 
 /// Reads until the stream ends, breaks or `size` bytes are there. A stream that breaks after all of
