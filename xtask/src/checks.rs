@@ -171,7 +171,9 @@ pub fn test(native_only: bool) -> Result<()> {
         page.join().unwrap_or_else(|panic| resume_unwind(panic))
     });
     report.steps.extend(page.steps);
-    report.tests("golden tests in Chromium", || golden(&tools, &browser));
+    report.tests("golden and decoding tests in Chromium", || {
+        golden(&tools, &browser)
+    });
     if built {
         report.tests("page in Chromium", || Ok(in_browser(&browser)));
     } else {
@@ -195,14 +197,14 @@ fn page(tools: &WebTools) -> (Report, bool) {
     (report, built)
 }
 
-/// The golden tests of the model in one browser, alone.
+/// The golden tests of the model and the tests of decoding in one browser, alone.
 ///
 /// # Errors
 /// When the set-up or a test fails.
 pub fn test_wasm(browser: Browser) -> Result<()> {
     let (tools, browser) = (setup::web_tools()?, setup::browser(browser)?);
     let mut report = Report::default();
-    report.tests("golden tests", || golden(&tools, &browser));
+    report.tests("golden and decoding tests", || golden(&tools, &browser));
     report.finish()
 }
 
@@ -308,7 +310,8 @@ fn in_browser(browser: &Found) -> Command {
     command
 }
 
-/// The integration tests of the golden crate, built for wasm32 and run by wasm-bindgen's runner.
+/// The integration tests of the golden crate and of decoding, built for wasm32 and run by
+/// wasm-bindgen's runner.
 fn golden(tools: &WebTools, browser: &Found) -> Result<Command> {
     let file = paths::cache().join("webdriver.json");
     fs::create_dir_all(paths::cache())?;

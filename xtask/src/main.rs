@@ -58,7 +58,7 @@ enum Task {
     BuildWeb,
     /// Build the engine and the default model into dist/ (Trunk's hook)
     BuildEngine,
-    /// The golden tests of the model in a browser
+    /// The golden tests of the model and the tests of decoding in a browser
     TestWasm {
         /// Firefox must be installed, as geckodriver must
         #[arg(long, default_value = "chromium", value_name = "chromium|firefox", value_parser = Browser::of)]

@@ -43,6 +43,9 @@ const WORKER_PROGRAM: &str = "mmovseg_worker";
 /// The crate of golden tests that also run in the browser.
 pub const GOLDEN_TESTS: &str = "mmovseg-golden-tests";
 
+/// The crate whose decoding tests also run in the browser.
+const RASTER: &str = "mmovseg-raster";
+
 /// A program of the engine that the page's Worker loads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
@@ -88,11 +91,11 @@ pub fn lint(tools: &WebTools) -> Result<()> {
     Ok(())
 }
 
-/// `cargo test` of the golden tests for wasm32.
+/// `cargo test` of the golden and the decoding tests for wasm32.
 pub fn golden_tests(tools: &WebTools) -> Command {
     // With the Worker, as when the site is built, so that the engine is compiled once. It has no
     // integration tests.
-    let mut command = wasm_command(tools, "test", &[WORKER, GOLDEN_TESTS]);
+    let mut command = wasm_command(tools, "test", &[WORKER, GOLDEN_TESTS, RASTER]);
     command.args(["--test", "*"]);
     command
 }

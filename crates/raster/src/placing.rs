@@ -428,6 +428,7 @@ fn neighbours(at: f64, size: usize) -> (usize, usize, f64) {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
     use super::Warp;
     use crate::{GeoKeys, GeoRef};
 

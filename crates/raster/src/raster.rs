@@ -21,7 +21,7 @@ pub enum Samples {
     U16(Vec<u16>),
     /// Signed, 16 bits.
     I16(Vec<i16>),
-    /// Unsigned, 32 bits.
+    /// Unsigned, 17 to 32 bits (values of fewer bits are unchanged).
     U32(Vec<u32>),
     /// Signed, 32 bits.
     I32(Vec<i32>),

@@ -1,6 +1,7 @@
 //! Files that are known to go wrong in readers, against what GDAL and Pillow make of them
 //! (the data folder's `cases/expected.json`), and pairs of files that must give the same picture.
 
+#![cfg(not(target_arch = "wasm32"))]
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use mmovseg_raster::{

@@ -1,5 +1,6 @@
 //! Clouds: as wide and as dense as asked for, and the same everywhere.
 
+#![cfg(not(target_arch = "wasm32"))]
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use mmovseg_raster::{Cloud, Rgb8, add_cloud};

@@ -1,6 +1,7 @@
 //! Exports, read back: PNG and `GeoTIFF` by the crate's own decoder and by every tag, `GeoJSON` by
 //! geometry.
 
+#![cfg(not(target_arch = "wasm32"))]
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};

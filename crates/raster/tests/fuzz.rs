@@ -1,5 +1,6 @@
 //! Mutated files through every reader of rasters. Run for longer as CONTRIBUTING.md says.
 
+#![cfg(not(target_arch = "wasm32"))]
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod common;

@@ -1,5 +1,6 @@
 //! The reader against GDAL on real files of many encodings.
 
+#![cfg(not(target_arch = "wasm32"))]
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::path::PathBuf;

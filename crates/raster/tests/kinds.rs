@@ -1,4 +1,5 @@
-//! One small file of each kind that readers are known to get wrong, written here tag by tag.
+//! One small file of each kind that readers are known to get wrong, written here tag by tag. Native
+//! and in a browser's Worker.
 
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
@@ -8,6 +9,11 @@ use common::{File, SIZE_PX, geo_keys, scale_and_tie_point, value};
 use mmovseg_raster::{
     OpticalOptions, RasterError, Samples, SarOptions, decode, open_pair, optical_to_rgb, sar_to_rgb,
 };
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::{wasm_bindgen_test as test, wasm_bindgen_test_configure};
+
+#[cfg(target_arch = "wasm32")]
+wasm_bindgen_test_configure!(run_in_dedicated_worker);
 
 fn plane(band: usize) -> Vec<u8> {
     let [w, h] = SIZE_PX;
@@ -93,6 +99,53 @@ fn few_bits_are_spread_over_the_range_of_a_picture() {
         .collect();
     let raster = decode(&File::new(packed, &[12], 1).bytes(), "s.tif").unwrap();
     assert_eq!(raster.samples, Samples::U16(values));
+}
+
+#[test]
+fn unread_compressions_are_named() {
+    let mut file = grey();
+    file.shorts(259, &[34_925]);
+    assert_eq!(
+        decode(&file.bytes(), "l.tif").unwrap_err().to_string(),
+        "l.tif: LZMA compression cannot be read; rewrite it with deflate, for example gdal_translate -co COMPRESS=DEFLATE"
+    );
+    // GDAL writes dual-polarisation tiles so when it is told JPEG.
+    let mut file = File::new(interleaved(2), &[8; 2], 1);
+    file.shorts(259, &[7]);
+    let error = decode(&file.bytes(), "j.tif").unwrap_err().to_string();
+    assert!(error.contains("JPEG compression of 2 bands"), "{error}");
+}
+
+#[test]
+fn integers_of_17_to_31_bits_are_read() {
+    let [w, h] = SIZE_PX;
+    for bits in [17_u16, 20, 24, 31] {
+        let values: Vec<u32> = (0..w * h)
+            .map(|i| (i as u32).wrapping_mul(2_654_435_761) >> (32 - bits))
+            .collect();
+        let mut packed = Vec::new();
+        for row in values.chunks(w) {
+            let mut line = vec![0_u8; (w * usize::from(bits)).div_ceil(8)];
+            let all = row
+                .iter()
+                .flat_map(|value| (0..bits).rev().map(move |bit| value >> bit & 1));
+            for (at, bit) in all.enumerate() {
+                line[at / 8] |= (bit as u8) << (7 - at % 8);
+            }
+            packed.extend(line);
+        }
+        let raster = decode(&File::new(packed, &[bits], 1).bytes(), "b.tif").unwrap();
+        assert_eq!(raster.samples, Samples::U32(values), "{bits}");
+    }
+}
+
+/// The tag was obeyed in files without compression: each row was summed up to noise.
+#[test]
+fn a_predictor_without_compression_is_passed_over() {
+    let mut file = grey();
+    file.shorts(317, &[2]);
+    let raster = decode(&file.bytes(), "p.tif").unwrap();
+    assert_eq!(bytes_of(&raster.samples), plane(0));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Fitting to the model's square against the authors' loader, byte for byte (docs/network.md §3.1).
 
+#![cfg(not(target_arch = "wasm32"))]
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use mmovseg_raster::{Preprocess, RasterError, Rgb8, fit, resize_bilinear};

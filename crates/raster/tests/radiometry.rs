@@ -1,5 +1,6 @@
 //! Normalisation of real pairs: the same ground looks the same, however the file was scaled.
 
+#![cfg(not(target_arch = "wasm32"))]
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use mmovseg_raster::{

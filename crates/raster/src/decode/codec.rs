@@ -5,7 +5,7 @@
 
 use std::io::Read;
 
-/// Compressions that hold plain bytes (JPEG, LERC and `WebP` hold pictures and are treated apart).
+/// Compressions that hold plain bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Compression {
     None,
@@ -21,7 +21,23 @@ pub(super) fn decompress(
     packed: &[u8],
     size: usize,
 ) -> Result<Vec<u8>, String> {
-    let out = match compression {
+    let out = decompress_at_most(compression, packed, size)?;
+    if out.len() < size {
+        return Err(format!(
+            "a strip or tile holds {} of {size} bytes",
+            out.len()
+        ));
+    }
+    Ok(out)
+}
+
+/// Decompresses at most `size` bytes.
+pub(super) fn decompress_at_most(
+    compression: Compression,
+    packed: &[u8],
+    size: usize,
+) -> Result<Vec<u8>, String> {
+    Ok(match compression {
         Compression::None => packed[..packed.len().min(size)].to_vec(),
         Compression::Deflate => read_at_most(flate2::read::ZlibDecoder::new(packed), size)?,
         Compression::Zstandard => {
@@ -31,14 +47,7 @@ pub(super) fn decompress(
         }
         Compression::Lzw => unpack_lzw(packed, size)?,
         Compression::PackBits => unpack_packbits(packed, size),
-    };
-    if out.len() < size {
-        return Err(format!(
-            "a strip or tile holds {} of {size} bytes",
-            out.len()
-        ));
-    }
-    Ok(out)
+    })
 }
 
 /// Reads until the stream ends, breaks or `size` bytes are there. A stream that breaks after all of
@@ -104,24 +113,31 @@ fn unpack_packbits(packed: &[u8], size: usize) -> Vec<u8> {
     out
 }
 
-/// Rows of `row_samples` values of `bits` bits (1 to 16, most significant bit first), each row
-/// starting on a byte, to one byte a value (two, little-endian, above 8 bits).
+/// Bytes that a sample of up to 32 bits takes once it is unpacked.
+pub(super) fn whole_bytes(bits: usize) -> usize {
+    match bits {
+        ..=8 => 1,
+        9..=16 => 2,
+        _ => 4,
+    }
+}
+
+/// Rows of `row_samples` values of `bits` bits (1 to 32, most significant bit first), each row
+/// starting on a byte, to [`whole_bytes`] a value, little-endian.
 pub(super) fn unpack_bits(packed: &[u8], row_samples: usize, bits: usize) -> Vec<u8> {
     let row_bytes = (row_samples * bits).div_ceil(8).max(1);
-    let wide = bits > 8;
-    let mask = (1_u32 << bits) - 1;
-    let mut out =
-        Vec::with_capacity(packed.len() / row_bytes * row_samples * (1 + usize::from(wide)));
+    let bytes = whole_bytes(bits);
+    let mask = (1_u64 << bits) - 1;
+    let mut out = Vec::with_capacity(packed.len() / row_bytes * row_samples * bytes);
     for row in packed.chunks_exact(row_bytes) {
         for i in 0..row_samples {
-            let bit = i * bits;
-            let byte = |at: usize| u32::from(row.get(bit / 8 + at).copied().unwrap_or(0));
-            let word = byte(0) << 16 | byte(1) << 8 | byte(2);
-            let value = word >> (24 - bits - bit % 8) & mask;
-            out.push(value as u8);
-            if wide {
-                out.push((value >> 8) as u8);
-            }
+            let from = i * bits;
+            let (first, end) = (from / 8, (from + bits).div_ceil(8));
+            let word = row[first..end]
+                .iter()
+                .fold(0_u64, |word, &byte| word << 8 | u64::from(byte));
+            let value = word >> (end * 8 - from - bits) & mask;
+            out.extend_from_slice(&value.to_le_bytes()[..bytes]);
         }
     }
     out
@@ -179,7 +195,7 @@ pub(super) fn undo_float_differences(
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
-    use super::{Compression, decompress, unpack_bits};
+    use super::{Compression, decompress, unpack_bits, whole_bytes};
 
     /// The step of the output buffer doubled at each clear code: 48 of them overflowed a `usize`,
     /// and 16 on a 32-bit machine. GDAL's default COG has more in each of its tiles of 512 px.
@@ -236,10 +252,10 @@ mod tests {
     }
 
     #[test]
-    fn samples_of_any_depth_up_to_16_bits_are_unpacked() {
-        for bits in 1..=16_usize {
+    fn samples_of_any_depth_up_to_32_bits_are_unpacked() {
+        for bits in 1..=32_usize {
             let values: Vec<u32> = (0..13_u32)
-                .map(|i| i.wrapping_mul(40_503) & ((1 << bits) - 1))
+                .map(|i| i.wrapping_mul(2_654_435_761) >> (32 - bits))
                 .collect();
             let mut packed = vec![0_u8; (13 * bits).div_ceil(8)];
             for (i, value) in values.iter().enumerate() {
@@ -249,15 +265,11 @@ mod tests {
                 }
             }
             let bytes = unpack_bits(&packed, 13, bits);
-            let found: Vec<u32> = if bits <= 8 {
-                bytes.iter().map(|&b| b.into()).collect()
-            } else {
-                let (words, _) = bytes.as_chunks::<2>();
-                words
-                    .iter()
-                    .map(|&w| u16::from_le_bytes(w).into())
-                    .collect()
+            let number = |bytes: &[u8]| {
+                let high_first = bytes.iter().rev();
+                high_first.fold(0, |value, &byte| value << 8 | u32::from(byte))
             };
+            let found: Vec<u32> = bytes.chunks(whole_bytes(bits)).map(number).collect();
             assert_eq!(found, values, "{bits} bits");
         }
     }

@@ -12,7 +12,8 @@ pub(super) fn band_info(xml: &str, bands: usize) -> Vec<BandInfo> {
         let Some((text, _)) = rest.split_once("</Item") else {
             continue;
         };
-        let text = unescape(text.trim());
+        // GDAL escapes the text of a band twice: `<` as `&amp;lt;`.
+        let text = unescape(&unescape(text.trim()));
         let Some(band) = attribute(attributes, "sample")
             .and_then(|sample| sample.parse::<usize>().ok())
             .and_then(|sample| info.get_mut(sample))
@@ -97,7 +98,7 @@ mod tests {
     fn items_of_bands_are_read_and_nonsense_is_passed_over() {
         let xml = r#"<GDALMetadata>
             <Item name="AREA">x</Item>
-            <Item name="DESCRIPTION" sample="0" role="description">B4 &lt;red&gt; &#228;</Item>
+            <Item name="DESCRIPTION" sample="0" role="description">B4 &amp;lt;red&gt; &#228;</Item>
             <Item name="SCALE" sample='1' role='scale'>1e-3</Item>
             <Item name="OFFSET" sample="1" role="offset">-50</Item>
             <Item name="COLORINTERP" sample="1" role="colorinterp">Blue</Item>

@@ -5,6 +5,7 @@ use super::codec::{self, Compression};
 use super::context::Context;
 use super::directory::Directory;
 use super::jpeg::{Colours, Failure, decode_picture};
+use super::pictures::{Shape, unpack_lerc, unpack_webp};
 use crate::raster::MAX_DECODED_BYTES;
 use crate::{RasterError, Samples};
 
@@ -20,6 +21,17 @@ pub(super) enum Kind {
     Unsigned,
     Signed,
     Float,
+}
+
+/// What a strip or tile holds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Codec {
+    /// Samples as bytes.
+    Bytes(Compression),
+    Jpeg,
+    /// LERC, compressed once more.
+    Lerc(Compression),
+    WebP,
 }
 
 /// How the pixels lie in the file.
@@ -38,8 +50,7 @@ pub(super) struct Layout {
     predictor: u16,
     /// Least significant bit first.
     bits_reversed: bool,
-    /// `None` for JPEG.
-    compression: Option<Compression>,
+    codec: Codec,
     jpeg_tables: Vec<u8>,
     /// Offset and size of each strip or tile, as the file says.
     chunks: Vec<(u64, u64)>,
@@ -58,8 +69,13 @@ impl Layout {
         let bands = number(277, 1)?;
         let photometric = number(262, 1)?;
         let planar = number(284, 1)? == 2;
-        let predictor = number(317, 1)?;
         let compression = number(259, 1)?;
+        let predictor = match compression {
+            // Only these codecs have predictors (TIFF 6.0, section 14). Elsewhere the tag means
+            // nothing, as in libtiff.
+            5 | 8 | 32_946 | 50_000 => number(317, 1)?,
+            _ => 1,
+        };
         let fill_order = number(266, 1)?;
         let rows_per_strip = number(278, u64::MAX)?;
         let (tile_width, tile_height) = (number(322, 0)?, number(323, 0)?);
@@ -74,21 +90,27 @@ impl Layout {
         };
         let jpeg_tables = directory.bytes(context, 347)?;
 
-        let compression = match compression {
-            1 => Some(Compression::None),
-            5 => Some(Compression::Lzw),
-            8 | 32_946 => Some(Compression::Deflate),
-            32_773 => Some(Compression::PackBits),
-            50_000 => Some(Compression::Zstandard),
-            7 => None,
+        let codec = match compression {
+            1 => Codec::Bytes(Compression::None),
+            5 => Codec::Bytes(Compression::Lzw),
+            8 | 32_946 => Codec::Bytes(Compression::Deflate),
+            32_773 => Codec::Bytes(Compression::PackBits),
+            50_000 => Codec::Bytes(Compression::Zstandard),
+            7 => Codec::Jpeg,
+            // Version and second compression (Esri, "LERC in TIFF").
+            34_887 => match list(50_674)?.as_deref() {
+                None | Some([_] | [_, 0, ..]) => Codec::Lerc(Compression::None),
+                Some([_, 1, ..]) => Codec::Lerc(Compression::Deflate),
+                Some([_, 2, ..]) => Codec::Lerc(Compression::Zstandard),
+                Some(_) => return Err(context.damaged("an unknown variant of LERC")),
+            },
+            50_001 => Codec::WebP,
             other => {
                 let what = match other {
                     2..=4 => "fax compression".to_owned(),
                     6 => "old-style JPEG compression".to_owned(),
                     34_712 | 33_003..=33_005 => "JPEG 2000 compression".to_owned(),
-                    34_887 => "LERC compression".to_owned(),
                     34_925 => "LZMA compression".to_owned(),
-                    50_001 => "WebP compression".to_owned(),
                     50_002 => "JPEG XL compression".to_owned(),
                     n => format!("TIFF compression number {n}"),
                 };
@@ -107,7 +129,9 @@ impl Layout {
         };
         let bits = one(&all_bits, "bits per sample")?;
         let kind = match (one(&formats, "sample format")?, bits) {
-            (1 | 4, 1..=16 | 32 | 64) => Kind::Unsigned,
+            // Of 24 bits GDAL stores the highest byte first in little-endian files, as of all odd
+            // depths, but last in big-endian ones, where TIFF says first.
+            (1 | 4, 1..=32 | 64) if bits != 24 || !big_endian => Kind::Unsigned,
             (2, 8 | 16 | 32 | 64) => Kind::Signed,
             (3, 16 | 32 | 64) => Kind::Float,
             (5 | 6, _) => {
@@ -143,7 +167,7 @@ impl Layout {
             _ => return unusual("this combination of TIFF predictor and data type"),
         }
         let colours = match photometric {
-            6 if compression.is_some() => "YCbCr colour outside JPEG",
+            6 if codec != Codec::Jpeg => "YCbCr colour outside JPEG",
             8..=10 => "CIELab colour",
             32_844 | 32_845 => "logarithmic colour (LogL or LogLuv)",
             32_803 => "raw sensor data with a colour filter pattern",
@@ -155,8 +179,21 @@ impl Layout {
                 "convert it to RGB or grey, for example gdal_translate -of PNG",
             ));
         }
-        if compression.is_none() && (bits != 8 || predictor != 1 || kind != Kind::Unsigned) {
-            return unusual("JPEG compression of other than 8-bit data");
+        let eight_bits = bits == 8 && kind == Kind::Unsigned;
+        match codec {
+            Codec::Jpeg if !planar && !matches!(bands, 1 | 3 | 4) => {
+                return unusual(&format!("JPEG compression of {bands} bands together"));
+            }
+            Codec::Jpeg if !eight_bits => {
+                return unusual("JPEG compression of other than 8-bit data");
+            }
+            Codec::WebP if !eight_bits || planar || !matches!(bands, 3 | 4) => {
+                return unusual("WebP compression of other than three or four bands of 8 bits");
+            }
+            Codec::Lerc(_) if !matches!(bits, 8 | 16 | 32) && (kind, bits) != (Kind::Float, 64) => {
+                return unusual("LERC compression of this data type");
+            }
+            _ => {}
         }
 
         let impossible = |_| context.damaged("impossible strip or tile size");
@@ -189,7 +226,7 @@ impl Layout {
         let in_chunk = if planar { 1 } else { bands };
         let chunk_bytes = (chunk_width as u64)
             .checked_mul(chunk_height as u64)
-            .and_then(|n| n.checked_mul(in_chunk as u64 * bits.div_ceil(8)))
+            .and_then(|n| n.checked_mul(in_chunk as u64 * bits.div_ceil(8).next_power_of_two()))
             .unwrap_or(u64::MAX);
         if chunk_bytes == 0 || chunk_bytes > MAX_DECODED_BYTES {
             return Err(context.damaged("impossible strip or tile size"));
@@ -229,8 +266,8 @@ impl Layout {
             tiled,
             big_endian,
             predictor: predictor as u16,
-            bits_reversed: fill_order == 2 && compression.is_some(),
-            compression,
+            bits_reversed: fill_order == 2 && matches!(codec, Codec::Bytes(_)),
+            codec,
             jpeg_tables,
             chunks,
             offsets,
@@ -241,7 +278,8 @@ impl Layout {
     pub fn sample_bytes(&self) -> u64 {
         match (self.kind, self.bits) {
             (Kind::Float, 16) => 4,
-            (_, bits) => bits.div_ceil(8) as u64,
+            (_, 64) => 8,
+            (_, bits) => codec::whole_bytes(bits) as u64,
         }
     }
 
@@ -295,15 +333,17 @@ impl Layout {
         }
         let gap = self.gap(context, offset);
         let needed = self.needed(rows);
-        let size = match self.compression {
+        let size = match self.codec {
             // Of plain bytes as many are read as are needed, whatever the table says.
-            Some(Compression::None) => needed.min(context.source.len().saturating_sub(offset)),
+            Codec::Bytes(Compression::None) => {
+                needed.min(context.source.len().saturating_sub(offset))
+            }
             _ if size == 0 || size > context.source.len().saturating_sub(offset) => gap,
             _ => size,
         };
         match self.unpack(context, offset, size, rows) {
             // A size that is too small: all bytes up to the next chunk are tried.
-            Err(_) if self.compression.is_some() && gap > size => {
+            Err(_) if matches!(self.codec, Codec::Bytes(_)) && gap > size => {
                 self.unpack(context, offset, gap, rows)
             }
             other => other,
@@ -346,8 +386,23 @@ impl Layout {
         let mut packed = context.bytes(offset, size)?;
         let in_chunk = if self.planar { 1 } else { self.bands };
         let row_samples = self.chunk_width * in_chunk;
-        let Some(compression) = self.compression else {
-            return self.unpack_jpeg(context, &packed, in_chunk, rows);
+        let shape = Shape {
+            width: self.chunk_width,
+            rows,
+            samples: in_chunk,
+            bytes: self.bits / 8,
+        };
+        let compression = match self.codec {
+            Codec::Bytes(compression) => compression,
+            Codec::Jpeg => return self.unpack_jpeg(context, &packed, in_chunk, rows),
+            Codec::Lerc(compression) => {
+                return codec::decompress_at_most(compression, &packed, shape.lerc_bytes())
+                    .and_then(|blob| unpack_lerc(&blob, &shape))
+                    .map_err(|what| context.damaged(what));
+            }
+            Codec::WebP => {
+                return unpack_webp(&packed, &shape).map_err(|what| context.damaged(what));
+            }
         };
         if self.bits_reversed {
             for byte in &mut packed {
@@ -364,7 +419,8 @@ impl Layout {
                     what
                 })
             })?;
-        if !self.bits.is_multiple_of(8) {
+        // 24 bits too: GDAL writes them in the order of bits, not of bytes.
+        if !matches!(self.bits, 8 | 16 | 32 | 64) {
             return Ok(codec::unpack_bits(&data, row_samples, self.bits));
         }
         let bytes = self.bits / 8;

@@ -10,6 +10,7 @@ mod jpeg;
 mod jpeg_restart;
 mod layout;
 mod limits;
+mod pictures;
 mod png;
 mod source;
 mod tags;
@@ -140,9 +141,9 @@ fn cut(raster: &Raster, at: [usize; 2], size: [usize; 2]) -> Raster {
 /// - TIFF, classic or `BigTIFF`, either byte order, strips or tiles, chunky or planar, any band
 ///   count: the first full-resolution image. Further pages of its size and type with one band each
 ///   are further bands; overviews are passed over; an internal mask and alpha give the mask.
-///   Unsigned integers of 1 to 16 bits, other integers of 8, 16, 32 and 64 bits (the last as
+///   Unsigned integers of 1 to 32 bits, other integers of 8, 16, 32 and 64 bits (the last as
 ///   floats), floats of 16, 32 and 64 bits; uncompressed, deflate, LZW, `PackBits`, Zstandard,
-///   JPEG; predictors 2 and 3; either bit order; grey (also with white as zero), RGB, palettes,
+///   JPEG, LERC, `WebP`; predictors 2 and 3; either bit order; grey (also with white as zero), RGB, palettes,
 ///   CMYK; place from tie points and scale, a matrix or control points, reference system from the
 ///   `GeoKeys`; no-data, band names, scale and offset from GDAL's tags. Tiles left out of a sparse
 ///   file hold no-data, or zero.
@@ -153,8 +154,8 @@ fn cut(raster: &Raster, at: [usize; 2], size: [usize; 2]) -> Raster {
 /// # Errors
 /// [`RasterError::UnknownFormat`], [`RasterError::Damaged`], [`RasterError::TooLarge`], and
 /// [`RasterError::Unsupported`] for what valid files may hold besides: complex samples, mixed
-/// sample types, CIELab and logarithmic colours, `YCbCr` outside JPEG, and LERC, LZMA, `WebP`, JPEG
-/// 2000, fax and old-style JPEG compression.
+/// sample types, CIELab and logarithmic colours, `YCbCr` outside JPEG, and LZMA, JPEG 2000, fax and
+/// old-style JPEG compression.
 pub fn decode(bytes: &[u8], name: &str) -> Result<Raster, RasterError> {
     let raster = match bytes {
         [0x89, b'P', b'N', b'G', ..] => png::decode(bytes, name)?,
