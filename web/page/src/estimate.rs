@@ -44,6 +44,7 @@ mod tests {
             looks_swapped: false,
             crs: None,
             notes: Vec::new(),
+            outlines: None,
         }
     }
 
