@@ -1,5 +1,5 @@
-//! Small files of many encodings, made from arithmetic (see `fixtures/README.md`), sample by sample.
-//! Native and in a browser's Worker.
+//! Small files of many encodings, made from arithmetic (see `fixtures/README.md`), sample by
+//! sample. Native and in a browser's Worker.
 
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 

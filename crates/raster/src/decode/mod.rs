@@ -143,10 +143,10 @@ fn cut(raster: &Raster, at: [usize; 2], size: [usize; 2]) -> Raster {
 ///   are further bands; overviews are passed over; an internal mask and alpha give the mask.
 ///   Unsigned integers of 1 to 32 bits, other integers of 8, 16, 32 and 64 bits (the last as
 ///   floats), floats of 16, 32 and 64 bits; uncompressed, deflate, LZW, `PackBits`, Zstandard,
-///   JPEG, LERC, `WebP`; predictors 2 and 3; either bit order; grey (also with white as zero), RGB, palettes,
-///   CMYK; place from tie points and scale, a matrix or control points, reference system from the
-///   `GeoKeys`; no-data, band names, scale and offset from GDAL's tags. Tiles left out of a sparse
-///   file hold no-data, or zero.
+///   JPEG, LERC, `WebP`; predictors 2 and 3; either bit order; grey (also with white as zero), RGB,
+///   palettes, CMYK; place from tie points and scale, a matrix or control points, reference system
+///   from the `GeoKeys`; no-data, band names, scale and offset from GDAL's tags. Tiles left out of
+///   a sparse file hold no-data, or zero.
 ///
 /// At most [`crate::MAX_SIDE_PX`] a side and [`MAX_DECODED_BYTES`] decoded. `name` is used in
 /// messages only.
