@@ -27,7 +27,8 @@ pub fn note(pixel_m: f64, gsd_m: f64, factor: f64) -> String {
 }
 
 /// The size (columns, rows) in which a tile is shown to a model, and a note for the user; `None`
-/// when it is shown as it is: on request, where a pixel size is not known, and where both are close.
+/// when it is shown as it is: on request, where a pixel size is not known, and where both are
+/// close.
 #[must_use]
 pub fn model_size(
     native_px: [usize; 2],

@@ -559,7 +559,7 @@ mod tests {
                 [448, 448],
                 9,
             ),
-            ([673, 300], Tiling::Auto, aligned, [673, 300], 10),
+            ([673, 300], Tiling::Auto, aligned, [673, 300], 12),
             (
                 [1024, 30],
                 Tiling::Windows { overlap_px: 0 },

@@ -1,6 +1,6 @@
 //! Plain types that the model, the engine and the page share: sensors and encoders, devices, stages
-//! and their times, class probabilities. They depend on nothing but serde, so that the page does not build the network,
-//! and each has one spelling in messages, packages and reports.
+//! and their times, class probabilities. They depend on nothing but serde, so that the page does
+//! not build the network, and each has one spelling in messages, packages and reports.
 
 mod device;
 mod probability;
