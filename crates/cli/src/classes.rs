@@ -17,8 +17,8 @@ use crate::inputs::read;
 #[derive(clap::Args)]
 #[group(required = true, multiple = false)]
 pub struct ClassArgs {
-    /// Class names, separated by commas, semicolons or line ends; in models that compare pixels with
-    /// words, synonyms within a name by `|`
+    /// Class names, separated by commas, semicolons or line ends; in models that compare pixels
+    /// with words, synonyms within a name by `|`
     #[arg(long, value_name = "A,B,C")]
     pub classes: Option<String>,
     /// File with class names: a JSON list, or one name a line

@@ -1,5 +1,5 @@
-//! Where the parameters of a network lie in a checkpoint: under this project's names, or, for a CLIP
-//! alone, under those of `OpenAI` and `open_clip`, or of `transformers`.
+//! Where the parameters of a network lie in a checkpoint: under this project's names, or, for a
+//! CLIP alone, under those of `OpenAI` and `open_clip`, or of `transformers`.
 
 use std::collections::BTreeMap;
 

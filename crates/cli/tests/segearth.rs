@@ -1,5 +1,5 @@
-//! `SegEarth-OV` as a user meets it: a CLIP in any of its layouts and an upsampler become a package,
-//! which is checked, run, traced and measured, and gives what the authors' network gives.
+//! `SegEarth-OV` as a user meets it: a CLIP in any of its layouts and an upsampler become a
+//! package, which is checked, run, traced and measured, and gives what the authors' network gives.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::collections::BTreeMap;

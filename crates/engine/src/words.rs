@@ -7,7 +7,7 @@ use mmovseg_model::segearth::{Decision, WindowFeatures, Windows};
 use mmovseg_model::{Observer, SegEarthConfig, Trace};
 use mmovseg_raster::{NO_DATA_LABEL, Preprocess, RasterError, Rgb8, fit_long_side};
 use mmovseg_text::{TextError, synonyms};
-use mmovseg_types::Stage;
+use mmovseg_types::{Sensor, Stage};
 
 use crate::api::{Event, SegmentRequest, Segmentation, WordRule};
 use crate::cache::{Cached, Key};
@@ -176,10 +176,7 @@ impl Session {
             trace.tensor("logits", &shape, flat);
         }
         let (mut labels, grid_px, logits) = labelling.finish();
-        if let Some(valid) = pair.valid(
-            sensor == mmovseg_types::Sensor::Optical,
-            sensor == mmovseg_types::Sensor::Sar,
-        ) {
+        if let Some(valid) = pair.valid(sensor == Sensor::Optical, sensor == Sensor::Sar) {
             for (label, valid) in labels.iter_mut().zip(valid) {
                 if !valid {
                     *label = NO_DATA_LABEL;
@@ -200,7 +197,8 @@ impl Session {
             labels,
             grid_px,
             logits,
-            temperature: self.manifest().temperature,
+            // They are those of probabilities already.
+            temperature: None,
             share,
             timings: clock.timings,
             windows: total,
@@ -504,5 +502,157 @@ impl Labelling {
             *value = map_logit(*value / pixels as f32);
         }
         (self.labels, [h, w], map)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+    use super::*;
+    use mmovseg_types::Modality;
+
+    fn config(crop_px: usize) -> SegEarthConfig {
+        let json = serde_json::json!({
+            "network": "segearth-ov", "variant": "tiny", "gelu": "quick", "cls_weight": -0.3,
+            "long_side_px": 448, "windows": {"crop_px": crop_px, "stride_px": crop_px / 2},
+            "logit_scale": 50.0, "upsampler": null,
+            "last_block": {"attention": "queries-keys-values", "residual": false},
+            "visual": {
+                "id": "clip", "architecture": "clip-vit", "sensor": "optical", "width": 8,
+                "layers": 2, "heads": 2, "patch_px": 16, "input_px": 224, "table_grid": 14,
+                "taps": [], "prefix": "", "projections": {"coarse": "", "fine": ""},
+            },
+            "text": {"width": 2, "layers": 2, "heads": 2, "vocab": 9, "context": 9, "embed": 8},
+        });
+        serde_json::from_value(json).unwrap()
+    }
+
+    fn reading(
+        size: [usize; 2],
+        tiling: Tiling,
+        preprocess: Preprocess,
+        crop_px: usize,
+    ) -> Reading {
+        let request = SegmentRequest {
+            classes: Vec::new(),
+            modality: Modality::Fused,
+            preprocess,
+            tiling,
+            rule: None,
+        };
+        let tile = Rgb8::filled(size[1], size[0], 0);
+        Reading::new(&tile, &request, &config(crop_px))
+    }
+
+    #[test]
+    fn pictures_are_read_as_the_authors_do_or_in_windows_of_their_own_pixels() {
+        let aligned = Preprocess::Aligned;
+        for (size, tiling, preprocess, read, windows) in [
+            ([448, 448], Tiling::Auto, aligned, [448, 448], 9),
+            ([150, 100], Tiling::Auto, aligned, [448, 299], 6),
+            ([672, 300], Tiling::Auto, aligned, [448, 200], 3),
+            ([1024, 1024], Tiling::Whole, aligned, [448, 448], 9),
+            (
+                [1024, 1024],
+                Tiling::Auto,
+                Preprocess::Parity,
+                [448, 448],
+                9,
+            ),
+            ([673, 300], Tiling::Auto, aligned, [673, 300], 12),
+            (
+                [1024, 30],
+                Tiling::Windows { overlap_px: 0 },
+                aligned,
+                [1024, 30],
+                5,
+            ),
+            (
+                [100, 60],
+                Tiling::Windows { overlap_px: 999 },
+                aligned,
+                [100, 60],
+                1,
+            ),
+        ] {
+            let found = reading(size, tiling, preprocess, 224);
+            assert_eq!(found.size, read, "{size:?} {tiling:?}");
+            assert_eq!(found.windows.len(), windows, "{size:?} {tiling:?}");
+            assert_eq!(found.is_resized, read != size);
+        }
+        // In one pass, as AlignEarth.
+        assert_eq!(
+            reading([448, 100], Tiling::Auto, aligned, 0).windows.len(),
+            1
+        );
+    }
+
+    #[test]
+    fn windows_that_agree_are_the_picture() {
+        let reading = reading(
+            [300, 500],
+            Tiling::Windows { overlap_px: 112 },
+            Preprocess::Aligned,
+            224,
+        );
+        let [height, width] = reading.size;
+        assert_eq!(reading.windows.len(), 2 * 4);
+        let logit = |word: usize, y: usize, x: usize| {
+            (0.02 * (y + 31 * word) as f32).sin() * (0.03 * x as f32 + word as f32).cos()
+        };
+        let (words, decision) = decision(
+            &["a,b".into(), "c".into(), "d|e".into()],
+            WordRule {
+                threshold: 0.7,
+                background: 2,
+                window_weight: None,
+            },
+            &config(224),
+        )
+        .unwrap();
+        assert_eq!(words, ["a", "b", "c", "d", "e"]);
+        let whole: Vec<f32> = (0..5 * height * width)
+            .map(|i| logit(i / (height * width), i / width % height, i % width))
+            .collect();
+        let probabilities = decision.probabilities(&whole);
+        let labels = decision.labels(&probabilities);
+        let labelling = Labelling::new(decision, reading.size, reading.size);
+        let mut average = Average::new(&reading, labelling);
+        for (index, &[top, left, h, w]) in reading.windows.iter().enumerate() {
+            let values: Vec<f32> = (0..5 * h * w)
+                .map(|i| logit(i / (h * w), top + i / w % h, left + i % w))
+                .collect();
+            average.add(index, &values);
+            assert!(average.band.len() <= 5 * 224 * width, "one row of windows");
+        }
+        let (found, grid, logits) = average.labelling.finish();
+        assert_eq!(grid, [height, width]);
+        let same = found
+            .iter()
+            .zip(&labels)
+            .filter(|&(&a, &b)| usize::from(a) == b)
+            .count();
+        assert!(
+            same * 1000 >= labels.len() * 999,
+            "{same} of {}",
+            labels.len()
+        );
+        for (logit, p) in logits.iter().zip(&probabilities) {
+            assert!((1.0 / (1.0 + (-logit).exp()) - p).abs() < 1e-4);
+        }
+        assert!((0..3).all(|class| found.contains(&class)));
+    }
+
+    #[test]
+    fn a_background_is_one_of_the_classes() {
+        let rule = WordRule {
+            background: 2,
+            ..WordRule::default()
+        };
+        let found = decision(&["a".into(), "b".into()], rule, &config(224));
+        assert!(matches!(
+            found,
+            Err(EngineError::NoBackground { class: 3, count: 2 })
+        ));
     }
 }

@@ -251,7 +251,8 @@ impl SegEarth {
         }
     }
 
-    /// Cosines of a window's pixels with words `[T, E]`, and `cls_weight` times that of its CLS token:
+    /// Cosines of a window's pixels with words `[T, E]`, and `cls_weight` times that of its CLS
+    /// token:
     /// `[N, T, H, W]`. The upsampler treats all channels alike, so that what is enlarged has `T` of
     /// them.
     pub fn logits(

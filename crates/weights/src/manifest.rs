@@ -108,8 +108,8 @@ pub struct Manifest {
     pub tokenizer: TokenizerRef,
     /// Prompt with `{}` for the class name.
     pub prompt_template: String,
-    /// Prompts of which each word has the mean, in networks that compare pixels with words; empty in
-    /// others.
+    /// Prompts of which each word has the mean, in networks that compare pixels with words; empty
+    /// in others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub prompt_templates: Vec<String>,
     /// Class names to start with.
