@@ -23,7 +23,7 @@ const { width_px, height_px } = tiles.event;
 const jpeg = async (buffer) => {
   const canvas = new OffscreenCanvas(width_px, height_px);
   canvas.getContext("2d").putImageData(new ImageData(new Uint8ClampedArray(buffer), width_px, height_px), 0, 0);
-  const blob = await canvas.convertToBlob({ type: "image/jpeg", quality: 0.85 });
+  const blob = await canvas.convertToBlob({ type: "image/jpeg", quality: 0.6 });
   return Array.from(new Uint8Array(await blob.arrayBuffer()));
 };
 const label_runs = [];

@@ -216,6 +216,9 @@ fn files_of_different_places_are_refused_with_both_outlines() -> Result<()> {
     with_page("check-apart", &dist()?, async |page| {
         page.goto("?device=cpu&model=absent").await?;
         page.wait_for(&test_id("rgb-file"), SOON).await?;
+        // The missing model is told first: a later message would replace that of the tiles.
+        page.wait_until(&format!("{ERROR}.includes('model.json')"), SOON)
+            .await?;
         upload_pair(page, &[rgb.clone(), far]).await?;
         page.wait_until(&format!("{ERROR}.includes('different places')"), SOON)
             .await?;
