@@ -5,6 +5,7 @@ use super::codec::{self, Compression};
 use super::context::Context;
 use super::directory::Directory;
 use super::jpeg::{Colours, Failure, decode_picture};
+#[cfg(not(target_arch = "wasm32"))]
 use super::pictures::{Shape, unpack_lerc, unpack_webp};
 use crate::raster::MAX_DECODED_BYTES;
 use crate::{RasterError, Samples};
@@ -30,7 +31,9 @@ enum Codec {
     Bytes(Compression),
     Jpeg,
     /// LERC, compressed once more.
+    #[cfg(not(target_arch = "wasm32"))]
     Lerc(Compression),
+    #[cfg(not(target_arch = "wasm32"))]
     WebP,
 }
 
@@ -98,12 +101,14 @@ impl Layout {
             50_000 => Codec::Bytes(Compression::Zstandard),
             7 => Codec::Jpeg,
             // Version and second compression (Esri, "LERC in TIFF").
+            #[cfg(not(target_arch = "wasm32"))]
             34_887 => match list(50_674)?.as_deref() {
                 None | Some([_] | [_, 0, ..]) => Codec::Lerc(Compression::None),
                 Some([_, 1, ..]) => Codec::Lerc(Compression::Deflate),
                 Some([_, 2, ..]) => Codec::Lerc(Compression::Zstandard),
                 Some(_) => return Err(context.damaged("an unknown variant of LERC")),
             },
+            #[cfg(not(target_arch = "wasm32"))]
             50_001 => Codec::WebP,
             other => {
                 let what = match other {
@@ -111,6 +116,9 @@ impl Layout {
                     6 => "old-style JPEG compression".to_owned(),
                     34_712 | 33_003..=33_005 => "JPEG 2000 compression".to_owned(),
                     34_925 => "LZMA compression".to_owned(),
+                    // Left out of the page, whose engine has a budget.
+                    34_887 => "LERC compression, which the command alone reads".to_owned(),
+                    50_001 => "WebP compression, which the command alone reads".to_owned(),
                     50_002 => "JPEG XL compression".to_owned(),
                     n => format!("TIFF compression number {n}"),
                 };
@@ -187,9 +195,11 @@ impl Layout {
             Codec::Jpeg if !eight_bits => {
                 return unusual("JPEG compression of other than 8-bit data");
             }
+            #[cfg(not(target_arch = "wasm32"))]
             Codec::WebP if !eight_bits || planar || !matches!(bands, 3 | 4) => {
                 return unusual("WebP compression of other than three or four bands of 8 bits");
             }
+            #[cfg(not(target_arch = "wasm32"))]
             Codec::Lerc(_) if !matches!(bits, 8 | 16 | 32) && (kind, bits) != (Kind::Float, 64) => {
                 return unusual("LERC compression of this data type");
             }
@@ -386,6 +396,7 @@ impl Layout {
         let mut packed = context.bytes(offset, size)?;
         let in_chunk = if self.planar { 1 } else { self.bands };
         let row_samples = self.chunk_width * in_chunk;
+        #[cfg(not(target_arch = "wasm32"))]
         let shape = Shape {
             width: self.chunk_width,
             rows,
@@ -395,11 +406,13 @@ impl Layout {
         let compression = match self.codec {
             Codec::Bytes(compression) => compression,
             Codec::Jpeg => return self.unpack_jpeg(context, &packed, in_chunk, rows),
+            #[cfg(not(target_arch = "wasm32"))]
             Codec::Lerc(compression) => {
                 return codec::decompress_at_most(compression, &packed, shape.lerc_bytes())
                     .and_then(|blob| unpack_lerc(&blob, &shape))
                     .map_err(|what| context.damaged(what));
             }
+            #[cfg(not(target_arch = "wasm32"))]
             Codec::WebP => {
                 return unpack_webp(&packed, &shape).map_err(|what| context.damaged(what));
             }

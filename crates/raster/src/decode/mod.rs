@@ -10,6 +10,7 @@ mod jpeg;
 mod jpeg_restart;
 mod layout;
 mod limits;
+#[cfg(not(target_arch = "wasm32"))]
 mod pictures;
 mod png;
 mod source;
