@@ -9,7 +9,7 @@ use mmovseg_engine::{
     DeviceChoice, Event, FolderSource, Modality, PrecisionChoice, Preprocess, Session, TilePair,
     half_precision, open_device,
 };
-use mmovseg_raster::{ByteSource, OpticalOptions, SarOptions, SarScale, open_pair};
+use mmovseg_raster::{ByteSource, OpticalOptions, SarOptions, SarScale, open_optical, open_pair};
 use mmovseg_weights::verify_hashes;
 use serde::de::DeserializeOwned;
 
@@ -122,7 +122,7 @@ pub struct TileArgs {
 impl TileArgs {
     /// Reads both files and brings them onto one grid.
     pub fn open(&self) -> anyhow::Result<TilePair> {
-        self.reading.open(&self.rgb, &self.sar)
+        self.reading.open(&self.rgb, Some(&self.sar))
     }
 }
 
@@ -154,11 +154,14 @@ impl ReadingArgs {
         (optical, sar)
     }
 
-    /// Reads both files as a whole and brings them onto one grid.
-    pub fn open(&self, rgb: &Path, sar: &Path) -> anyhow::Result<TilePair> {
+    /// Reads both files as a whole and brings them onto one grid, or the optical file alone.
+    pub fn open(&self, rgb: &Path, sar: Option<&Path>) -> anyhow::Result<TilePair> {
         let (optical, sar_options) = self.options();
-        let (rgb_bytes, sar_bytes) = (read(rgb)?, read(sar)?);
-        let (rgb_name, sar_name) = (rgb.display().to_string(), sar.display().to_string());
+        let (rgb_bytes, rgb_name) = (read(rgb)?, rgb.display().to_string());
+        let Some(sar) = sar else {
+            return Ok(open_optical((&rgb_bytes, &rgb_name), &optical)?);
+        };
+        let (sar_bytes, sar_name) = (read(sar)?, sar.display().to_string());
         Ok(open_pair(
             (&rgb_bytes, &rgb_name),
             (&sar_bytes, &sar_name),

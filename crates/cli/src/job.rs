@@ -12,7 +12,8 @@ use crate::label_files::{About, LabelFiles};
 /// A pair and where its results go.
 pub struct Job {
     pub rgb: PathBuf,
-    pub sar: PathBuf,
+    /// Without one the optical tile is read alone.
+    pub sar: Option<PathBuf>,
     pub files: LabelFiles,
     pub logits: Option<PathBuf>,
     pub json: Option<PathBuf>,

@@ -73,10 +73,13 @@ pub fn run(
         Ok(RasterFile::open(Box::new(FileBytes::open(path)?), &name)?)
     };
     let (optical, sar) = reading.options();
-    let names = [&job.rgb, &job.sar].map(|path| path.display().to_string());
+    let sar_file = job.sar.as_ref().context(
+        "a scene this large is read as a pair; name its SAR tile with --sar, or name the optical file there too and add --modality optical",
+    )?;
+    let names = [&job.rgb, sar_file].map(|path| path.display().to_string());
     let pair = PairFile::open(
         (open(&job.rgb)?, &names[0]),
-        (open(&job.sar)?, &names[1]),
+        (open(sar_file)?, &names[1]),
         &optical,
         &sar,
     )?;
@@ -318,7 +321,7 @@ fn fingerprint(
         serde_json::to_string(request)?,
         format!("{more:?}"),
     ];
-    for path in [&job.rgb, &job.sar] {
+    for path in [Some(&job.rgb), job.sar.as_ref()].into_iter().flatten() {
         let meta = fs::metadata(path)?;
         parts.push(format!(
             "{} {} {:?}",

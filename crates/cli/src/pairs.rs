@@ -87,7 +87,7 @@ pub fn read(table: &Path, folder: &Path, share: Share) -> anyhow::Result<Vec<Job
             let labels = folder.join(&file);
             jobs.push(Job {
                 rgb: beside.join(row.optical),
-                sar: beside.join(row.sar),
+                sar: Some(beside.join(row.sar)),
                 json: Some(labels.with_extension("json")),
                 files: LabelFiles {
                     labels,
@@ -259,7 +259,7 @@ mod tests {
             assert!(jobs.len() >= 2);
             for job in jobs {
                 let number = number(&job.files.labels);
-                assert!(job.sar.ends_with(format!("a{number}.tif")));
+                assert!(job.sar.unwrap().ends_with(format!("a{number}.tif")));
                 seen.push(number);
             }
         }

@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use mmovseg_engine::resolution::{model_size, onto_grid};
 use mmovseg_engine::{
-    HashedPair, Resolution, SegmentRequest, Segmentation, Sensor, Session, TilePair, Tiling,
-    pixel_shares,
+    HashedPair, Modality, Resolution, SegmentRequest, Segmentation, Sensor, Session, TilePair,
+    Tiling, pixel_shares,
 };
 use safetensors::tensor::{Dtype, TensorView};
 
@@ -29,8 +29,8 @@ pub struct Args {
     /// Optical tile: PNG, JPEG or GeoTIFF
     #[arg(long, value_name = "FILE", required_unless_present = "pairs")]
     rgb: Option<PathBuf>,
-    /// SAR tile of the same ground: PNG, JPEG or GeoTIFF
-    #[arg(long, value_name = "FILE", required_unless_present = "pairs")]
+    /// SAR tile of the same ground: PNG, JPEG or GeoTIFF. Without one the optical tile is read alone
+    #[arg(long, value_name = "FILE")]
     sar: Option<PathBuf>,
     #[command(flatten)]
     run: RunArgs,
@@ -105,7 +105,7 @@ impl RunArgs {
 }
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let request = args.run.request()?;
+    let mut request = args.run.request()?;
     if let Some(list) = &args.pairs {
         let jobs = pairs::read(list, &args.out, args.share)?;
         let mut loaded = Loaded::new(&args.model, &request)?;
@@ -113,12 +113,19 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             loaded.run(job, &args.run, &request)
         });
     }
-    let (Some(rgb), Some(sar)) = (args.rgb, args.sar) else {
+    let Some(rgb) = args.rgb else {
         anyhow::bail!("no tiles were given; name them with --rgb FILE --sar FILE");
     };
+    if args.sar.is_none() {
+        anyhow::ensure!(
+            request.modality != Modality::Sar,
+            "--modality sar reads the SAR tile; name it with --sar FILE"
+        );
+        request.modality = Modality::Optical;
+    }
     let job = Job {
         rgb,
-        sar,
+        sar: args.sar,
         files: LabelFiles {
             labels: args.out,
             geojson: args.geojson,
@@ -135,7 +142,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         Loaded::new(&args.model, &request)?.run(&job, &args.run, &request)?
     } else {
         // Tiles that cannot be read are told before a model is loaded.
-        let pair = args.run.reading.open(&job.rgb, &job.sar)?;
+        let pair = args.run.reading.open(&job.rgb, job.sar.as_deref())?;
         Loaded::new(&args.model, &request)?.run_pair(&job, pair, &request, args.run.resolution)?
     };
     for note in &outcome.notes {
@@ -178,7 +185,7 @@ impl Loaded {
         request: &SegmentRequest,
     ) -> anyhow::Result<Outcome> {
         if !large_scene::is_large(job)? {
-            let pair = args.reading.open(&job.rgb, &job.sar)?;
+            let pair = args.reading.open(&job.rgb, job.sar.as_deref())?;
             return self.run_pair(job, pair, request, args.resolution);
         }
         let outcome = large_scene::run(

@@ -1076,3 +1076,32 @@ fn without_a_display_stderr_carries_our_messages_alone() {
     assert_eq!(text(&output.stderr), "");
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
 }
+
+#[test]
+fn without_a_sar_tile_the_optical_one_is_read_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let model = convert(folder, "f32");
+    scene(folder, "1");
+    let more = ["--classes", CLASSES, "--modality", "optical"];
+    works(folder, &segment(&model, "both.png", &more));
+    let alone = [
+        "segment",
+        "--device",
+        "cpu",
+        "--model",
+        &model,
+        "--rgb",
+        RGB,
+        "--classes",
+        CLASSES,
+    ];
+    let with = |more: &[&'static str]| [&alone[..], more].concat();
+    works(folder, &with(&["--out", "alone.png"]));
+    assert_eq!(
+        labels(&folder.join("alone.png")).data,
+        labels(&folder.join("both.png")).data
+    );
+    let sar = with(&["--out", "sar.png", "--modality", "sar"]);
+    fails(folder, &sar, &["--modality sar", "--sar FILE"]);
+}

@@ -48,7 +48,7 @@ pub use label::{Labels, NO_DATA_LABEL, read_label_png};
 pub use long_side::fit_long_side;
 pub use normalise::{RgbRadiometry, SarRadiometry, robust_rgb, robust_sar};
 pub use optical::{OpticalOptions, OpticalRule, Stretch, optical_to_rgb};
-pub use pair::{TilePair, open_pair};
+pub use pair::{TilePair, open_optical, open_pair};
 pub use pair_file::PairFile;
 pub use presets::{PRESETS, Preset, PresetClass, PresetRule, WORD_PRESETS};
 pub use raster::{BandColour, BandInfo, MAX_DECODED_BYTES, MAX_SIDE_PX, Raster, Samples};

@@ -137,6 +137,31 @@ fn drawn(
         .then(|| Rgb8::from_grey(size[0], size[1], &mask))
 }
 
+/// Decodes an optical file alone, as a pair whose SAR tile holds no measurement.
+///
+/// # Errors
+/// Those of [`decode`] and [`crate::optical_to_rgb`].
+pub fn open_optical(rgb: (&[u8], &str), options: &OpticalOptions) -> Result<TilePair, RasterError> {
+    let raster = decode(rgb.0, rgb.1)?;
+    let rule = OpticalRule::measure(&raster, options)?;
+    let tile = rule.apply(&raster);
+    let (width_px, height_px) = (tile.picture.width_px, tile.picture.height_px);
+    let outline = raster
+        .georef
+        .as_ref()
+        .and_then(|georef| outline_degrees(georef, [width_px, height_px]));
+    Ok(TilePair {
+        rgb: tile.picture,
+        sar: Rgb8::filled(width_px, height_px, 0),
+        rgb_valid: tile.valid,
+        sar_valid: Some(vec![false; width_px * height_px]),
+        georef: raster.georef,
+        outlines: [outline, None],
+        radiometry: None,
+        notes: rule.notes,
+    })
+}
+
 /// Decodes both files and brings the SAR tile onto the optical grid: by their places on the ground,
 /// in any two reference systems that are understood; else by stretching to the optical size. A note
 /// tells what was assumed.
