@@ -29,7 +29,8 @@ pub struct Args {
     /// Optical tile: PNG, JPEG or GeoTIFF
     #[arg(long, value_name = "FILE", required_unless_present = "pairs")]
     rgb: Option<PathBuf>,
-    /// SAR tile of the same ground: PNG, JPEG or GeoTIFF. Without one the optical tile is read alone
+    /// SAR tile of the same ground: PNG, JPEG or GeoTIFF; without one the optical tile is read
+    /// alone
     #[arg(long, value_name = "FILE")]
     sar: Option<PathBuf>,
     #[command(flatten)]
