@@ -52,6 +52,15 @@ fn in_strips<R: Sync>(
     f(rows)
 }
 
+/// Takes the labels off the pixels without a measurement; `None` when all have one.
+pub(crate) fn mark_no_data(labels: &mut [u8], valid: Option<&[bool]>) {
+    for (label, valid) in labels.iter_mut().zip(valid.unwrap_or_default()) {
+        if !valid {
+            *label = NO_DATA_LABEL;
+        }
+    }
+}
+
 /// Share of each class in the pixels that have data (a label below 255).
 pub(crate) fn shares(labels: &[u8], classes: usize) -> Vec<f64> {
     // Four counts of each: one of a label that comes again would wait for the one before.

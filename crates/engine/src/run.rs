@@ -1,11 +1,10 @@
 //! One run of a session: a scene as a whole or in windows, from pixels to labels.
 
 use mmovseg_model::{Sensor, Silent, Trace};
-use mmovseg_raster::NO_DATA_LABEL;
 
 use crate::api::{Event, SegmentRequest, Segmentation};
 use crate::error::EngineError;
-use crate::labels::{labels, shares};
+use crate::labels::{labels, mark_no_data, shares};
 use crate::scene::Scene;
 use crate::session::Session;
 use crate::stages::{Clock, Encoder, Input, Inputs, Logits, Relay};
@@ -88,13 +87,8 @@ impl Session {
                 .await?
         };
         let reads = |sensor| encoders.iter().any(|e| e.input == Input::Tile(sensor));
-        if let Some(valid) = pair.valid(reads(Sensor::Optical), reads(Sensor::Sar)) {
-            for (label, valid) in found.labels.iter_mut().zip(valid) {
-                if !valid {
-                    *label = NO_DATA_LABEL;
-                }
-            }
-        }
+        let valid = pair.valid(reads(Sensor::Optical), reads(Sensor::Sar));
+        mark_no_data(&mut found.labels, valid.as_deref());
         let share = shares(&found.labels, request.classes.len());
         clock.lap(Stage::Labels);
         on(Event::Stage {

@@ -5,14 +5,14 @@
 use burn::tensor::{Tensor, TensorData};
 use mmovseg_model::segearth::{Decision, WindowFeatures, Windows};
 use mmovseg_model::{Observer, SegEarthConfig, Trace};
-use mmovseg_raster::{NO_DATA_LABEL, Preprocess, RasterError, Rgb8, fit_long_side};
+use mmovseg_raster::{Preprocess, RasterError, Rgb8, fit_long_side};
 use mmovseg_text::{TextError, synonyms};
 use mmovseg_types::{Sensor, Stage};
 
 use crate::api::{Event, SegmentRequest, Segmentation, WordRule};
 use crate::cache::{Cached, Key};
 use crate::error::EngineError;
-use crate::labels::{axis, shares};
+use crate::labels::{axis, mark_no_data, shares};
 use crate::pixels::normalise_pixels;
 use crate::session::Session;
 use crate::stages::{Clock, Relay, read};
@@ -176,13 +176,8 @@ impl Session {
             trace.tensor("logits", &shape, flat);
         }
         let (mut labels, grid_px, logits) = labelling.finish();
-        if let Some(valid) = pair.valid(sensor == Sensor::Optical, sensor == Sensor::Sar) {
-            for (label, valid) in labels.iter_mut().zip(valid) {
-                if !valid {
-                    *label = NO_DATA_LABEL;
-                }
-            }
-        }
+        let valid = pair.valid(sensor == Sensor::Optical, sensor == Sensor::Sar);
+        mark_no_data(&mut labels, valid.as_deref());
         let share = shares(&labels, request.classes.len());
         clock.lap(Stage::Labels);
         on(Event::Stage {
